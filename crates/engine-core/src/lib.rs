@@ -1,0 +1,106 @@
+//! The contract of an engine: what a machine may ask of whatever executes its instructions.
+//!
+//! An engine runs one virtual CPU on one host thread. It knows no device and no board; it reaches
+//! them through the bus. Interpreter, translator and KVM all answer to [`Vcpu`], so that a machine
+//! can be moved from one to another at any instruction boundary.
+#![forbid(unsafe_code)]
+
+use fabric_clock::Nanos;
+use fabric_wire::PendingWord;
+use std::sync::Arc;
+
+/// Why [`Vcpu::run`] returned. The CPU is between two instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The budget is used up: exactly so many instructions were retired (or trapped) since the call.
+    Budget,
+    /// [`PendingWord::KICK`] or [`PendingWord::WORK`] was raised; the bit is still up.
+    Kick,
+    /// The guest waits for an interrupt.
+    Idle {
+        /// Guest time of the CPU's own next timer interrupt, if one is armed.
+        until: Option<Nanos>,
+        /// Bits of the pending word that end the wait.
+        wake: u64,
+    },
+    /// The guest called the firmware that the VMM stands in for ([`Vcpu::set_firmware`]).
+    Firmware(FirmwareCall),
+    /// The guest can make no progress: taking the trap leads to the same trap again.
+    Wedged {
+        /// Address of the instruction that traps.
+        pc: u64,
+        /// Cause number as the instruction set gives it.
+        cause: u64,
+        /// The trap's value (an address or instruction bits).
+        value: u64,
+    },
+}
+
+/// What the built-in firmware is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirmwareCall {
+    /// A hypercall by the supervisor (RISC-V: `ecall` from S-mode). The program counter still
+    /// stands on it.
+    Call,
+    /// A trap that the guest has not delegated to itself.
+    Trap {
+        /// Cause number.
+        cause: u64,
+        /// The trap's value.
+        value: u64,
+    },
+}
+
+/// Who owns the most privileged mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Firmware {
+    /// The guest: its own code runs there.
+    #[default]
+    Guest,
+    /// The VMM: traps into it leave [`Vcpu::run`] as [`Exit::Firmware`].
+    BuiltIn,
+}
+
+/// One virtual CPU.
+pub trait Vcpu: Send {
+    /// All architectural state, in the instruction set's own form.
+    type State;
+
+    /// Runs until something in [`Exit`] happens, at most `budget` instructions.
+    fn run(&mut self, budget: u64) -> Exit;
+
+    /// Instructions retired since the CPU was made.
+    fn retired(&self) -> u64;
+
+    /// The word that others raise to interrupt or kick this CPU.
+    fn pending(&self) -> &Arc<PendingWord>;
+
+    /// Architectural state, while the CPU is not running.
+    fn state(&self) -> &Self::State;
+
+    /// Gives the state to `f` to change; whatever the engine had derived from it is made anew.
+    fn with_state(&mut self, f: &mut dyn FnMut(&mut Self::State));
+
+    /// Gives the state to `f` as firmware has it while it answers a call: `f` may change registers,
+    /// program counter, mode, interrupt and timer state, but nothing that cached translations of the
+    /// present address space depend on. Cheaper than [`Vcpu::with_state`].
+    fn answer(&mut self, f: &mut dyn FnMut(&mut Self::State));
+
+    /// Finishes an access that an exit left half done, so that the state can be saved. Engines whose
+    /// exits are all between instructions have nothing to do.
+    fn park(&mut self) {}
+
+    /// Says who owns the most privileged mode.
+    fn set_firmware(&mut self, firmware: Firmware);
+
+    /// Drops cached translations of guest-virtual addresses (all, or of `va`; of all address
+    /// spaces, or of `asid`).
+    fn flush_translations(&mut self, va: Option<u64>, asid: Option<u16>);
+
+    /// Makes every store so far visible to instruction fetches (of this CPU).
+    fn flush_code(&mut self);
+
+    /// Drops everything remembered about guest-physical pages: the map, protections or the dirty
+    /// log have changed.
+    fn flush_pages(&mut self);
+}

@@ -1,0 +1,149 @@
+//! Contexts: what the hart's status means for translation and for interrupts, kept ready for use.
+
+use crate::cpu::Cpu;
+use crate::interp::REQUESTS;
+use engine_mmu::Key;
+use fabric_clock::Nanos;
+use isa_riscv::{Mode, csr_fields::mstatus, enabled_interrupts};
+
+/// Bits of the pending word that are interrupt lines of a hart: MSIP, MTIP, SEIP, MEIP.
+pub(crate) const LINES: u64 = 1 << 3 | 1 << 7 | 1 << 9 | 1 << 11;
+
+/// Bits of a context's key: for fetches; and with floating-point instructions legal.
+const CODE: u32 = 1 << 8;
+const FP: u32 = 1 << 9;
+
+impl Cpu {
+    /// Where addresses of `mode` are translated: 0 if they are physical.
+    pub fn space_of(&self, mode: Mode) -> u64 {
+        if mode == Mode::M { 0 } else { self.hart.csr.satp }
+    }
+
+    /// Finds the contexts and the interrupts of interest for the hart's state, after anything that
+    /// may have changed them.
+    pub fn enter_context(&mut self) {
+        let csr = &self.hart.csr;
+        let mode = self.hart.data_mode();
+        let permissions = csr.mstatus & (mstatus::SUM | mstatus::MXR);
+        let data = Key { space: self.space_of(mode), mode: mode as u32 | permissions as u32 };
+        let fp = if csr.mstatus & mstatus::FS != 0 { FP } else { 0 };
+        let code = Key { space: self.space_of(self.hart.mode), mode: self.hart.mode as u32 | CODE | fp };
+        self.data = self.context(data);
+        let (code, reused) = self.contexts.get(code);
+        self.code = code;
+        if reused {
+            self.numbers_start_again();
+            // Its number went with all the others.
+            self.data = self.context(data);
+        }
+        self.note_interrupts();
+    }
+
+    fn context(&mut self, key: Key) -> engine_mmu::Context {
+        let (context, reused) = self.contexts.get(key);
+        if reused {
+            self.numbers_start_again();
+        }
+        context
+    }
+
+    /// Forgets whatever is tagged with a context number. The block table is out of reach here: the
+    /// run loop clears it before it looks up another block.
+    fn numbers_start_again(&mut self) {
+        self.read.clear();
+        self.write.clear();
+        self.fetch.clear();
+        self.contexts_reused = true;
+        self.look_around();
+    }
+
+    /// Whether floating-point instructions are legal.
+    pub fn fp_on(&self) -> bool {
+        self.hart.csr.mstatus & mstatus::FS != 0
+    }
+
+    /// Works out which pending bits would interrupt the hart now; looks around if one is up.
+    pub fn note_interrupts(&mut self) {
+        let enabled = enabled_interrupts(&self.hart);
+        self.interest = enabled & LINES | REQUESTS;
+        // What the timer said at the last look is as good as a new look at the clock, and cheaper.
+        let time = if self.timer_fired { u64::MAX } else { 0 };
+        if self.hart.csr.pending(self.pending.load() & LINES, time) & enabled != 0 {
+            self.look_around();
+        }
+    }
+
+    /// Guest time at which the hart's own timer will fire, if it is armed and has not yet.
+    pub fn own_timer(&self, ticks: u64) -> Option<Nanos> {
+        self.time.at_tick(ticks, self.hart.csr.next_timer()?)
+    }
+
+    /// `sfence.vma`: forgets translations of `va` (all) under `asid` (any).
+    pub fn fence_vma(&mut self, va: Option<u64>, asid: Option<u16>) {
+        let concerns =
+            |key: Key| key.space != 0 && asid.is_none_or(|a| key.space >> 44 & 0xffff == u64::from(a));
+        match va {
+            Some(va) if !self.contexts.maybe_large(va) => {
+                for context in self.contexts.matching(concerns) {
+                    self.read.forget(context, va);
+                    self.write.forget(context, va);
+                    self.fetch.forget(context, va);
+                }
+                if self.code_pages.contains(va) {
+                    self.renew_code();
+                }
+            }
+            _ => {
+                self.contexts.flush(concerns);
+                self.enter_context();
+            }
+        }
+    }
+
+    /// `fence.i`: blocks must compare themselves with memory before they run again.
+    pub fn fence_code(&mut self) {
+        self.code_fence += 1;
+        self.renew_code();
+    }
+
+    /// Makes every block be looked up by physical address again.
+    fn renew_code(&mut self) {
+        self.code_pages.clear();
+        self.contexts.flush(|key| key.mode & CODE != 0);
+        self.enter_context();
+    }
+}
+
+/// Which pages blocks were found in by virtual address: a filter that may say yes too often. Linux
+/// fences the page after every page fault, nearly always one that holds data.
+pub(crate) struct CodePages(Box<[u64; 1024]>);
+
+impl Default for CodePages {
+    fn default() -> Self {
+        CodePages(Box::new([0; 1024]))
+    }
+}
+
+impl CodePages {
+    fn place(va: u64) -> (usize, u64) {
+        let hash = (va >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+        ((hash >> 6) as usize, 1 << (hash & 63))
+    }
+
+    /// Notes the page of `va`.
+    pub fn insert(&mut self, va: u64) {
+        let (word, bit) = Self::place(va);
+        if let Some(word) = self.0.get_mut(word) {
+            *word |= bit;
+        }
+    }
+
+    fn contains(&self, va: u64) -> bool {
+        let (word, bit) = Self::place(va);
+        self.0.get(word).is_some_and(|w| w & bit != 0)
+    }
+
+    fn clear(&mut self) {
+        self.0.fill(0);
+    }
+}

@@ -1,0 +1,177 @@
+//! Contexts: which number stands for which address space and mode right now.
+
+/// What makes two accesses to one virtual address differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The address space (RISC-V: `satp`; 0 where addresses are physical).
+    pub space: u64,
+    /// Privilege and every status bit that changes permissions, packed by the engine.
+    pub mode: u32,
+}
+
+/// A context in force: its number, as it stands in the tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// 1 to [`Contexts::LAST`].
+    pub(crate) number: u64,
+    /// Where its pages start in a table, so that two contexts do not fight for the same entries.
+    pub(crate) spread: u32,
+}
+
+impl Context {
+    /// The number, for tagging other things that are valid as long as the context is.
+    #[inline(always)]
+    pub fn number(self) -> u64 {
+        self.number
+    }
+}
+
+/// The contexts whose entries may be in the tables.
+#[derive(Clone, Debug)]
+pub struct Contexts {
+    live: Vec<(Key, Context)>,
+    next: u64,
+    /// Virtual ranges (first, last byte) that were filled from large pages: one page-table entry
+    /// there stands for many table entries. Forgotten when no translating context is left.
+    large: Vec<(u64, u64)>,
+}
+
+impl Default for Contexts {
+    fn default() -> Self {
+        Contexts { live: Vec::new(), next: 1, large: Vec::new() }
+    }
+}
+
+/// How many contexts are kept; the oldest is forgotten beyond that.
+const KEPT: usize = 24;
+/// How many separate ranges of large pages are told apart.
+const RANGES: usize = 8;
+/// Large pages this close together make one range.
+const NEAR: u64 = 1 << 31;
+
+impl Contexts {
+    /// The highest number: it must fit into the bits of a tag below the page number.
+    pub const LAST: u64 = 0xfff;
+
+    /// The context of `key`, and whether all numbers are used up: then every table must be cleared
+    /// before the context is used.
+    pub fn get(&mut self, key: Key) -> (Context, bool) {
+        if let Some(at) = self.live.iter().position(|(k, _)| *k == key) {
+            let found = self.live.remove(at);
+            self.live.push(found);
+            return (found.1, false);
+        }
+        let wrapped = self.next > Self::LAST;
+        if wrapped {
+            self.live.clear();
+            self.large.clear();
+            self.next = 1;
+        }
+        let number = self.next;
+        self.next += 1;
+        // Odd multiplier: neighbouring numbers land far apart.
+        let spread = (number as u32).wrapping_mul(0x9e5) & (crate::ENTRIES as u32 - 1);
+        let context = Context { number, spread };
+        if self.live.len() == KEPT {
+            self.live.remove(0);
+        }
+        self.live.push((key, context));
+        (context, wrapped)
+    }
+
+    /// Forgets the contexts whose key satisfies `which`: their entries match nothing any more.
+    pub fn flush(&mut self, which: impl Fn(Key) -> bool) {
+        self.live.retain(|(key, _)| !which(*key));
+        if self.live.iter().all(|(key, _)| key.space == 0) {
+            self.large.clear();
+        }
+    }
+
+    /// The contexts whose key satisfies `which`.
+    pub fn matching(&self, which: impl Fn(Key) -> bool) -> impl Iterator<Item = Context> {
+        self.live.iter().filter(move |(key, _)| which(*key)).map(|(_, context)| *context)
+    }
+
+    /// Notes that `size` bytes around `va` were filled from one large page.
+    pub fn note_large(&mut self, va: u64, size: u64) {
+        let first = va & !(size - 1);
+        let last = first | (size - 1);
+        for range in &mut self.large {
+            if first >= range.0 && last <= range.1 {
+                return;
+            }
+            if first.saturating_sub(NEAR) <= range.1 && last.saturating_add(NEAR) >= range.0 {
+                *range = (range.0.min(first), range.1.max(last));
+                return;
+            }
+        }
+        if self.large.len() == RANGES {
+            self.large = vec![(0, u64::MAX)];
+        } else {
+            self.large.push((first, last));
+        }
+    }
+
+    /// Whether the page of `va` may have been filled from a large page.
+    pub fn maybe_large(&self, va: u64) -> bool {
+        self.large.iter().any(|&(first, last)| first <= va && va <= last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(space: u64) -> Key {
+        Key { space, mode: 0 }
+    }
+
+    #[test]
+    fn a_context_keeps_its_number_until_flushed() {
+        let mut c = Contexts::default();
+        let a = c.get(key(1)).0;
+        let b = c.get(key(2)).0;
+        assert_eq!(c.get(key(1)).0, a);
+        assert_ne!(a, b);
+        c.flush(|k| k.space == 1);
+        assert_ne!(c.get(key(1)).0, a);
+        assert_eq!(c.get(key(2)).0, b);
+    }
+
+    #[test]
+    fn numbers_are_never_reused_without_saying_so() {
+        let mut c = Contexts::default();
+        let mut wraps = 0;
+        for i in 0..10_000 {
+            wraps += u32::from(c.get(key(i)).1);
+        }
+        assert_eq!(wraps, 2);
+    }
+
+    #[test]
+    fn large_pages_are_remembered_in_ranges() {
+        let mut c = Contexts::default();
+        c.note_large(0xffff_ffff_8020_1000, 1 << 21);
+        c.note_large(0x40_0000, 1 << 21);
+        assert!(c.maybe_large(0xffff_ffff_8020_0000));
+        assert!(c.maybe_large(0x5f_ffff));
+        assert!(!c.maybe_large(0x1_0000_0000));
+        for i in 0..20 {
+            c.note_large(i << 40, 1 << 21);
+        }
+        assert!(c.maybe_large(0x7777_7777_7777));
+    }
+
+    #[test]
+    fn large_pages_are_forgotten_with_the_last_address_space() {
+        let mut c = Contexts::default();
+        c.get(key(0));
+        c.get(key(1));
+        c.get(key(2));
+        c.note_large(0x40_0000, 1 << 21);
+        c.flush(|k| k.space == 1);
+        assert!(c.maybe_large(0x40_0000));
+        c.flush(|k| k.space != 0);
+        assert!(!c.maybe_large(0x40_0000));
+    }
+}

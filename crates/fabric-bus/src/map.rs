@@ -1,0 +1,364 @@
+//! The address map and its dispatch.
+
+use crate::{BusFault, Target};
+use fabric_ram::{GuestRam, PAGE};
+use std::fmt;
+use std::sync::Arc;
+
+/// What lies at a place.
+#[derive(Clone)]
+enum Region {
+    /// RAM (or ROM, if not writable) at this offset of the arena.
+    Ram {
+        offset: u64,
+        writable: bool,
+    },
+    Device(Arc<dyn Target>),
+}
+
+#[derive(Clone)]
+struct Mapped {
+    base: u64,
+    /// Last byte, so that a region may end at the top of the address space.
+    last: u64,
+    name: String,
+    region: Region,
+}
+
+/// What one guest-physical page holds, for an engine that wants to remember it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// All of it is RAM (or ROM): the page starts at `offset` of the arena.
+    Ram {
+        /// Offset of the page's first byte in the arena.
+        offset: u64,
+        /// False for ROM.
+        writable: bool,
+    },
+    /// Something else answers in (part of) this page: every access goes through the bus.
+    Mixed,
+    /// Nothing answers anywhere in this page.
+    Nothing,
+}
+
+/// A map entry that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MapError {
+    /// Zero bytes, or past the end of the address space.
+    Size {
+        /// Name of the region.
+        name: String,
+    },
+    /// Two regions claim an address.
+    Overlap {
+        /// Name of the region.
+        name: String,
+        /// Name of the one already there.
+        other: String,
+    },
+    /// RAM outside the arena, or not in whole pages.
+    Arena {
+        /// Name of the region.
+        name: String,
+    },
+}
+
+impl fmt::Display for MapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MapError::Size { name } => write!(f, "{name}: empty, or past the end of the address space"),
+            MapError::Overlap { name, other } => write!(f, "{name} overlaps {other}"),
+            MapError::Arena { name } => write!(f, "{name}: not whole pages inside the RAM arena"),
+        }
+    }
+}
+
+impl std::error::Error for MapError {}
+
+/// Collects the regions of a [`Bus`].
+pub struct BusBuilder {
+    ram: Arc<GuestRam>,
+    regions: Vec<Mapped>,
+    overlays: Vec<Mapped>,
+}
+
+impl BusBuilder {
+    /// An empty address space over `ram`.
+    pub fn new(ram: Arc<GuestRam>) -> Self {
+        BusBuilder { ram, regions: Vec::new(), overlays: Vec::new() }
+    }
+
+    /// Maps `size` bytes of the arena from `offset` at `base`, as RAM or (not `writable`) ROM.
+    ///
+    /// # Errors
+    /// See [`MapError`].
+    pub fn ram(
+        &mut self,
+        name: &str,
+        base: u64,
+        size: u64,
+        offset: u64,
+        writable: bool,
+    ) -> Result<(), MapError> {
+        let fits = offset.checked_add(size).is_some_and(|end| end <= self.ram.size());
+        if !fits || !(base | size | offset).is_multiple_of(PAGE) {
+            return Err(MapError::Arena { name: name.into() });
+        }
+        let entry = mapped(name, base, size, Region::Ram { offset, writable })?;
+        insert(&mut self.regions, entry)
+    }
+
+    /// Maps a device.
+    ///
+    /// # Errors
+    /// See [`MapError`].
+    pub fn device(
+        &mut self,
+        name: &str,
+        base: u64,
+        size: u64,
+        target: Arc<dyn Target>,
+    ) -> Result<(), MapError> {
+        insert(&mut self.regions, mapped(name, base, size, Region::Device(target))?)
+    }
+
+    /// Maps a device on top of whatever else is there (two overlays may not overlap).
+    ///
+    /// # Errors
+    /// See [`MapError`].
+    pub fn overlay(
+        &mut self,
+        name: &str,
+        base: u64,
+        size: u64,
+        target: Arc<dyn Target>,
+    ) -> Result<(), MapError> {
+        insert(&mut self.overlays, mapped(name, base, size, Region::Device(target))?)
+    }
+
+    /// The finished address space.
+    pub fn build(self) -> Bus {
+        Bus { ram: self.ram, regions: self.regions, overlays: self.overlays }
+    }
+}
+
+fn mapped(name: &str, base: u64, size: u64, region: Region) -> Result<Mapped, MapError> {
+    let last = size.checked_sub(1).and_then(|s| base.checked_add(s));
+    let last = last.ok_or_else(|| MapError::Size { name: name.into() })?;
+    Ok(Mapped { base, last, name: name.into(), region })
+}
+
+fn insert(list: &mut Vec<Mapped>, new: Mapped) -> Result<(), MapError> {
+    let at = list.partition_point(|m| m.base < new.base);
+    let before = at.checked_sub(1).and_then(|i| list.get(i)).filter(|m| m.last >= new.base);
+    let after = list.get(at).filter(|m| m.base <= new.last);
+    if let Some(other) = before.or(after) {
+        return Err(MapError::Overlap { name: new.name, other: other.name.clone() });
+    }
+    list.insert(at, new);
+    Ok(())
+}
+
+fn find(list: &[Mapped], address: u64) -> Option<&Mapped> {
+    let at = list.partition_point(|m| m.base <= address).checked_sub(1)?;
+    list.get(at).filter(|m| address <= m.last)
+}
+
+/// One address space: guest-physical memory of a machine.
+pub struct Bus {
+    ram: Arc<GuestRam>,
+    regions: Vec<Mapped>,
+    overlays: Vec<Mapped>,
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for m in self.overlays.iter().chain(&self.regions) {
+            writeln!(f, "{:#014x}..={:#014x} {}", m.base, m.last, m.name)?;
+        }
+        Ok(())
+    }
+}
+
+impl Bus {
+    /// The arena behind the RAM and ROM regions.
+    pub fn ram(&self) -> &Arc<GuestRam> {
+        &self.ram
+    }
+
+    /// What the page that holds `address` is.
+    pub fn page(&self, address: u64) -> Page {
+        let base = address & !(PAGE - 1);
+        let last = base | (PAGE - 1);
+        let touches = |m: &&Mapped| m.base <= last && m.last >= base;
+        if self.overlays.iter().any(|m| touches(&m)) {
+            return Page::Mixed;
+        }
+        match find(&self.regions, base) {
+            Some(Mapped { base: start, region: Region::Ram { offset, writable }, .. }) => {
+                Page::Ram { offset: offset + (base - start), writable: *writable }
+            }
+            Some(_) => Page::Mixed,
+            None if self.regions.iter().any(|m| touches(&m)) => Page::Mixed,
+            None => Page::Nothing,
+        }
+    }
+
+    fn region(&self, address: u64, size: u8) -> Result<&Mapped, BusFault> {
+        let over = if self.overlays.is_empty() { None } else { find(&self.overlays, address) };
+        let m = over.or_else(|| find(&self.regions, address)).ok_or(BusFault)?;
+        let end = address.checked_add(u64::from(size) - 1).ok_or(BusFault)?;
+        if end > m.last { Err(BusFault) } else { Ok(m) }
+    }
+
+    /// Reads `size` bytes (1, 2, 4 or 8, naturally aligned), zero-extended.
+    ///
+    /// # Errors
+    /// [`BusFault`] where nothing answers.
+    pub fn read(&self, address: u64, size: u8) -> Result<u64, BusFault> {
+        debug_assert!(matches!(size, 1 | 2 | 4 | 8));
+        let m = self.region(address, size)?;
+        match &m.region {
+            Region::Device(target) => target.read(address - m.base, size),
+            Region::Ram { offset, .. } => {
+                let at = offset + (address - m.base);
+                match size {
+                    1 => self.ram.load::<u8>(at).map(u64::from),
+                    2 => self.ram.load::<u16>(at).map(u64::from),
+                    4 => self.ram.load::<u32>(at).map(u64::from),
+                    _ => self.ram.load::<u64>(at),
+                }
+                .ok_or(BusFault)
+            }
+        }
+    }
+
+    /// Writes the low `size` bytes (1, 2, 4 or 8, naturally aligned) of `value`.
+    ///
+    /// # Errors
+    /// [`BusFault`] where nothing answers, and on ROM.
+    pub fn write(&self, address: u64, size: u8, value: u64) -> Result<(), BusFault> {
+        debug_assert!(matches!(size, 1 | 2 | 4 | 8));
+        let m = self.region(address, size)?;
+        match &m.region {
+            Region::Device(target) => target.write(address - m.base, size, value),
+            Region::Ram { writable: false, .. } => Err(BusFault),
+            Region::Ram { offset, .. } => {
+                let at = offset + (address - m.base);
+                match size {
+                    1 => self.ram.store(at, value as u8),
+                    2 => self.ram.store(at, value as u16),
+                    4 => self.ram.store(at, value as u32),
+                    _ => self.ram.store(at, value),
+                }
+                .ok_or(BusFault)?;
+                // Marked after the store: a log taken in between would miss it.
+                self.ram.dirty().mark(at);
+                Ok(())
+            }
+        }
+    }
+
+    /// The arena offset of `len` bytes of RAM (not ROM when `write`) at `address`, if they lie in
+    /// one region and nothing overlays them.
+    pub fn ram_range(&self, address: u64, len: u64, write: bool) -> Option<u64> {
+        let last = address.checked_add(len.checked_sub(1)?)?;
+        if self.overlays.iter().any(|o| o.base <= last && o.last >= address) {
+            return None;
+        }
+        match find(&self.regions, address)? {
+            Mapped { region: Region::Ram { writable: false, .. }, .. } if write => None,
+            _ => self.backing(address, len),
+        }
+    }
+
+    /// The arena offset of `len` bytes of RAM or ROM at `address`, also where a device overlays
+    /// them: what a loader fills.
+    pub fn backing(&self, address: u64, len: u64) -> Option<u64> {
+        let m = find(&self.regions, address)?;
+        let last = address.checked_add(len.checked_sub(1)?)?;
+        match m.region {
+            Region::Ram { offset, .. } if last <= m.last => Some(offset + (address - m.base)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[derive(Default)]
+    struct Echo(Mutex<Vec<(u64, u8, u64)>>);
+    impl Target for Echo {
+        fn read(&self, offset: u64, size: u8) -> Result<u64, BusFault> {
+            Ok(offset << 8 | u64::from(size))
+        }
+        fn write(&self, offset: u64, size: u8, value: u64) -> Result<(), BusFault> {
+            self.0.lock().unwrap().push((offset, size, value));
+            Ok(())
+        }
+    }
+
+    fn bus() -> (Bus, Arc<Echo>) {
+        let ram = Arc::new(GuestRam::new(4 * PAGE).unwrap());
+        let echo = Arc::new(Echo::default());
+        let mut b = BusBuilder::new(ram);
+        b.ram("rom", 0x1000, PAGE, 3 * PAGE, false).unwrap();
+        b.ram("ram", 0x8000_0000, 3 * PAGE, 0, true).unwrap();
+        b.device("echo", 0x1000_0000, 0x100, Arc::clone(&echo) as Arc<dyn Target>).unwrap();
+        b.overlay("spot", 0x8000_1008, 8, Arc::clone(&echo) as Arc<dyn Target>).unwrap();
+        (b.build(), echo)
+    }
+
+    #[test]
+    fn each_address_reaches_its_region() {
+        let (bus, echo) = bus();
+        bus.write(0x8000_0010, 4, 0x1234_5678).unwrap();
+        assert_eq!(bus.read(0x8000_0010, 8), Ok(0x1234_5678));
+        assert_eq!(bus.read(0x1000_0004, 4), Ok(0x404));
+        bus.write(0x1000_00ff, 1, 7).unwrap();
+        assert_eq!(*echo.0.lock().unwrap(), vec![(0xff, 1, 7)]);
+        assert_eq!(bus.read(0x1000_00ff, 2), Err(BusFault));
+        assert_eq!(bus.read(0x9000_0000, 1), Err(BusFault));
+        assert_eq!(bus.read(u64::MAX, 8), Err(BusFault));
+        assert_eq!(bus.write(0x1000, 4, 1), Err(BusFault));
+        assert_eq!(bus.read(0x1000, 4), Ok(0));
+    }
+
+    #[test]
+    fn an_overlay_makes_its_page_mixed_and_leaves_the_rest_ram() {
+        let (bus, _) = bus();
+        assert_eq!(bus.page(0x8000_0fff), Page::Ram { offset: 0, writable: true });
+        assert_eq!(bus.page(0x8000_1000), Page::Mixed);
+        assert_eq!(bus.page(0x1fff), Page::Ram { offset: 3 * PAGE, writable: false });
+        assert_eq!(bus.page(0x2000), Page::Nothing);
+        assert_eq!(bus.page(0x1000_0000), Page::Mixed);
+        assert_eq!(bus.read(0x8000_1008, 8), Ok(8));
+        bus.write(0x8000_1000, 8, 5).unwrap();
+        assert_eq!(bus.read(0x8000_1000, 8), Ok(5));
+        assert_eq!(bus.ram_range(0x8000_1000, 16, true), None);
+        assert_eq!(bus.backing(0x8000_1000, 16), Some(PAGE));
+        assert_eq!(bus.ram_range(0x8000_2000, PAGE, true), Some(2 * PAGE));
+        assert_eq!(bus.ram_range(0x1000, 4, true), None);
+    }
+
+    #[test]
+    fn overlaps_and_nonsense_are_refused() {
+        let ram = Arc::new(GuestRam::new(PAGE).unwrap());
+        let mut b = BusBuilder::new(ram);
+        b.ram("a", 0x1000, PAGE, 0, true).unwrap();
+        assert_eq!(
+            b.ram("b", 0x1000, PAGE, 0, true),
+            Err(MapError::Overlap { name: "b".into(), other: "a".into() })
+        );
+        assert_eq!(b.ram("c", 0x2000, 2 * PAGE, 0, true), Err(MapError::Arena { name: "c".into() }));
+        let echo: Arc<dyn Target> = Arc::new(Echo::default());
+        assert!(b.device("d", 0x1fff, 1, Arc::clone(&echo)).is_err());
+        assert!(b.device("e", 0x800, 0x801, Arc::clone(&echo)).is_err());
+        assert!(b.device("f", u64::MAX, 2, Arc::clone(&echo)).is_err());
+        assert!(b.device("g", 0, 0, Arc::clone(&echo)).is_err());
+        assert!(b.device("h", u64::MAX, 1, echo).is_ok());
+    }
+}

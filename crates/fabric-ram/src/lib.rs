@@ -1,0 +1,195 @@
+//! Guest RAM: one memfd-backed arena, addressed by offset, safe to use from every thread.
+//!
+//! An island of `unsafe`. The arena holds all RAM and ROM blocks of a machine back to back; which
+//! guest-physical address is which offset is the bus's business. Guest memory is shared with other
+//! harts, with I/O threads and (later) with translated code and other processes, so it is only ever
+//! touched by atomic accesses of at most eight bytes or by byte copies that promise nothing about
+//! order; no reference into it is ever formed. Values are little-endian, as RISC-V and x86 see them.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod dirty;
+mod word;
+
+pub use dirty::DirtyLog;
+pub use word::Word;
+
+use std::io;
+use std::sync::atomic::Ordering;
+use support_hostmap::SharedMap;
+
+/// Size and alignment of a guest page, the grain of mapping and of the dirty log.
+pub const PAGE: u64 = 4096;
+
+/// The RAM arena of one machine.
+#[derive(Debug)]
+pub struct GuestRam {
+    map: SharedMap,
+    size: u64,
+    dirty: DirtyLog,
+}
+
+impl GuestRam {
+    /// An arena of `size` bytes of zeroes; `size` is a positive multiple of [`PAGE`].
+    ///
+    /// # Errors
+    /// `InvalidInput` for a bad size; otherwise what the host says.
+    pub fn new(size: u64) -> io::Result<Self> {
+        let len = usize::try_from(size).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        if size == 0 || !size.is_multiple_of(PAGE) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "RAM size must be a multiple of 4 KiB"));
+        }
+        let map = SharedMap::new("hostel-ram", len)?;
+        Ok(GuestRam { map, size, dirty: DirtyLog::new(size / PAGE) })
+    }
+
+    /// Size in bytes.
+    #[inline(always)]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The host mapping, for engines that map it into other address spaces.
+    pub fn map(&self) -> &SharedMap {
+        &self.map
+    }
+
+    /// Which pages were written. Engines mark a page when they let a hart write it freely.
+    pub fn dirty(&self) -> &DirtyLog {
+        &self.dirty
+    }
+
+    /// A pointer to `T` at `offset`, if it is aligned and lies inside.
+    #[inline(always)]
+    fn at<T: Word>(&self, offset: u64) -> Option<*mut T> {
+        let bytes = size_of::<T>() as u64;
+        if offset > self.size - bytes || offset & (bytes - 1) != 0 {
+            return None;
+        }
+        // SAFETY: offset + size_of::<T>() <= size, the length of the mapping.
+        Some(unsafe { self.map.address().as_ptr().add(offset as usize) }.cast())
+    }
+
+    /// Reads a naturally aligned word; `None` outside the arena or when misaligned.
+    #[inline(always)]
+    pub fn load<T: Word>(&self, offset: u64) -> Option<T> {
+        let pointer = self.at::<T>(offset)?;
+        // SAFETY: `at` gave an aligned pointer into the live mapping; every other access is atomic
+        // or a byte copy of the kind described in the crate's comment.
+        Some(unsafe { T::load(pointer, Ordering::Relaxed) })
+    }
+
+    /// Writes a naturally aligned word; `None` outside the arena or when misaligned. Does not mark
+    /// the page dirty.
+    #[inline(always)]
+    pub fn store<T: Word>(&self, offset: u64, value: T) -> Option<()> {
+        let pointer = self.at::<T>(offset)?;
+        // SAFETY: as in `load`.
+        unsafe { T::store(pointer, value, Ordering::Relaxed) };
+        Some(())
+    }
+
+    /// Replaces `old` by `new` if the word holds `old` (sequentially consistent): `Ok(old)`, else
+    /// `Err` with what it holds. `None` outside the arena or when misaligned.
+    #[inline(always)]
+    pub fn compare_exchange<T: Word>(&self, offset: u64, old: T, new: T) -> Option<Result<T, T>> {
+        let pointer = self.at::<T>(offset)?;
+        // SAFETY: as in `load`.
+        Some(unsafe { T::compare_exchange(pointer, old, new) })
+    }
+
+    /// Applies `f` to the word in one atomic step (sequentially consistent) and returns what it held
+    /// before. `None` outside the arena or when misaligned.
+    #[inline(always)]
+    pub fn fetch_update<T: Word>(&self, offset: u64, f: impl Fn(T) -> T) -> Option<T> {
+        let mut old = self.load::<T>(offset)?;
+        loop {
+            match self.compare_exchange(offset, old, f(old))? {
+                Ok(before) => return Some(before),
+                Err(now) => old = now,
+            }
+        }
+    }
+
+    fn range(&self, offset: u64, len: usize) -> Option<*mut u8> {
+        if offset.checked_add(len as u64)? > self.size {
+            return None;
+        }
+        // SAFETY: offset <= size, so the result is inside the mapping or one past its end.
+        Some(unsafe { self.map.address().as_ptr().add(offset as usize) })
+    }
+
+    /// Copies bytes out; `None` if the range leaves the arena.
+    pub fn copy_out(&self, offset: u64, bytes: &mut [u8]) -> Option<()> {
+        let from = self.range(offset, bytes.len())?;
+        // SAFETY: the source range lies in the mapping and cannot overlap a Rust-owned slice. Other
+        // threads may write it meanwhile: then the bytes are whatever mix was there, and plain
+        // bytes have no invalid values.
+        unsafe { std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) };
+        Some(())
+    }
+
+    /// Copies bytes in and marks the pages dirty; `None` if the range leaves the arena.
+    pub fn copy_in(&self, offset: u64, bytes: &[u8]) -> Option<()> {
+        let to = self.range(offset, bytes.len())?;
+        // SAFETY: as in `copy_out`, with the directions exchanged.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+        self.dirty.mark_range(offset, bytes.len() as u64);
+        Some(())
+    }
+
+    /// Fills a range with `byte` and marks the pages dirty; `None` if the range leaves the arena.
+    pub fn fill(&self, offset: u64, len: u64, byte: u8) -> Option<()> {
+        let len = usize::try_from(len).ok()?;
+        let to = self.range(offset, len)?;
+        // SAFETY: the range lies in the mapping.
+        unsafe { std::ptr::write_bytes(to, byte, len) };
+        self.dirty.mark_range(offset, len as u64);
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_little_endian_and_bounded() {
+        let ram = GuestRam::new(PAGE).unwrap();
+        ram.store::<u64>(8, 0x0102_0304_0506_0708).unwrap();
+        assert_eq!(ram.load::<u8>(8), Some(8));
+        assert_eq!(ram.load::<u32>(12), Some(0x0102_0304));
+        assert_eq!(ram.load::<u64>(PAGE - 8), Some(0));
+        assert_eq!(ram.load::<u64>(PAGE - 4), None);
+        assert_eq!(ram.load::<u64>(PAGE), None);
+        assert_eq!(ram.load::<u16>(u64::MAX), None);
+        assert_eq!(ram.load::<u32>(2), None);
+    }
+
+    #[test]
+    fn updates_are_atomic_between_threads() {
+        let ram = GuestRam::new(PAGE).unwrap();
+        std::thread::scope(|s| {
+            for _ in 0..4 {
+                s.spawn(|| {
+                    (0..10_000).for_each(|_| {
+                        ram.fetch_update::<u32>(16, |v| v.wrapping_add(1));
+                    })
+                });
+            }
+        });
+        assert_eq!(ram.load::<u32>(16), Some(40_000));
+    }
+
+    #[test]
+    fn copies_mark_the_pages_they_write() {
+        let ram = GuestRam::new(4 * PAGE).unwrap();
+        ram.copy_in(PAGE - 1, &[1, 2]).unwrap();
+        assert_eq!(ram.dirty().take(), vec![0, 1]);
+        assert_eq!(ram.dirty().take(), Vec::<u64>::new());
+        let mut two = [0; 2];
+        ram.copy_out(PAGE - 1, &mut two).unwrap();
+        assert_eq!(two, [1, 2]);
+        assert!(ram.copy_in(4 * PAGE - 1, &[1, 2]).is_none());
+        assert!(ram.copy_in(u64::MAX, &[1, 2]).is_none());
+    }
+}

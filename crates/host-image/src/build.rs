@@ -1,0 +1,170 @@
+//! Makes an image: fetches the packages of its recipe and leaves its files in a directory.
+use crate::apt::Archive;
+use crate::catalog::{Package, RECIPE, Recipe, SUITE};
+use crate::deb::{Taken, hex, take};
+use crate::error::Error;
+use crate::initramfs::write_initramfs;
+use crate::manifest::{ArchiveRecord, FORMAT, FileRecord, Manifest, PackageRecord, Role, rfc3339};
+use crate::mirror::{Mirror, printable, resolve};
+use crate::progress::Progress;
+use crate::release::Release;
+use rustix::fs::statvfs;
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// Room for an index while apt reads it, compressed and not, and for apt's own cache of it, in bytes.
+const INDEX_SPACE: u64 = 150_000_000;
+/// Room for the files of any one image, in bytes, besides its packages.
+const IMAGE_SPACE: u64 = 50_000_000;
+
+/// Fetches and makes the image of `recipe`. `work` is an empty directory; the image's files, and nothing
+/// else, are in `work/out` afterwards.
+pub(crate) fn build(
+    recipe: &Recipe,
+    mirror: &Mirror,
+    suite: &str,
+    work: &Path,
+    progress: &mut dyn Progress,
+) -> Result<Manifest, Error> {
+    let url = resolve(mirror)?;
+    let (out, apt) = (work.join("out"), work.join("apt"));
+    for directory in [&out, &apt] {
+        fs::create_dir(directory).map_err(Error::cache("make the directory", directory))?;
+    }
+    expect_space(work, INDEX_SPACE)?;
+    progress.step(&format!("reading the signed index of {suite} from {}", printable(&url)));
+    let archive = Archive::open(&apt, &url, suite)?;
+    let release = archive.update(progress)?;
+    expect_debian(&release, &url, suite)?;
+
+    let mut names = Vec::new();
+    for source in recipe.sources {
+        names.push(match source.package {
+            Package::Named(name) => name.to_owned(),
+            Package::DependencyOf { meta, prefix } => archive.dependency(meta, prefix)?,
+        });
+    }
+    let debs = archive.plan(&names)?;
+    expect_space(work, debs.iter().map(|deb| deb.size).fold(IMAGE_SPACE, u64::saturating_add))?;
+    progress.step(&format!("downloading {}", names.join(", ")));
+    archive.download(&debs, progress)?;
+
+    let mut taken = Vec::new();
+    for (source, deb) in recipe.sources.iter().zip(&debs) {
+        progress.step(&format!("unpacking {}", deb.name));
+        taken.extend(take(&archive.path(deb), &deb.name, source.picks, &out, progress)?);
+    }
+    let mut files = Vec::new();
+    if let Some((ingredient, name)) = recipe.initramfs {
+        progress.step("building the initramfs");
+        files.push(initramfs(&out, ingredient, name)?);
+    }
+    files.extend(taken.iter().filter_map(record));
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    let packages = debs
+        .iter()
+        .map(|deb| PackageRecord {
+            name: deb.name.clone(),
+            version: deb.version.clone(),
+            hash: deb.hash.clone(),
+        })
+        .collect();
+    Ok(Manifest {
+        format: FORMAT,
+        recipe: RECIPE,
+        name: recipe.name.to_owned(),
+        directory: digest(&files),
+        fetched: rfc3339(SystemTime::now()),
+        append: String::new(),
+        archive: ArchiveRecord {
+            mirror: printable(&url),
+            suite: suite.to_owned(),
+            codename: release.codename,
+            version: release.version,
+            date: release.date,
+        },
+        packages,
+        files,
+    })
+}
+
+/// The signature proves who wrote the index, not that it is the one asked for: a mirror may serve another
+/// suite's, and Debian's keys sign several.
+fn expect_debian(release: &Release, url: &str, suite: &str) -> Result<(), Error> {
+    if release.origin == "Debian" && release.codename == SUITE {
+        return Ok(());
+    }
+    Err(Error::WrongRelease {
+        url: printable(url),
+        suite: suite.to_owned(),
+        found: printable(&format!("{} {}", release.origin, release.codename)),
+        wanted: SUITE,
+    })
+}
+
+/// Asks beforehand, because what apt says on a full disk does not always name the disk.
+fn expect_space(path: &Path, needed: u64) -> Result<(), Error> {
+    let disk = statvfs(path).map_err(|error| Error::cache("look at the disk of", path)(error.into()))?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free < needed { Err(Error::NoSpace { path: path.to_owned(), free, needed }) } else { Ok(()) }
+}
+
+/// Builds the initramfs around a file in `out` and removes that file.
+fn initramfs(out: &Path, ingredient: &str, name: &str) -> Result<FileRecord, Error> {
+    let from = out.join(ingredient);
+    let busybox = fs::read(&from).map_err(Error::cache("read", &from))?;
+    let path = out.join(name);
+    let bytes = write_initramfs(&busybox, Vec::new()).map_err(Error::cache("write", &path))?;
+    fs::write(&path, &bytes).map_err(Error::cache("write", &path))?;
+    fs::remove_file(&from).map_err(Error::cache("remove", &from))?;
+    Ok(FileRecord {
+        name: name.to_owned(),
+        role: Role::Initrd,
+        size: bytes.len() as u64,
+        sha256: hex(&Sha256::digest(&bytes)),
+    })
+}
+
+fn record(taken: &Taken) -> Option<FileRecord> {
+    let role = taken.pick.role?;
+    Some(FileRecord { name: taken.pick.to.to_owned(), role, size: taken.size, sha256: taken.sha256.clone() })
+}
+
+/// A directory name for these contents: 16 hexadecimal digits.
+fn digest(files: &[FileRecord]) -> String {
+    let mut hash = Sha256::new();
+    for file in files {
+        hash.update(format!("{} {}\n", file.sha256, file.name));
+    }
+    hex(&hash.finalize()).chars().take(16).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_little_room_is_said_beforehand() {
+        let directory = tempfile::tempdir().unwrap();
+        let line = expect_space(directory.path(), u64::MAX).unwrap_err().to_string();
+        assert!(line.contains("MB free") && line.contains("XDG_CACHE_HOME"), "{line}");
+        assert!(expect_space(directory.path(), 0).is_ok());
+    }
+
+    #[test]
+    fn a_signed_index_of_another_release_is_refused() {
+        let release = |origin: &str, codename: &str| Release {
+            origin: origin.into(),
+            codename: codename.into(),
+            ..Release::default()
+        };
+        assert!(expect_debian(&release("Debian", "trixie"), "u", "stable").is_ok());
+        for (origin, codename) in [("Debian", "bookworm"), ("Debian Backports", "trixie-backports"), ("", "")]
+        {
+            let error = expect_debian(&release(origin, codename), "u", "trixie").unwrap_err();
+            assert!(error.to_string().contains("--mirror"), "{error}");
+        }
+    }
+}

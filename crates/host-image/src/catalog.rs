@@ -1,0 +1,155 @@
+//! Which images there are and which files of which Debian packages they are made of.
+use crate::manifest::Role;
+
+/// The Debian release that every image is made from.
+pub const SUITE: &str = "trixie";
+/// The other name under which mirrors serve [`SUITE`] while it is the stable release.
+pub(crate) const ALIAS: &str = "stable";
+
+/// The image that `hostel run` boots when it is given no guest.
+pub const DEFAULT_GUEST: &str = "debian-busybox";
+
+/// Bumped when an image made by an older Hostel must be made again (other files, another init).
+pub(crate) const RECIPE: u32 = 1;
+
+/// A known image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageName {
+    /// The name as typed.
+    pub name: &'static str,
+    /// What it is, in half a line.
+    pub about: &'static str,
+}
+
+/// Every image, the default guest first.
+pub const IMAGES: &[ImageName] = &[
+    ImageName {
+        name: DEFAULT_GUEST,
+        about: "Debian 13 riscv64 kernel with a busybox shell (the default guest)",
+    },
+    ImageName { name: "opensbi", about: "OpenSBI firmware, generic platform: fw_dynamic.bin, fw_jump.bin" },
+    ImageName { name: "u-boot", about: "U-Boot for supervisor mode on the virt machine: u-boot.bin" },
+];
+
+const MIB: u64 = 1 << 20;
+
+/// How a package's name is found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Package {
+    /// It is this one.
+    Named(&'static str),
+    /// It is what `meta` depends on under a name that begins with `prefix`.
+    DependencyOf { meta: &'static str, prefix: &'static str },
+}
+
+/// One file to take out of a package.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pick {
+    /// Paths in the package, the first that occurs is taken; a final `*` stands for any file name's end.
+    pub paths: &'static [&'static str],
+    /// The file's name in the image.
+    pub to: &'static str,
+    /// What it is for; `None` for an ingredient that does not stay.
+    pub role: Option<Role>,
+    /// The largest size that is believed, in bytes.
+    pub limit: u64,
+}
+
+/// A package and what is taken from it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source {
+    pub package: Package,
+    pub picks: &'static [Pick],
+}
+
+/// What an image is made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recipe {
+    pub name: &'static str,
+    pub sources: &'static [Source],
+    /// The ingredient that an initramfs is built around, and the name that it gets.
+    pub initramfs: Option<(&'static str, &'static str)>,
+}
+
+const RECIPES: &[Recipe] = &[
+    Recipe {
+        name: DEFAULT_GUEST,
+        sources: &[
+            Source {
+                package: Package::DependencyOf { meta: "linux-image-riscv64", prefix: "linux-image-" },
+                picks: &[Pick {
+                    paths: &["boot/vmlinux-*", "boot/vmlinuz-*"],
+                    to: "vmlinux",
+                    role: Some(Role::Kernel),
+                    limit: 256 * MIB,
+                }],
+            },
+            Source {
+                package: Package::Named("busybox-static"),
+                picks: &[Pick {
+                    paths: &["usr/bin/busybox", "bin/busybox"],
+                    to: "busybox",
+                    role: None,
+                    limit: 16 * MIB,
+                }],
+            },
+        ],
+        initramfs: Some(("busybox", "initramfs.cpio")),
+    },
+    Recipe {
+        name: "opensbi",
+        sources: &[Source {
+            package: Package::Named("opensbi"),
+            picks: &[
+                Pick {
+                    paths: &["usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin"],
+                    to: "fw_dynamic.bin",
+                    role: Some(Role::Firmware),
+                    limit: 16 * MIB,
+                },
+                Pick {
+                    paths: &["usr/lib/riscv64-linux-gnu/opensbi/generic/fw_jump.bin"],
+                    to: "fw_jump.bin",
+                    role: Some(Role::Firmware),
+                    limit: 16 * MIB,
+                },
+            ],
+        }],
+        initramfs: None,
+    },
+    Recipe {
+        name: "u-boot",
+        sources: &[Source {
+            package: Package::Named("u-boot-qemu"),
+            picks: &[Pick {
+                paths: &["usr/lib/u-boot/qemu-riscv64_smode/u-boot.bin"],
+                to: "u-boot.bin",
+                role: Some(Role::Firmware),
+                limit: 16 * MIB,
+            }],
+        }],
+        initramfs: None,
+    },
+];
+
+pub(crate) fn recipe(name: &str) -> Option<&'static Recipe> {
+    RECIPES.iter().find(|recipe| recipe.name == name)
+}
+
+/// The names of all images, for a message.
+pub(crate) fn known_names() -> String {
+    IMAGES.iter().map(|image| image.name).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_image_that_is_listed_can_be_made() {
+        assert_eq!(IMAGES[0].name, DEFAULT_GUEST);
+        let listed: Vec<_> = IMAGES.iter().map(|image| image.name).collect();
+        let made: Vec<_> = RECIPES.iter().map(|recipe| recipe.name).collect();
+        assert_eq!(listed, made);
+    }
+}

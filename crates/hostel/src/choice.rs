@@ -1,0 +1,334 @@
+//! The values that options take, each with one spelling for the command line and for TOML files.
+
+use crate::text::from_text;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use thiserror::Error;
+use vm_board::size::{Argument, GIB, KIB, MIB};
+use vm_machine::ClockKind;
+
+/// A value that an option does not take.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ChoiceError {
+    /// Not one of a list.
+    #[error("there is no {what} {given:?}; known {what}s: {known}")]
+    NotOne {
+        /// What is chosen.
+        what: &'static str,
+        /// What was given.
+        given: String,
+        /// What there is.
+        known: String,
+    },
+    /// Not a number of bytes.
+    #[error("{0:?} is no amount of memory; write bytes or a number with K, M, G or T, such as 512M")]
+    Memory(String),
+    /// Not a number of harts.
+    #[error("{0:?} is no number of CPUs; write a whole number such as 4")]
+    Cpus(String),
+    /// Not a console.
+    #[error("there is no console {0:?}; consoles are stdio, none, pty and unix=PATH")]
+    Console(String),
+}
+
+/// Finds `given` among `known`.
+fn one_of<T: Copy + fmt::Display>(what: &'static str, given: &str, known: &[T]) -> Result<T, ChoiceError> {
+    let names = known.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let found = known.iter().zip(&names).find(|(_, name)| *name == given);
+    found.map(|(value, _)| *value).ok_or_else(|| ChoiceError::NotOne {
+        what,
+        given: given.to_owned(),
+        known: names.join(", "),
+    })
+}
+
+/// What executes the instructions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// The interpreter.
+    #[default]
+    Interp,
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Engine::Interp => "interp",
+        })
+    }
+}
+
+impl FromStr for Engine {
+    type Err = ChoiceError;
+    fn from_str(text: &str) -> Result<Self, ChoiceError> {
+        one_of("engine", text, &[Engine::Interp])
+    }
+}
+
+/// Which board the machine has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Machine {
+    /// As QEMU's virt.
+    #[default]
+    Virt,
+    /// As the Spike simulator.
+    Spike,
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Machine::Virt => "virt",
+            Machine::Spike => "spike",
+        })
+    }
+}
+
+impl FromStr for Machine {
+    type Err = ChoiceError;
+    fn from_str(text: &str) -> Result<Self, ChoiceError> {
+        one_of("machine", text, &[Machine::Virt, Machine::Spike])
+    }
+}
+
+/// Where guest time comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clock(pub ClockKind);
+
+impl fmt::Display for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            ClockKind::Real => "real",
+            ClockKind::Virtual => "virtual",
+        })
+    }
+}
+
+impl FromStr for Clock {
+    type Err = ChoiceError;
+    fn from_str(text: &str) -> Result<Self, ChoiceError> {
+        one_of("clock", text, &[Clock(ClockKind::Real), Clock(ClockKind::Virtual)])
+    }
+}
+
+/// An amount of memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory(pub u64);
+
+impl Default for Memory {
+    /// 2 GiB; the host gives a page when the guest first touches it.
+    fn default() -> Self {
+        Memory(2 * GIB)
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Argument(self.0).fmt(f)
+    }
+}
+
+impl FromStr for Memory {
+    type Err = ChoiceError;
+    fn from_str(text: &str) -> Result<Self, ChoiceError> {
+        let wrong = || ChoiceError::Memory(text.to_owned());
+        let digits = text.trim_end_matches(|char: char| !char.is_ascii_digit());
+        let unit = match text.get(digits.len()..).unwrap_or_default().to_ascii_uppercase().as_str() {
+            "" => 1,
+            "K" | "KIB" => KIB,
+            "M" | "MIB" => MIB,
+            "G" | "GIB" => GIB,
+            "T" | "TIB" => GIB * KIB,
+            _ => return Err(wrong()),
+        };
+        // `parse` would take a plus sign.
+        if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(wrong());
+        }
+        let number: u64 = digits.parse().map_err(|_| wrong())?;
+        number.checked_mul(unit).map(Memory).ok_or_else(wrong)
+    }
+}
+
+/// What runs first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Bios {
+    /// Hostel's own SBI.
+    #[default]
+    Builtin,
+    /// Nothing.
+    None,
+    /// A firmware.
+    File(PathBuf),
+}
+
+impl From<std::ffi::OsString> for Bios {
+    fn from(text: std::ffi::OsString) -> Self {
+        match text.to_str() {
+            Some("builtin") => Bios::Builtin,
+            Some("none") => Bios::None,
+            _ => Bios::File(text.into()),
+        }
+    }
+}
+
+impl FromStr for Bios {
+    type Err = std::convert::Infallible;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(std::ffi::OsString::from(text).into())
+    }
+}
+
+impl Bios {
+    /// The same with a relative path counted from `directory`.
+    pub fn relative_to(self, directory: &Path) -> Bios {
+        match self {
+            Bios::File(path) => Bios::File(directory.join(path)),
+            other => other,
+        }
+    }
+}
+
+/// What the guest's serial line is joined to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Console {
+    /// Standard input and output.
+    #[default]
+    Stdio,
+    /// Nothing.
+    None,
+    /// A new pseudo-terminal.
+    Pty,
+    /// A socket at this path.
+    Unix(PathBuf),
+}
+
+impl FromStr for Console {
+    type Err = ChoiceError;
+    fn from_str(text: &str) -> Result<Self, ChoiceError> {
+        match text {
+            "stdio" => Ok(Console::Stdio),
+            "none" => Ok(Console::None),
+            "pty" => Ok(Console::Pty),
+            _ => match text.strip_prefix("unix=") {
+                Some(path) if !path.is_empty() => Ok(Console::Unix(path.into())),
+                _ => Err(ChoiceError::Console(text.to_owned())),
+            },
+        }
+    }
+}
+
+impl Console {
+    /// The same with a relative path counted from `directory`.
+    pub fn relative_to(self, directory: &Path) -> Console {
+        match self {
+            Console::Unix(path) => Console::Unix(directory.join(path)),
+            other => other,
+        }
+    }
+}
+
+from_text! {
+    Engine: "the name of an engine, such as \"interp\"";
+    Machine: "the name of a machine, such as \"virt\"";
+    Clock: "\"real\" or \"virtual\"";
+    Bios: "\"builtin\", \"none\" or the path of a firmware";
+    Console: "\"stdio\", \"none\", \"pty\" or \"unix=PATH\"";
+}
+
+/// Number of harts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cpus(pub u32);
+
+impl Default for Cpus {
+    /// One: an interpreter gains little by more, and only one hart can follow a virtual clock.
+    fn default() -> Self {
+        Cpus(1)
+    }
+}
+
+impl fmt::Display for Cpus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Cpus {
+    type Err = ChoiceError;
+    fn from_str(text: &str) -> Result<Self, ChoiceError> {
+        text.parse().map(Cpus).map_err(|_| ChoiceError::Cpus(text.to_owned()))
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Cpus {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+        impl serde::de::Visitor<'_> for Number {
+            type Value = Cpus;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of CPUs, such as 4")
+            }
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Cpus, E> {
+                u32::try_from(number).map(Cpus).map_err(|_| E::custom(ChoiceError::Cpus(number.to_string())))
+            }
+        }
+        deserializer.deserialize_i64(Number)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Memory {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Amount;
+        impl serde::de::Visitor<'_> for Amount {
+            type Value = Memory;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an amount of memory, such as \"512M\"")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Memory, E> {
+                text.parse().map_err(E::custom)
+            }
+            fn visit_u64<E: serde::de::Error>(self, bytes: u64) -> Result<Memory, E> {
+                Ok(Memory(bytes))
+            }
+            fn visit_i64<E: serde::de::Error>(self, bytes: i64) -> Result<Memory, E> {
+                u64::try_from(bytes).map(Memory).map_err(|_| E::custom("memory cannot be less than nothing"))
+            }
+        }
+        deserializer.deserialize_any(Amount)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_as_people_write_it() {
+        let bytes = |text: &str| text.parse::<Memory>().map(|memory| memory.0);
+        assert_eq!(bytes("2G"), Ok(2 << 30));
+        assert_eq!(bytes("512m"), Ok(512 << 20));
+        assert_eq!(bytes("3"), Ok(3));
+        assert_eq!(bytes("16KiB"), Ok(16 << 10));
+        assert_eq!(bytes("1T"), Ok(1 << 40));
+        for wrong in ["", "G", "2X", "-1", "+1", "1.5G", "2 G", "2GG", "99999999999999999999", "16777216T"] {
+            assert_eq!(bytes(wrong), Err(ChoiceError::Memory(wrong.into())), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn what_memory_prints_it_reads() {
+        for bytes in [1, 4096, 4097, 1 << 20, 3 << 29, 1 << 40, u64::MAX] {
+            assert_eq!(Memory(bytes).to_string().parse(), Ok(Memory(bytes)));
+        }
+    }
+
+    #[test]
+    fn consoles_have_names_and_the_socket_a_path() {
+        assert_eq!("pty".parse(), Ok(Console::Pty));
+        assert_eq!("unix=/a b".parse(), Ok(Console::Unix("/a b".into())));
+        for wrong in ["", "unix", "unix=", "Stdio", "tcp=1"] {
+            assert_eq!(wrong.parse::<Console>(), Err(ChoiceError::Console(wrong.into())));
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The command line: verbs and options. Only what works is here.
+
+use crate::choice::{Bios, Clock, Console, Cpus, Engine, Machine, Memory};
+use crate::cpu::Cpu;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+const HOSTEL_EXAMPLES: &str = "\
+Examples:
+  hostel run               boot the default guest to a shell
+  hostel run --help        every verb explains itself
+  hostel image list        guests there are
+
+Exit status:
+  the guest's own; 125 if Hostel fails; 128+n after signal n";
+
+/// Runs machines built for another processor
+#[derive(Debug, Parser)]
+#[command(name = "hostel", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = HOSTEL_EXAMPLES)]
+pub struct Command {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run a machine
+    Run(Box<RunOptions>),
+    /// Fetch guest images and look at them
+    Image(ImageOptions),
+    /// Say what this host offers and what Hostel can use of it
+    Doctor(DoctorOptions),
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  hostel run                                 boot the default guest to a shell
+  hostel run --cpus 2 --memory 1G            the same with two harts and less memory
+  hostel run --kernel Image --initrd root.cpio --append console=ttyS0
+  hostel run --bios fw_dynamic.bin --kernel u-boot.bin
+  hostel run --bios none --kernel test.elf   bare metal, entered in M-mode
+  hostel run --print-config >my.toml         write a machine down,
+  hostel run my.toml                         and run it again
+
+Keys, where standard input is a terminal:
+  Ctrl-A x quits, Ctrl-A h lists the others; Ctrl-C goes to the guest
+
+Exit status:
+  0 if the guest powered off or Ctrl-A x was typed, or else what the guest ended with (255 if it is
+  more than that); 125 if Hostel failed; 128+n if signal n stopped it";
+
+/// Options of `hostel run`.
+#[derive(Debug, Args)]
+#[command(after_help = RUN_EXAMPLES)]
+pub struct RunOptions {
+    /// A guest of `hostel image list`, or a machine description [default: the first guest there, if
+    /// neither a kernel nor a firmware file is given]
+    #[arg(value_name = "GUEST | FILE.toml")]
+    pub what: Option<OsString>,
+    /// What executes the instructions: interp [default: interp]
+    #[arg(long, value_name = "NAME")]
+    pub engine: Option<Engine>,
+    /// The board: virt, spike [default: virt]
+    #[arg(long, value_name = "NAME")]
+    pub machine: Option<Machine>,
+    /// The CPU: max, or an instruction set such as rv64gc_zba_sv39 [default: max]
+    #[arg(long, value_name = "NAME")]
+    pub cpu: Option<Cpu>,
+    /// Number of harts [default: 1]
+    #[arg(long, value_name = "N")]
+    pub cpus: Option<Cpus>,
+    /// Amount of memory: bytes, or a number with K, M, G or T [default: 2G]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Memory>,
+    /// What runs first in M-mode: builtin, none, or a firmware file [default: builtin]
+    #[arg(long, value_name = "NAME | FILE", value_parser = OsStringValueParser::new().map(Bios::from))]
+    pub bios: Option<Bios>,
+    /// The kernel, or a boot loader in its place: ELF, Linux Image or flat binary
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+    /// The initial RAM disk
+    #[arg(long, value_name = "FILE")]
+    pub initrd: Option<PathBuf>,
+    /// The kernel's command line; replaces that of a guest image
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub append: Option<String>,
+    /// Guest time: real, or virtual, which counts instructions [default: real]
+    #[arg(long, value_name = "KIND")]
+    pub clock: Option<Clock>,
+    /// The serial line: stdio, none, pty or unix=PATH [default: stdio]
+    #[arg(long, value_name = "WHERE")]
+    pub console: Option<Console>,
+    #[command(flatten)]
+    pub fetch: FetchOptions,
+    /// Print the machine as TOML, for `hostel run FILE.toml`, and do not run it
+    #[arg(long, conflicts_with_all = ["mirror", "suite", "offline"])]
+    pub print_config: bool,
+}
+
+const IMAGE_EXAMPLES: &str = "\
+Examples:
+  hostel image list
+  hostel image get debian-busybox                  fetch it, or say that it is there
+  hostel image get debian-busybox --refresh        fetch it anew
+  hostel image info opensbi                        what it was made from
+  hostel run --bios $(hostel image path opensbi)/fw_dynamic.bin --kernel Image";
+
+/// Options of `hostel image`.
+#[derive(Debug, Args)]
+#[command(after_help = IMAGE_EXAMPLES, disable_help_subcommand = true)]
+pub struct ImageOptions {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Option<ImageVerb>,
+}
+
+/// What can be done with images.
+#[derive(Debug, Subcommand)]
+pub enum ImageVerb {
+    /// List every image and whether it is in the cache
+    #[command(after_help = "Examples:\n  hostel image list")]
+    List,
+    /// Fetch an image if it is not in the cache, and print the paths of its files
+    #[command(after_help = "Examples:\n  hostel image get debian-busybox\n  \
+                            hostel image get debian-busybox --refresh --mirror http://HOST/debian")]
+    Get {
+        /// The image
+        name: String,
+        #[command(flatten)]
+        fetch: FetchOptions,
+        /// Fetch it even if it is in the cache; if that fails, the old one stays
+        #[arg(long, conflicts_with = "offline")]
+        refresh: bool,
+        /// Check the contents of cached files too, not only their sizes
+        #[arg(long, conflicts_with = "refresh")]
+        check: bool,
+    },
+    /// Check an image's files and say what it was made from
+    #[command(after_help = "Examples:\n  hostel image info debian-busybox")]
+    Info {
+        /// The image
+        name: String,
+    },
+    /// Print the directory of the cache, or of an image's files in it
+    #[command(after_help = "Examples:\n  hostel image path\n  ls -l $(hostel image path debian-busybox)")]
+    Path {
+        /// The image
+        name: Option<String>,
+    },
+}
+
+/// Options of `hostel doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hostel doctor
+
+Exit status:
+  0, or 1 if something is missing that `hostel run` needs")]
+pub struct DoctorOptions {}
+
+/// Where guest images come from.
+#[derive(Debug, Default, Args)]
+pub struct FetchOptions {
+    /// Fetch a missing image from this Debian archive [default: the one apt is set up with]
+    #[arg(long, value_name = "URL", conflicts_with = "offline")]
+    pub mirror: Option<String>,
+    /// What that archive calls Debian's release [default: trixie]
+    #[arg(long, value_name = "NAME", conflicts_with = "offline")]
+    pub suite: Option<String>,
+    /// Never use the network
+    #[arg(long)]
+    pub offline: bool,
+}
+
+impl FetchOptions {
+    /// The first that was given, as it was given.
+    pub fn given(&self) -> Option<&'static str> {
+        let FetchOptions { mirror, suite, offline } = self;
+        let all = [(mirror.is_some(), "--mirror"), (suite.is_some(), "--suite"), (*offline, "--offline")];
+        all.into_iter().find(|(given, _)| *given).map(|(_, name)| name)
+    }
+
+    /// As the image store takes them.
+    pub fn options(self) -> host_image::Options {
+        let mirror = self.mirror.map_or_else(Default::default, host_image::Mirror::Url);
+        host_image::Options { mirror, suite: self.suite, offline: self.offline, ..Default::default() }
+    }
+}

@@ -1,0 +1,118 @@
+//! Joining the user's console to the guest's serial line, which is a new one after every reset.
+
+use crate::choice;
+use crate::status::Why;
+use host_char::{Backend, Bell, Command, Console, OnCommand, OpenError, Port, Sink, Source};
+use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, PoisonError};
+use vm_machine::ConsolePort;
+
+/// The guest's end: the serial line of the machine that runs now.
+#[derive(Default)]
+struct Line(Mutex<Plug>);
+
+#[derive(Default)]
+struct Plug {
+    port: Option<Arc<dyn ConsolePort>>,
+    /// What machines that have ended had left to say.
+    rest: Vec<u8>,
+}
+
+impl Line {
+    fn plug<R>(&self, f: impl FnOnce(&mut Plug) -> R) -> R {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Source for Line {
+    fn offer(&self, bytes: &[u8]) -> usize {
+        let port = self.plug(|plug| plug.port.clone());
+        port.map_or(0, |port| port.feed(bytes))
+    }
+
+    fn send_break(&self) {
+        if let Some(port) = self.plug(|plug| plug.port.clone()) {
+            port.send_break();
+        }
+    }
+}
+
+impl Sink for Line {
+    fn take(&self, into: &mut Vec<u8>) {
+        self.plug(|plug| {
+            into.append(&mut plug.rest);
+            if let Some(port) = &plug.port {
+                port.drain(into);
+            }
+        });
+    }
+}
+
+/// A console that stays while machines come and go.
+pub struct Joined {
+    line: Arc<Line>,
+    console: Console,
+}
+
+impl Joined {
+    /// Opens the console and puts a terminal into raw mode. `stop` is called for the key that quits.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(
+        choice: &choice::Console,
+        stop: impl Fn(Why) + Send + 'static,
+        say: impl Fn(&str),
+    ) -> Result<Joined, OpenError> {
+        let backend = match choice {
+            choice::Console::Stdio => Backend::Stdio,
+            choice::Console::None => Backend::None,
+            choice::Console::Pty => Backend::Pty,
+            choice::Console::Unix(path) => Backend::Unix(path.clone()),
+        };
+        let keys = matches!(choice, choice::Console::Stdio) && std::io::stdin().is_terminal();
+        if keys && std::io::stderr().is_terminal() {
+            say("Ctrl-A x quits, Ctrl-A h lists the keys");
+        }
+        let port = Port::open(backend)?;
+        let on_command = move |command| {
+            if command == Command::Quit {
+                stop(Why::Quit);
+            }
+        };
+        let on_command: Option<OnCommand> = if keys { Some(Box::new(on_command)) } else { None };
+        let line = Arc::new(Line::default());
+        let console = Console::start(port, Arc::clone(&line) as _, Arc::clone(&line) as _, on_command)?;
+        if let Some(path) = console.path() {
+            say(&format!("the console is at {}", path.display()));
+        }
+        Ok(Joined { line, console })
+    }
+
+    /// Joins the console to this machine's serial line from now on.
+    pub fn attach(&self, port: Arc<dyn ConsolePort>) {
+        let bell: Bell = self.console.bell();
+        let ring = bell.clone();
+        // Connected before it is taken into use, so that nothing it says goes unheard.
+        port.connect(Arc::new(move |work| {
+            if work.fetch {
+                ring.output();
+            }
+            if work.room {
+                ring.room();
+            }
+        }));
+        self.line.plug(|plug| {
+            if let Some(old) = plug.port.replace(port) {
+                old.drain(&mut plug.rest);
+            }
+        });
+        bell.output();
+        bell.room();
+    }
+
+    /// Writes the last output and gives the terminal its modes back.
+    pub fn close(self) {
+        self.console.close();
+    }
+}

@@ -1,0 +1,270 @@
+//! What machine is to run: the options of the command line over those of a file over the defaults.
+
+use crate::choice::{Bios, Clock, Console, Cpus, Engine, Machine, Memory};
+use crate::command::RunOptions;
+use crate::cpu::Cpu;
+use anyhow::{Context, bail};
+use host_image::{DEFAULT_GUEST, Image};
+use serde::Deserialize;
+use std::ffi::OsStr;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use vm_machine::ClockKind;
+
+/// A guest image's command line, before its own words: messages from "notice" up, on the serial line.
+const GUEST_APPEND: &str = "console=ttyS0 loglevel=6";
+/// More is no machine description.
+const FILE_LIMIT: u64 = 1 << 20;
+
+/// A machine, with every value that a run uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// What executes the instructions.
+    pub engine: Engine,
+    /// The board.
+    pub machine: Machine,
+    /// What every hart implements.
+    pub cpu: Cpu,
+    /// Number of harts.
+    pub cpus: Cpus,
+    /// Bytes of memory.
+    pub memory: Memory,
+    /// Where guest time comes from.
+    pub clock: Clock,
+    /// What the serial line is joined to.
+    pub console: Console,
+    /// What runs first.
+    pub bios: Bios,
+    /// The guest image that kernel and initial RAM disk come from.
+    pub guest: Option<String>,
+    /// The kernel; never with a guest.
+    pub kernel: Option<PathBuf>,
+    /// The initial RAM disk; with a guest, in place of its own.
+    pub initrd: Option<PathBuf>,
+    /// The kernel's command line; with a guest, `None` means its usual one.
+    pub append: Option<String>,
+}
+
+/// What a file says of a machine.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Partial {
+    engine: Option<Engine>,
+    machine: Option<Machine>,
+    cpu: Option<Cpu>,
+    cpus: Option<Cpus>,
+    memory: Option<Memory>,
+    clock: Option<Clock>,
+    console: Option<Console>,
+    bios: Option<Bios>,
+    guest: Option<String>,
+    kernel: Option<PathBuf>,
+    initrd: Option<PathBuf>,
+    append: Option<String>,
+}
+
+/// What the positional argument names.
+enum What<'a> {
+    Guest(&'a str),
+    File(&'a Path),
+}
+
+/// A guest's name has no slash and no dot; all else is a file.
+fn what(argument: &OsStr) -> anyhow::Result<What<'_>> {
+    let path = Path::new(argument);
+    if path.extension().is_some_and(|extension| extension == "toml") {
+        return Ok(What::File(path));
+    }
+    match argument.to_str() {
+        Some(name) if !name.contains('/') && !path.exists() => Ok(What::Guest(name)),
+        Some(name) if host_image::IMAGES.iter().any(|image| image.name == name) => Ok(What::Guest(name)),
+        _ => bail!(
+            "{} is neither a guest nor a machine description (FILE.toml); a kernel is given with --kernel FILE",
+            path.display()
+        ),
+    }
+}
+
+/// The machine that `options` ask for.
+///
+/// # Errors
+/// If its file cannot be read, or options contradict each other or would have no effect.
+pub fn resolve(options: &RunOptions) -> anyhow::Result<Description> {
+    let mut file = Partial::default();
+    let mut named = None;
+    match options.what.as_deref().map(what).transpose()? {
+        None => {}
+        Some(What::Guest(name)) => named = Some(name.to_owned()),
+        Some(What::File(path)) => file = read(path)?,
+    }
+    let mut machine = Description {
+        engine: options.engine.or(file.engine).unwrap_or_default(),
+        machine: options.machine.or(file.machine).unwrap_or_default(),
+        cpu: options.cpu.clone().or(file.cpu).unwrap_or_default(),
+        cpus: options.cpus.or(file.cpus).unwrap_or_default(),
+        memory: options.memory.or(file.memory).unwrap_or_default(),
+        clock: options.clock.or(file.clock).unwrap_or_default(),
+        console: options.console.clone().or(file.console).unwrap_or_default(),
+        bios: options.bios.clone().or(file.bios).unwrap_or_default(),
+        guest: named.or(file.guest),
+        kernel: options.kernel.clone().or(file.kernel),
+        initrd: options.initrd.clone().or(file.initrd),
+        append: options.append.clone().or(file.append),
+    };
+    if machine.guest.is_none() && machine.kernel.is_none() && machine.bios == Bios::Builtin {
+        machine.guest = Some(DEFAULT_GUEST.to_owned());
+    }
+    check(&machine)?;
+    if let (None, Some(option)) = (&machine.guest, options.fetch.given()) {
+        bail!("{option} has no effect: this machine starts from files of your own, so no image is fetched");
+    }
+    Ok(machine)
+}
+
+/// Refuses what contradicts itself or would have no effect.
+fn check(machine: &Description) -> anyhow::Result<()> {
+    if let (Some(guest), Some(kernel)) = (&machine.guest, &machine.kernel) {
+        bail!("both a guest ({guest}) and a kernel ({}) are given; leave one out", kernel.display());
+    }
+    match (&machine.bios, &machine.guest, &machine.kernel) {
+        (Bios::None, Some(guest), _) => {
+            bail!("the guest {guest} needs firmware; use --bios builtin, or --bios FILE")
+        }
+        (Bios::None, None, None) => {
+            bail!("there is nothing to run: with --bios none, give a program for M-mode with --kernel FILE")
+        }
+        (Bios::File(_), None, None) if machine.initrd.is_some() => {
+            bail!("an initrd has no effect without a kernel; add --kernel FILE")
+        }
+        (Bios::File(_), None, None) if machine.append.is_some() => {
+            bail!("a command line (--append) has no effect without a kernel; add --kernel FILE")
+        }
+        _ => {}
+    }
+    if machine.append.as_ref().is_some_and(|append| append.contains('\0')) {
+        bail!("the kernel's command line contains a NUL character; remove it from --append");
+    }
+    if machine.clock.0 == ClockKind::Virtual && machine.cpus.0 > 1 {
+        bail!("a virtual clock follows the instructions of one hart; use --cpus 1, or --clock real");
+    }
+    Ok(())
+}
+
+/// Reads a machine description. Its paths count from its directory.
+fn read(path: &Path) -> anyhow::Result<Partial> {
+    let name = path.display();
+    let cannot = || format!("cannot read the machine description {name}");
+    let mut text = String::new();
+    let file = std::fs::File::open(path).with_context(cannot)?;
+    if !file.metadata().with_context(cannot)?.is_file() {
+        bail!("{name} is not a file; a machine description must be one");
+    }
+    file.take(FILE_LIMIT).read_to_string(&mut text).with_context(cannot)?;
+    if text.len() as u64 == FILE_LIMIT {
+        bail!("{name} is no machine description: it is larger than {FILE_LIMIT} bytes");
+    }
+    let machine: Partial = toml::from_str(&text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let (line, column) = position(&text, at);
+        anyhow::anyhow!("{name}:{line}:{column}: {}", error.message())
+    })?;
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let join = |path: PathBuf| directory.join(path);
+    Ok(Partial {
+        console: machine.console.map(|console| console.relative_to(directory)),
+        bios: machine.bios.map(|bios| bios.relative_to(directory)),
+        kernel: machine.kernel.map(join),
+        initrd: machine.initrd.map(join),
+        ..machine
+    })
+}
+
+/// Line and column, from 1, of the byte at `at`.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or(before).chars().count() + 1;
+    (line, column)
+}
+
+/// The command line of a guest whose user gave none. What the image itself wants is known once it is fetched.
+pub fn guest_append(image: Option<&Image>) -> String {
+    match image.map(Image::append) {
+        None | Some("") => GUEST_APPEND.to_owned(),
+        Some(own) => format!("{GUEST_APPEND} {own}"),
+    }
+}
+
+/// A string in TOML.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// A path as text, counted from the root: the file that it is written to may be moved.
+fn absolute(path: &Path) -> anyhow::Result<String> {
+    let absolute = std::path::absolute(path).context("cannot find the current directory")?;
+    match absolute.to_str() {
+        Some(text) => Ok(text.to_owned()),
+        None => bail!("the path {} is not UTF-8, which a TOML file must be; rename it", path.display()),
+    }
+}
+
+impl Description {
+    /// The machine as TOML. `image` is the guest's, if it is known.
+    ///
+    /// # Errors
+    /// If a path cannot be written.
+    pub fn to_toml(&self, image: Option<&Image>) -> anyhow::Result<String> {
+        let Description {
+            engine,
+            machine,
+            cpu,
+            cpus,
+            memory,
+            clock,
+            console,
+            bios,
+            guest,
+            kernel,
+            initrd,
+            append,
+        } = self;
+        let append = match guest {
+            Some(_) => Some(append.clone().unwrap_or_else(|| guest_append(image))),
+            None => append.clone(),
+        };
+        let bios = match bios {
+            Bios::Builtin => quoted("builtin"),
+            Bios::None => quoted("none"),
+            Bios::File(file) => quoted(&absolute(file)?),
+        };
+        let console = match console {
+            Console::Stdio => quoted("stdio"),
+            Console::None => quoted("none"),
+            Console::Pty => quoted("pty"),
+            Console::Unix(socket) => quoted(&format!("unix={}", absolute(socket)?)),
+        };
+        let mut lines = vec![
+            "# A machine, as `hostel run FILE.toml` takes it. Options on the command line override what is here;"
+                .to_owned(),
+            "# relative paths count from this file's directory.".to_owned(),
+            format!("engine = {}", quoted(&engine.to_string())),
+            format!("machine = {}", quoted(&machine.to_string())),
+            format!("cpu = {}", quoted(&cpu.to_string())),
+            format!("cpus = {cpus}"),
+            format!("memory = {}", quoted(&memory.to_string())),
+            format!("clock = {}", quoted(&clock.to_string())),
+            format!("console = {console}"),
+            format!("bios = {bios}"),
+        ];
+        lines.extend(guest.as_ref().map(|guest| format!("guest = {}", quoted(guest))));
+        for (key, value) in [("kernel", kernel), ("initrd", initrd)] {
+            if let Some(value) = value {
+                lines.push(format!("{key} = {}", quoted(&absolute(value)?)));
+            }
+        }
+        lines.extend(append.map(|append| format!("append = {}", quoted(&append))));
+        lines.push(String::new());
+        Ok(lines.join("\n"))
+    }
+}

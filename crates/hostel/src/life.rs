@@ -1,0 +1,99 @@
+//! The life of a machine from power-on to power-off: resets, signals, the console, the end.
+
+use crate::choice;
+use crate::console::Joined;
+use crate::say;
+use crate::status::{self, Why};
+use anyhow::{Context, anyhow};
+use host_char::terminal;
+use std::sync::{Arc, Mutex, PoisonError};
+use vm_board::size::Size;
+use vm_machine::{BuildError, End, Machine, Spec, Stopper};
+
+/// What others want of the machine that runs now.
+#[derive(Clone, Default)]
+struct Wish(Arc<Mutex<Wished>>);
+
+#[derive(Default)]
+struct Wished {
+    stopper: Option<Stopper>,
+    why: Option<Why>,
+}
+
+impl Wish {
+    fn with<R>(&self, f: impl FnOnce(&mut Wished) -> R) -> R {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Stops the machine, and every later one; the first reason stands. False if that was wished already.
+    fn stop(&self, why: Why) -> bool {
+        self.with(|wished| {
+            let first = wished.why.is_none();
+            wished.why.get_or_insert(why);
+            if let Some(stopper) = &wished.stopper {
+                stopper.stop();
+            }
+            first
+        })
+    }
+
+    /// The machine that runs now.
+    fn aim(&self, stopper: Stopper) {
+        self.with(|wished| {
+            if wished.why.is_some() {
+                stopper.stop();
+            }
+            wished.stopper = Some(stopper);
+        });
+    }
+
+    fn why(&self) -> Option<Why> {
+        self.with(|wished| wished.why)
+    }
+}
+
+/// Builds a machine.
+fn build(spec: Spec) -> anyhow::Result<Machine> {
+    Machine::build(spec).map_err(|error| match error {
+        BuildError::Memory { bytes, source } => {
+            let why = source.map_or_else(String::new, |why| format!(" ({why})"));
+            anyhow!("this host does not give a guest {} of memory{why}; try a smaller --memory", Size(bytes))
+        }
+        error => error.into(),
+    })
+}
+
+/// Runs machines built from `spec`, a new one after each reset, until one ends otherwise. Gives the exit status.
+///
+/// # Errors
+/// If a machine or the console cannot be had, or the machine ends by no wish of the guest's or the user's.
+pub fn live(spec: impl Fn() -> anyhow::Result<Spec>, console: &choice::Console) -> anyhow::Result<u8> {
+    // Before the console: what is wrong with the machine is said on a terminal that is as it was.
+    let mut machine = build(spec()?)?;
+    let wish = Wish::default();
+    let signalled = wish.clone();
+    // A second signal does what it does by default, should the machine not stop.
+    terminal::watch_signals(move |number| signalled.stop(Why::Signal(number)))
+        .context("cannot watch for signals")?;
+    let quit = wish.clone();
+    let joined = Joined::open(
+        console,
+        move |why| {
+            quit.stop(why);
+        },
+        say::note,
+    )?;
+    let end = loop {
+        if let Some(port) = machine.console() {
+            joined.attach(port);
+        }
+        wish.aim(machine.stopper());
+        let end = machine.run()?;
+        if end != End::Reset || wish.why().is_some() {
+            break end;
+        }
+        machine = build(spec()?)?;
+    };
+    joined.close();
+    status::of(&end, wish.why())
+}

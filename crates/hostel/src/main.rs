@@ -1,0 +1,45 @@
+//! The `hostel` binary: command line in, machine out.
+//!
+//! `docs/command-line.md` is the reference of what this crate does. It decides nothing about machines: it turns
+//! words into values ([`choice`]), merges them ([`description`]), hands them to the libraries and turns what comes
+//! back into an exit status and at most one line on standard error ([`status`]).
+#![forbid(unsafe_code)]
+
+mod choice;
+mod command;
+mod console;
+mod cpu;
+mod description;
+mod doctor;
+mod file;
+mod image;
+mod life;
+mod run;
+mod say;
+mod status;
+mod text;
+
+use clap::Parser;
+use command::{Command, Verb};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let result = match Command::try_parse() {
+        Ok(command) => dispatch(command),
+        Err(error) => say::usage(&error),
+    };
+    let status = result.unwrap_or_else(|error| {
+        say::error(&error);
+        status::HOSTEL
+    });
+    ExitCode::from(status)
+}
+
+fn dispatch(command: Command) -> anyhow::Result<u8> {
+    match command.verb {
+        None => say::help(&[]),
+        Some(Verb::Run(options)) => run::run(*options),
+        Some(Verb::Image(options)) => image::image(options),
+        Some(Verb::Doctor(_)) => doctor::doctor(),
+    }
+}

@@ -1,0 +1,158 @@
+//! `hostel run`.
+
+use crate::choice::{Bios, Machine};
+use crate::command::RunOptions;
+use crate::description::{Description, guest_append, resolve};
+use crate::{file, life, say, status};
+use anyhow::{Context, anyhow};
+use host_image::{Bars, Image, Store};
+use std::io::Read;
+use std::path::Path;
+use std::time::SystemTime;
+use support_image::elf::Elf;
+use vm_board::board::{Board, Config, HtifWords, Serial};
+use vm_board::check::BoardError;
+use vm_machine::{ClockKind, Program, Spec};
+
+/// When a machine with a virtual clock starts, as its real-time clock says: 2026-01-01, in nanoseconds since 1970.
+/// Its runs repeat only if they all start at the same time.
+const VIRTUAL_START_NS: u64 = 1_767_225_600_000_000_000;
+/// Bytes that seed the kernel's random numbers.
+const SEED: usize = 32;
+
+/// Does what `hostel run` was asked to and gives the exit status.
+///
+/// # Errors
+/// If the machine cannot be described, built or run.
+pub fn run(options: RunOptions) -> anyhow::Result<u8> {
+    let machine = resolve(&options)?;
+    if options.print_config {
+        board(&machine, None)?;
+        let image = match &machine.guest {
+            Some(name) => cached(name)?,
+            None => None,
+        };
+        say::answer(&machine.to_toml(image.as_ref())?)?;
+        return Ok(status::SUCCESS);
+    }
+    // Mistakes in the machine itself are told before anything is fetched.
+    board(&machine, None)?;
+    let image = match &machine.guest {
+        Some(name) => Some(Store::open(None)?.get(name, &options.fetch.options(), &mut Bars::new())?),
+        None => None,
+    };
+    let files = Files::read(&machine, image.as_ref())?;
+    let board = board(&machine, files.htif())?;
+    life::live(|| files.spec(&machine, &board), &machine.console)
+}
+
+/// The image of a guest that may not be fetched yet, as long as there is a guest of that name.
+fn cached(name: &str) -> anyhow::Result<Option<Image>> {
+    match Store::open(None)?.get_cached(name) {
+        Ok(image) => Ok(Some(image)),
+        Err(error @ host_image::Error::UnknownImage { .. }) => Err(error.into()),
+        Err(_) => Ok(None),
+    }
+}
+
+/// The board of that machine.
+fn board(machine: &Description, htif: Option<HtifWords>) -> Result<Board, BoardError> {
+    let config = Config {
+        cpus: machine.cpus.0,
+        memory: machine.memory.0,
+        isa: machine.cpu.isa.clone(),
+        mmu: machine.cpu.mmu,
+        serial: Serial::default(),
+        htif,
+    };
+    match machine.machine {
+        Machine::Virt => vm_board::virt::virt(&config),
+        Machine::Spike => vm_board::spike::spike(&config),
+    }
+}
+
+/// What a machine is started from.
+struct Files {
+    bios: vm_machine::Bios,
+    kernel: Option<Program>,
+    initrd: Option<Program>,
+    append: Option<String>,
+    spike: bool,
+}
+
+impl Files {
+    fn read(machine: &Description, image: Option<&Image>) -> anyhow::Result<Files> {
+        let read = |what: &str, path: &Path| file::program(what, path, machine.memory.0);
+        let bios = match &machine.bios {
+            Bios::Builtin => vm_machine::Bios::BuiltIn,
+            Bios::None => vm_machine::Bios::None,
+            Bios::File(path) => vm_machine::Bios::Program(read("firmware", path)?),
+        };
+        let kernel = match image {
+            None => machine.kernel.clone(),
+            Some(image) => Some(image.kernel().ok_or_else(|| no_kernel(image))?),
+        };
+        let initrd = machine.initrd.clone().or_else(|| image.and_then(Image::initrd));
+        Ok(Files {
+            bios,
+            kernel: kernel.map(|path| read("kernel", &path)).transpose()?,
+            initrd: initrd.map(|path| read("initrd", &path)).transpose()?,
+            append: machine.append.clone().or_else(|| image.map(|image| guest_append(Some(image)))),
+            spike: machine.machine == Machine::Spike,
+        })
+    }
+
+    /// Where the program keeps its host-target interface words, on a board that has them. What is wrong with a file
+    /// is said when the machine is built.
+    fn htif(&self) -> Option<HtifWords> {
+        let firmware = match &self.bios {
+            vm_machine::Bios::Program(program) => Some(program),
+            _ => None,
+        };
+        let programs = self.kernel.iter().chain(firmware).filter(|_| self.spike);
+        programs.into_iter().find_map(|program| {
+            let elf = Elf::parse(&program.bytes).ok()?;
+            let word = |name| elf.symbol(name).map(|symbol| symbol.address);
+            Some(HtifWords { tohost: word("tohost")?, fromhost: word("fromhost")? })
+        })
+    }
+
+    /// What one machine is built from.
+    fn spec(&self, machine: &Description, board: &Board) -> anyhow::Result<Spec> {
+        let (wall_start_ns, rng_seed) = match machine.clock.0 {
+            ClockKind::Real => (now_ns(), seed().context("cannot read random numbers from /dev/urandom")?),
+            ClockKind::Virtual => (VIRTUAL_START_NS, vec![0; SEED]),
+        };
+        Ok(Spec {
+            board: board.clone(),
+            bios: self.bios.clone(),
+            kernel: self.kernel.clone(),
+            initrd: self.initrd.clone(),
+            append: self.append.clone(),
+            clock: machine.clock.0,
+            wall_start_ns,
+            rng_seed,
+            budget: None,
+        })
+    }
+}
+
+fn no_kernel(image: &Image) -> anyhow::Error {
+    let name = &image.manifest.name;
+    anyhow!(
+        "the image {name} has no kernel to boot; `hostel image path {name}` says where its files are, \
+         for --bios FILE or --kernel FILE"
+    )
+}
+
+/// The wall clock, in nanoseconds since 1970.
+fn now_ns() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn seed() -> std::io::Result<Vec<u8>> {
+    let mut seed = vec![0; SEED];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    Ok(seed)
+}

@@ -1,0 +1,99 @@
+//! Exit statuses, and how the end of a machine becomes one.
+
+use crate::say;
+use anyhow::bail;
+use vm_machine::End;
+
+/// Nothing went wrong: help was shown, the guest powered off, or the user quit.
+pub const SUCCESS: u8 = 0;
+/// An error of Hostel's: usage, set-up or internal.
+pub const HOSTEL: u8 = 125;
+/// A machine ended by signal n gives this plus n, as shells do.
+const SIGNAL: u8 = 128;
+
+/// Why a machine was stopped from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The user typed the key that quits.
+    Quit,
+    /// The process was sent this signal.
+    Signal(i32),
+}
+
+/// The exit status for a machine that ended so.
+///
+/// # Errors
+/// If it ended by no wish of the guest's or the user's.
+pub fn of(end: &End, why: Option<Why>) -> anyhow::Result<u8> {
+    match (end, why) {
+        // A guest that powers off while it is being stopped has still powered off.
+        (End::Exit(code), _) => Ok(code_of(*code)),
+        (_, Some(Why::Quit)) => Ok(SUCCESS),
+        (_, Some(Why::Signal(number))) => Ok(SIGNAL.saturating_add(u8::try_from(number).unwrap_or(0))),
+        (End::Wedged { hart, pc, cause, value }, None) => bail!(
+            "hart {hart} traps for ever at pc {pc:#x}: {} (cause {cause}), value {value:#x}; \
+             the guest installed no handler for it",
+            cause_name(*cause)
+        ),
+        (End::Broken(what), None) => bail!("internal error: {what}; please report this"),
+        (End::Reset | End::Stopped | End::Budget, None) => {
+            bail!("internal error: the machine stopped and nobody asked it to; please report this")
+        }
+    }
+}
+
+/// A guest's status as the host can pass it on: one byte. A larger one must not look like another, least of all
+/// like success.
+fn code_of(code: u64) -> u8 {
+    u8::try_from(code).unwrap_or_else(|_| {
+        say::note(&format!("the guest's exit status is {code}; a process can only say {}", u8::MAX));
+        u8::MAX
+    })
+}
+
+/// The name of an exception (Privileged Architecture, "Machine Cause Register", table of `mcause` values).
+fn cause_name(cause: u64) -> &'static str {
+    match cause {
+        0 => "instruction address misaligned",
+        1 => "instruction access fault",
+        2 => "illegal instruction",
+        3 => "breakpoint",
+        4 => "load address misaligned",
+        5 => "load access fault",
+        6 => "store/AMO address misaligned",
+        7 => "store/AMO access fault",
+        8 => "environment call from U-mode",
+        9 => "environment call from S-mode",
+        11 => "environment call from M-mode",
+        12 => "instruction page fault",
+        13 => "load page fault",
+        15 => "store/AMO page fault",
+        _ => "unnamed cause",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_that_does_not_fit_is_not_success() {
+        assert_eq!(of(&End::Exit(0), None).unwrap(), 0);
+        assert_eq!(of(&End::Exit(255), None).unwrap(), 255);
+        assert_eq!(of(&End::Exit(256), None).unwrap(), 255);
+    }
+
+    #[test]
+    fn signals_count_from_128_and_the_key_is_success() {
+        assert_eq!(of(&End::Stopped, Some(Why::Signal(15))).unwrap(), 143);
+        assert_eq!(of(&End::Stopped, Some(Why::Quit)).unwrap(), 0);
+        assert_eq!(of(&End::Exit(3), Some(Why::Signal(15))).unwrap(), 3);
+    }
+
+    #[test]
+    fn what_nobody_wished_for_is_an_error() {
+        for end in [End::Stopped, End::Broken("x".into()), End::Reset] {
+            assert!(of(&end, None).is_err(), "{end:?}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Machine descriptions: what `--print-config` prints, `hostel run FILE.toml` takes back.
+
+mod guest;
+
+use guest::*;
+use snapbox::str;
+
+/// What `hostel run … --print-config` prints.
+#[track_caller]
+fn printed(files: &Files, arguments: &[&str]) -> String {
+    let arguments = [&["run", "--print-config"], arguments].concat();
+    let assert = files.hostel(&arguments).assert().code(0).stderr_eq("");
+    String::from_utf8(assert.get_output().stdout.clone()).unwrap()
+}
+
+#[test]
+fn the_whole_machine_is_printed() {
+    let files = Files::new();
+    let arguments = ["--cpu", "rv64gc_sv39", "--bios", "none", "--kernel", "/k"];
+    snapbox::assert_data_eq!(
+        printed(&files, &arguments),
+        str![[r##"
+# A machine, as `hostel run FILE.toml` takes it. Options on the command line override what is here;
+# relative paths count from this file's directory.
+engine = "interp"
+machine = "virt"
+cpu = "rv64imafdc_zicsr_zifencei_sv39"
+cpus = 1
+memory = "2G"
+clock = "real"
+console = "stdio"
+bios = "none"
+kernel = "/k"
+
+"##]]
+    );
+    let guest = printed(&files, &["--cpu", "rv64gc"]);
+    assert!(guest.contains("guest = \"debian-busybox\"\nappend = \"console=ttyS0 loglevel=6\"\n"), "{guest}");
+}
+
+#[test]
+fn what_is_printed_gives_the_same_machine() {
+    let files = Files::new();
+    let elsewhere = files.add("a/b/machine.toml", "");
+    for arguments in [
+        &[][..],
+        &["debian-busybox", "--append", "", "--initrd", "i"],
+        &["--kernel", "k", "--append", "a \"b\" \\ \u{e9}\tc"],
+        &["--bios", "fw", "--kernel", "dir/k", "--initrd", "it's", "--console", "unix=s"],
+        &["--machine", "spike", "--bios", "none", "--kernel", "k", "--clock", "virtual"],
+        &["--cpus", "512", "--memory", "1T", "--cpu", "rv64imac_zicsr_svbare", "--console", "pty"],
+        &["--memory", "1052672", "--console", "none", "--bios", "builtin", "--kernel", "./none"],
+    ] {
+        let first = printed(&files, arguments);
+        std::fs::write(&elsewhere, &first).unwrap();
+        assert_eq!(printed(&files, &["a/b/machine.toml"]), first, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_description_runs_and_its_paths_count_from_it() {
+    let files = Files::new();
+    files.add("a/k", flat(FAIL_7));
+    files.add("k", flat(OFF));
+    files.add("a/m.toml", "bios = \"none\"\nkernel = \"k\"\nmemory = 4194304\n");
+    files.hostel(&["run", "a/m.toml"]).assert().code(7);
+    // An option's path counts from where the user is, and it has the last word.
+    files.hostel(&["run", "a/m.toml", "--kernel", "k"]).assert().code(0);
+}
+
+#[test]
+fn options_override_the_description() {
+    let files = Files::new();
+    files.add("m.toml", "cpus = 4\nmemory = \"1G\"\nappend = \"from the file\"\nkernel = \"k\"\n");
+    let machine = printed(&files, &["m.toml", "--cpus", "2", "--append", "from the user"]);
+    for line in ["cpus = 2\n", "memory = \"1G\"\n", "append = \"from the user\"\n"] {
+        assert!(machine.contains(line), "{line} is not in {machine}");
+    }
+}
+
+#[test]
+fn an_empty_description_is_the_default_guest() {
+    let files = Files::new();
+    files.add("m.toml", "");
+    assert_eq!(printed(&files, &["m.toml"]), printed(&files, &[]));
+}

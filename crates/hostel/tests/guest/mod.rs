@@ -1,0 +1,234 @@
+//! Tiny guests for tests: programs as the words that GNU as makes of the listings beside them, and files around them.
+#![allow(dead_code, reason = "each test file uses some of it")]
+
+use rustix::process::{Pid, Signal, kill_process};
+use snapbox::cmd::{Command, cargo_bin};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+/// Writes 0x5555 (FINISHER_PASS) to the test finisher.
+pub const OFF: &[u32] = &[
+    0x0010_02b7, // lui   t0, 0x100
+    0x0000_5337, // lui   t1, 0x5
+    0x5553_0313, // addi  t1, t1, 0x555
+    0x0062_a023, // sw    t1, 0(t0)
+    0x0000_006f, // j     .
+];
+
+/// Writes 0x73333 to the test finisher: failure (0x3333) with code 7.
+pub const FAIL_7: &[u32] = &[
+    0x0010_02b7, // lui   t0, 0x100
+    0x0007_3337, // lui   t1, 0x73
+    0x3333_0313, // addi  t1, t1, 0x333
+    0x0062_a023, // sw    t1, 0(t0)
+    0x0000_006f, // j     .
+];
+
+/// The same with code 0x100, which no process can pass on: 0x1003333.
+pub const FAIL_256: &[u32] = &[
+    0x0010_02b7, // lui   t0, 0x100
+    0x0100_3337, // lui   t1, 0x1003
+    0x3333_0313, // addi  t1, t1, 0x333
+    0x0062_a023, // sw    t1, 0(t0)
+    0x0000_006f, // j     .
+];
+
+/// Jumps to address 0, where nothing is.
+pub const NOTHING: &[u32] = &[0x0000_0067]; // jr zero
+
+/// Sends '>', then every byte back that the 16550A receives. 'r' resets the machine after that, 'x' powers it off.
+pub const ECHO: &[u32] = &[
+    0x1000_02b7, //    lui   t0, 0x10000
+    0x0010_0e37, //    lui   t3, 0x100
+    0x03e0_0313, //    li    t1, '>'
+    0x0062_8023, //    sb    t1, 0(t0)
+    0x0052_c303, // 1: lbu   t1, 5(t0)      LSR
+    0x0013_7313, //    andi  t1, t1, 1      data ready
+    0xfe03_0ce3, //    beqz  t1, 1b
+    0x0002_c303, //    lbu   t1, 0(t0)
+    0x0062_8023, //    sb    t1, 0(t0)
+    0x0720_0393, //    li    t2, 'r'
+    0x0073_1863, //    bne   t1, t2, 2f
+    0x0000_7337, //    lui   t1, 0x7
+    0x7773_0313, //    addi  t1, t1, 0x777
+    0x006e_2023, //    sw    t1, 0(t3)      FINISHER_RESET
+    0x0780_0393, // 2: li    t2, 'x'
+    0xfc73_1ae3, //    bne   t1, t2, 1b
+    0x0000_5337, //    lui   t1, 0x5
+    0x5553_0313, //    addi  t1, t1, 0x555
+    0x006e_2023, //    sw    t1, 0(t3)      FINISHER_PASS
+    0x0000_006f, //    j     .
+];
+
+/// Sends bytes for ever.
+pub const FLOOD: &[u32] = &[
+    0x1000_02b7, //    lui   t0, 0x10000
+    0x0410_0313, //    li    t1, 'A'
+    0x0062_8023, // 1: sb    t1, 0(t0)
+    0xffdf_f06f, //    j     1b
+];
+
+/// Waits for ever.
+pub const WAIT: &[u32] = &[
+    0x1050_0073, // 1: wfi
+    0xffdf_f06f, //    j     1b
+];
+
+/// Writes 7 to the word 0x1000 behind it: exit with code 3 where that word is `tohost`.
+pub const TOHOST_3: &[u32] = &[
+    0x0000_1297, // auipc t0, 1
+    0x0070_0313, // li    t1, 7
+    0x0062_b023, // sd    t1, 0(t0)
+    0x0000_006f, // j     .
+];
+
+/// Where RAM starts on every board.
+pub const RAM: u64 = 0x8000_0000;
+/// ELF `e_machine` of RISC-V and of x86-64.
+pub const EM_RISCV: u16 = 243;
+pub const EM_X86_64: u16 = 62;
+
+/// The bytes of a program.
+pub fn flat(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+/// An ELF executable of one segment at [`RAM`], with absolute symbols.
+pub fn elf(machine: u16, code: &[u8], symbols: &[(&str, u64)]) -> Vec<u8> {
+    const HEADERS: usize = 64 + 56;
+    let mut strings = vec![0];
+    let mut table = vec![0; 24];
+    for (name, value) in symbols {
+        table.extend(u32::try_from(strings.len()).unwrap().to_le_bytes());
+        table.extend([0x10, 0]); // STB_GLOBAL, STT_NOTYPE
+        table.extend(0xfff1_u16.to_le_bytes()); // SHN_ABS
+        table.extend(value.to_le_bytes());
+        table.extend(8_u64.to_le_bytes());
+        strings.extend(name.bytes().chain([0]));
+    }
+    let table_at = HEADERS + code.len().next_multiple_of(8);
+    let strings_at = table_at + table.len();
+    let sections_at = (strings_at + strings.len()).next_multiple_of(8);
+    let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    let half = |file: &mut Vec<u8>, values: &[u16]| file.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+    let long = |file: &mut Vec<u8>, values: &[u64]| file.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+    half(&mut file, &[2, machine, 1, 0]); // ET_EXEC, EV_CURRENT
+    long(&mut file, &[RAM, 64, sections_at as u64]);
+    half(&mut file, &[0, 0, 64, 56, 1, 64, 3, 2]);
+    half(&mut file, &[1, 0, 5, 0]); // PT_LOAD, R+X
+    long(&mut file, &[HEADERS as u64, RAM, RAM, code.len() as u64, code.len() as u64, 8]);
+    file.extend(code);
+    file.resize(table_at, 0);
+    file.extend(&table);
+    file.extend(&strings);
+    file.resize(sections_at + 64, 0);
+    // SHT_SYMTAB, then SHT_STRTAB.
+    for (kind, at, len, link, info, entry) in
+        [(2_u32, table_at, table.len(), 2_u32, 1_u32, 24_u64), (3, strings_at, strings.len(), 0, 0, 0)]
+    {
+        file.extend(0_u32.to_le_bytes());
+        file.extend(kind.to_le_bytes());
+        long(&mut file, &[0, 0, at as u64, len as u64]);
+        file.extend(link.to_le_bytes());
+        file.extend(info.to_le_bytes());
+        long(&mut file, &[1, entry]);
+    }
+    file
+}
+
+/// A running `hostel`, which does not outlive a test that fails.
+pub struct Running(pub Child);
+
+impl Running {
+    /// Waits for the end, but not for ever.
+    #[track_caller]
+    pub fn ends(&mut self) -> ExitStatus {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < end, "hostel does not end");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A directory of files for one test; the cache is in it too, so nothing of the user's is read.
+pub struct Files(tempfile::TempDir);
+
+impl Files {
+    /// An empty one.
+    pub fn new() -> Files {
+        Files(tempfile::tempdir().unwrap())
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Writes a file.
+    pub fn add(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, contents).unwrap();
+        path
+    }
+
+    /// Puts a guest into the cache whose kernel is this program.
+    pub fn cache(&self, name: &str, kernel: &[u32]) {
+        let files = [("vmlinux", "kernel", &flat(kernel)[..]), ("initramfs.cpio", "initrd", b"070701")];
+        self.cache_files(name, &files);
+    }
+
+    /// Puts an image into the cache that is no guest.
+    pub fn cache_firmware(&self, name: &str) {
+        self.cache_files(name, &[("fw.bin", "firmware", b"code")]);
+    }
+
+    /// The form is that of `host-image`'s manifest.
+    fn cache_files(&self, name: &str, contents: &[(&str, &str, &[u8])]) {
+        let mut manifest = format!(
+            "format = 1\nrecipe = 1\nname = \"{name}\"\ndirectory = \"d\"\nfetched = \"\"\nappend = \"\"\npackage = []\n\
+             [archive]\nmirror = \"\"\nsuite = \"\"\ncodename = \"\"\nversion = \"\"\ndate = \"\"\n"
+        );
+        for (file, role, bytes) in contents {
+            manifest += &format!(
+                "[[file]]\nname = \"{file}\"\nrole = \"{role}\"\nsize = {}\nsha256 = \"\"\n",
+                bytes.len()
+            );
+            self.add(&format!("cache/hostel/v1/files/{name}/d/{file}"), bytes);
+        }
+        self.add(&format!("cache/hostel/v1/{name}.toml"), manifest);
+    }
+
+    /// `hostel` with these arguments, in the directory.
+    pub fn hostel(&self, arguments: &[&str]) -> Command {
+        Command::new(cargo_bin!("hostel"))
+            .current_dir(self.path())
+            .env("XDG_CACHE_HOME", self.path().join("cache"))
+            .timeout(Duration::from_secs(20))
+            .args(arguments)
+    }
+
+    /// The same as a process of the standard library's, for tests that talk to it.
+    pub fn process(&self, arguments: &[&str]) -> std::process::Command {
+        let mut command = std::process::Command::new(cargo_bin!("hostel"));
+        command.current_dir(self.path()).env("XDG_CACHE_HOME", self.path().join("cache")).args(arguments);
+        command
+    }
+}

@@ -1,0 +1,200 @@
+//! `hostel run`: machines run to their ends, by exit status and console.
+
+mod guest;
+
+use guest::*;
+use rustix::process::Signal;
+use snapbox::str;
+use std::io::{Read, Write};
+use std::process::Stdio;
+use std::time::Duration;
+
+const BARE: [&str; 4] = ["run", "--bios", "none", "--kernel"];
+
+#[test]
+fn the_exit_status_is_the_guests() {
+    for (program, code) in [(OFF, 0), (FAIL_7, 7)] {
+        let files = Files::new();
+        files.add("flat.bin", flat(program));
+        files.add("program.elf", elf(EM_RISCV, &flat(program), &[]));
+        for kernel in ["flat.bin", "program.elf"] {
+            files.hostel(&BARE).arg(kernel).assert().code(code).stdout_eq("").stderr_eq("");
+        }
+    }
+}
+
+#[test]
+fn a_status_above_255_is_255_and_said() {
+    let files = Files::new();
+    files.add("k", flat(FAIL_256));
+    files.hostel(&BARE).arg("k").assert().code(255).stderr_eq(str![[r#"
+hostel: the guest's exit status is 256; a process can only say 255
+
+"#]]);
+}
+
+#[test]
+fn standard_input_and_output_are_the_serial_line() {
+    let files = Files::new();
+    files.add("k", flat(ECHO));
+    let typed: String = ('0'..='9').cycle().take(5000).chain(['x']).collect();
+    let answer = format!(">{typed}");
+    files.hostel(&BARE).arg("k").stdin(typed).assert().code(0).stdout_eq(answer).stderr_eq("");
+}
+
+#[test]
+fn the_keys_are_plain_bytes_where_input_is_no_terminal() {
+    let files = Files::new();
+    files.add("k", flat(ECHO));
+    files.hostel(&BARE).arg("k").stdin("\x01h\x01x").assert().code(0).stdout_eq(">\x01h\x01x");
+}
+
+#[test]
+fn a_reset_starts_the_machine_anew_on_the_same_console() {
+    let files = Files::new();
+    files.add("k", flat(ECHO));
+    let mut child = files.process(&BARE);
+    let mut child = child.arg("k").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map(Running).unwrap();
+    let (mut typed, mut shown) = (child.0.stdin.take().unwrap(), child.0.stdout.take().unwrap());
+    let mut expect = |text: &str| {
+        let mut got = vec![0; text.len()];
+        shown.read_exact(&mut got).unwrap();
+        assert_eq!(String::from_utf8_lossy(&got), text);
+    };
+    expect(">");
+    for _ in 0..3 {
+        typed.write_all(b"r").unwrap();
+        expect("r>");
+    }
+    typed.write_all(b"x").unwrap();
+    expect("x");
+    assert_eq!(child.ends().code(), Some(0));
+}
+
+#[test]
+fn end_of_file_quits_nothing() {
+    let files = Files::new();
+    files.add("k", flat(ECHO));
+    let mut child = files.process(&BARE);
+    let mut child = child.arg("k").stdin(Stdio::null()).stdout(Stdio::null()).spawn().map(Running).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    child.signal(Signal::TERM);
+    // Had it ended by itself, this would be another status.
+    assert_eq!(child.ends().code(), Some(128 + 15));
+}
+
+#[test]
+fn signals_stop_the_machine() {
+    for (signal, code, programs) in
+        [(Signal::TERM, 143, &[ECHO, WAIT, FLOOD][..]), (Signal::INT, 130, &[ECHO])]
+    {
+        for program in programs {
+            let files = Files::new();
+            files.add("k", flat(program));
+            let mut child = files.process(&BARE);
+            child.arg("k").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = child.spawn().map(Running).unwrap();
+            // FLOOD fills the pipe: the console's last words must not hold the process for ever.
+            std::thread::sleep(Duration::from_millis(200));
+            child.signal(signal);
+            let mut stderr = child.0.stderr.take().unwrap();
+            assert_eq!(child.ends().code(), Some(code));
+            let mut said = String::new();
+            stderr.read_to_string(&mut said).unwrap();
+            assert_eq!(said, "");
+        }
+    }
+}
+
+#[test]
+fn nobody_reading_the_output_stops_nothing() {
+    let files = Files::new();
+    files.add("k", flat(ECHO));
+    let mut child = files.process(&BARE);
+    child.arg("k").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = child.spawn().map(Running).unwrap();
+    drop(child.0.stdout.take());
+    let mut typed = child.0.stdin.take().unwrap();
+    typed.write_all(b"abc").unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    typed.write_all(b"x").unwrap();
+    let mut stderr = child.0.stderr.take().unwrap();
+    assert_eq!(child.ends().code(), Some(0));
+    let mut said = String::new();
+    stderr.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "");
+}
+
+#[test]
+fn a_program_that_jumps_into_nothing_is_reported() {
+    let files = Files::new();
+    files.add("k", flat(NOTHING));
+    files.hostel(&BARE).arg("k").assert().code(125).stdout_eq("").stderr_eq(str![[r#"
+hostel: hart 0 traps for ever at pc 0x0: instruction access fault (cause 1), value 0x0; the guest installed no handler for it
+
+"#]]);
+}
+
+#[test]
+fn the_spike_machine_ends_through_tohost() {
+    let files = Files::new();
+    let code = elf(EM_RISCV, &flat(TOHOST_3), &[("tohost", RAM + 0x1000), ("fromhost", RAM + 0x1040)]);
+    files.add("k", code);
+    files.hostel(&BARE).args(["k", "--machine", "spike"]).assert().code(3).stdout_eq("").stderr_eq("");
+}
+
+#[test]
+fn a_virtual_clock_and_a_small_cpu_run_too() {
+    let files = Files::new();
+    files.add("k", flat(FAIL_7));
+    let options =
+        ["k", "--clock", "virtual", "--cpu", "rv64i_svbare", "--memory", "1M", "--engine", "interp"];
+    files.hostel(&BARE).args(options).assert().code(7);
+    files.hostel(&BARE).args(["k", "--cpus", "3"]).assert().code(7);
+}
+
+#[test]
+fn without_a_console_nothing_is_shown() {
+    let files = Files::new();
+    files.add("k", flat(ECHO));
+    let mut child = files.process(&BARE);
+    child.args(["k", "--console", "none"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = child.spawn().map(Running).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    child.signal(Signal::TERM);
+    let mut shown = String::new();
+    child.0.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
+    assert_eq!((shown.as_str(), child.ends().code()), ("", Some(143)));
+}
+
+#[test]
+fn a_socket_can_be_the_console() {
+    use std::os::unix::net::UnixStream;
+    let files = Files::new();
+    files.add("k", flat(ECHO));
+    let mut child = files.process(&BARE);
+    child.args(["k", "--console", "unix=line"]).stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut child = child.spawn().map(Running).unwrap();
+    let mut said = [0; 1024];
+    let n = child.0.stderr.take().unwrap().read(&mut said).unwrap();
+    let path = files.path().join("line");
+    assert_eq!(String::from_utf8_lossy(&said[..n]), "hostel: the console is at line\n");
+    let mut line = UnixStream::connect(&path).unwrap();
+    line.write_all(b"hello x").unwrap();
+    let mut shown = String::new();
+    line.read_to_string(&mut shown).unwrap();
+    assert_eq!(shown, ">hello x");
+    assert_eq!(child.ends().code(), Some(0));
+    assert!(!path.exists(), "the socket is taken away again");
+}
+
+#[test]
+fn a_guest_comes_from_the_cache() {
+    let files = Files::new();
+    files.cache("debian-busybox", FAIL_7);
+    for arguments in [&["run"][..], &["run", "debian-busybox"], &["run", "--offline", "--append", "quiet"]] {
+        // The kernel is a program for M-mode here; in S-mode too it may write to the finisher.
+        let arguments = [arguments, &["--bios", "builtin"]].concat();
+        files.hostel(&arguments).assert().code(7).stdout_eq("").stderr_eq("");
+    }
+}

@@ -1,0 +1,231 @@
+//! The description of a machine: harts, memory, devices at their addresses, and the wires between them.
+
+use crate::isa::{Isa, Mmu};
+use std::ops::Range;
+
+/// Most harts a board can have: what the PLIC's window of the `virt` board holds, two contexts each.
+pub const MAX_CPUS: u32 = 512;
+/// Least memory a board can have, in bytes: room for a small program, its devicetree and a stack.
+pub const MIN_MEMORY: u64 = 1 << 20;
+/// Memory comes in whole pages of this many bytes.
+pub const PAGE: u64 = 4096;
+/// Physical addresses have this many bits (Privileged ISA, Sv39 to Sv57: 44-bit physical page numbers).
+pub const PHYSICAL_BITS: u32 = 56;
+
+/// What a user chooses of a board.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Number of harts, 1 to [`MAX_CPUS`].
+    pub cpus: u32,
+    /// Bytes of memory: whole pages, at least [`MIN_MEMORY`].
+    pub memory: u64,
+    /// What every hart implements.
+    pub isa: Isa,
+    /// The widest address translation of every hart.
+    pub mmu: Mmu,
+    /// The model of the console's UART.
+    pub serial: Serial,
+    /// Where the program that will run keeps its host-target interface words, for boards that have one.
+    pub htif: Option<HtifWords>,
+}
+
+impl Config {
+    /// Harts and memory as given, everything else as usual.
+    pub fn new(cpus: u32, memory: u64) -> Config {
+        let (isa, mmu) = (Isa::default(), Mmu::default());
+        Config { cpus, memory, isa, mmu, serial: Serial::default(), htif: None }
+    }
+}
+
+/// Models of UART that a board's console can be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Serial {
+    /// The 16550A, as on QEMU's board.
+    #[default]
+    Ns16550,
+    /// SiFive's UART.
+    Sifive,
+}
+
+/// Physical addresses of the two 64-bit words of the host-target interface: symbols `tohost` and `fromhost` of a
+/// program written for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HtifWords {
+    /// The word the program writes to.
+    pub tohost: u64,
+    /// The word the host answers in.
+    pub fromhost: u64,
+}
+
+/// Models of device, with what distinguishes one of a model from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// Read-only memory with the first instructions.
+    BootRom,
+    /// SiFive's test finisher: a write ends or resets the machine.
+    TestFinisher,
+    /// The Goldfish real-time clock.
+    GoldfishRtc,
+    /// SiFive's CLINT: software and timer interrupts of every hart, `mtime` at the board's timebase.
+    Clint,
+    /// The platform-level interrupt controller.
+    Plic {
+        /// Interrupt sources 1 to `sources`; 0 means none.
+        sources: u32,
+        /// Contexts, each of which drives one output.
+        contexts: u32,
+        /// Largest priority; all lower ones exist.
+        max_priority: u32,
+    },
+    /// A 16550A UART.
+    Ns16550 {
+        /// Frequency that the baud rate divisor divides, in Hz.
+        clock_hz: u32,
+        /// Registers are `1 << reg_shift` bytes apart.
+        reg_shift: u32,
+    },
+    /// SiFive's UART.
+    SifiveUart {
+        /// Frequency that the baud rate divisor divides, in Hz.
+        clock_hz: u32,
+    },
+    /// The host-target interface of Berkeley's simulators. Its words lie in the program's memory where the program
+    /// has symbols for them, else in a window of their own.
+    Htif {
+        /// The two words.
+        words: HtifWords,
+        /// True where the words lie in RAM: the device's window then covers RAM, whose other bytes stay RAM.
+        in_ram: bool,
+    },
+}
+
+/// An interrupt pin of a hart; the value is its bit in `mip` (Privileged ISA, "Machine Interrupt Registers").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HartInterrupt {
+    /// MSIP.
+    MachineSoftware = 3,
+    /// MTIP.
+    MachineTimer = 7,
+    /// SEIP.
+    SupervisorExternal = 9,
+    /// MEIP.
+    MachineExternal = 11,
+}
+
+/// What an output of a device drives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// An input of an interrupt controller.
+    Input {
+        /// Name of the controller.
+        device: &'static str,
+        /// Number of its input.
+        input: u32,
+    },
+    /// A pin of a hart.
+    Hart {
+        /// Hart id.
+        hart: u32,
+        /// Which pin.
+        interrupt: HartInterrupt,
+    },
+}
+
+/// A device in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Unique name on the board.
+    pub name: &'static str,
+    /// Its model.
+    pub kind: DeviceKind,
+    /// Physical address of its window.
+    pub base: u64,
+    /// Bytes of its window.
+    pub size: u64,
+    /// What its outputs drive, by number of the output. A CLINT's outputs are software and timer interrupt of hart 0,
+    /// then of hart 1, and so on; a PLIC's are its contexts; other devices have at most one.
+    pub outputs: Vec<Target>,
+}
+
+impl Placed {
+    /// A device without outputs.
+    pub fn new(name: &'static str, kind: DeviceKind, base: u64, size: u64) -> Placed {
+        Placed { name, kind, base, size, outputs: Vec::new() }
+    }
+
+    /// The same device with outputs.
+    #[must_use]
+    pub fn drives(mut self, outputs: impl IntoIterator<Item = Target>) -> Placed {
+        self.outputs.extend(outputs);
+        self
+    }
+
+    /// Physical addresses of its window.
+    pub fn window(&self) -> Range<u64> {
+        self.base..self.base.saturating_add(self.size)
+    }
+
+    /// True where the window covers RAM on purpose.
+    pub fn overlays_ram(&self) -> bool {
+        matches!(self.kind, DeviceKind::Htif { in_ram: true, .. })
+    }
+}
+
+/// A machine, described. The functions that make one check it; see [`crate::check`].
+#[derive(Clone, Debug)]
+pub struct Board {
+    /// What a user calls it.
+    pub name: &'static str,
+    /// One line for a list of boards.
+    pub description: &'static str,
+    /// The devicetree's `model`.
+    pub model: &'static str,
+    /// The devicetree's root `compatible`.
+    pub compatible: &'static str,
+    /// Number of harts; their ids are 0 and up.
+    pub cpus: u32,
+    /// What every hart implements.
+    pub isa: Isa,
+    /// The widest address translation of every hart.
+    pub mmu: Mmu,
+    /// Frequency of `time` and `mtime`, in Hz.
+    pub timebase_hz: u32,
+    /// Physical addresses of the RAM.
+    pub ram: Range<u64>,
+    /// Where every hart starts: in the boot ROM.
+    pub reset_pc: u64,
+    /// The devices.
+    pub devices: Vec<Placed>,
+}
+
+impl Board {
+    /// The device of that name.
+    pub fn device(&self, name: &str) -> Option<&Placed> {
+        self.devices.iter().find(|device| device.name == name)
+    }
+
+    /// The address map, lowest address first: every device and the RAM.
+    pub fn address_map(&self) -> Vec<(&'static str, Range<u64>)> {
+        let mut map: Vec<_> = self.devices.iter().map(|device| (device.name, device.window())).collect();
+        map.push(("ram", self.ram.clone()));
+        map.sort_by_key(|(_, range)| (range.start, range.end));
+        map
+    }
+
+    /// Bytes of RAM.
+    pub fn memory(&self) -> u64 {
+        self.ram.end.saturating_sub(self.ram.start)
+    }
+}
+
+/// The outputs of a CLINT: software and timer interrupt of each hart.
+pub fn clint_outputs(cpus: u32) -> impl Iterator<Item = Target> {
+    let pins = [HartInterrupt::MachineSoftware, HartInterrupt::MachineTimer];
+    (0..cpus).flat_map(move |hart| pins.map(|interrupt| Target::Hart { hart, interrupt }))
+}
+
+/// The outputs of a PLIC with a machine and a supervisor context for each hart, in this order.
+pub fn plic_outputs(cpus: u32) -> impl Iterator<Item = Target> {
+    let pins = [HartInterrupt::MachineExternal, HartInterrupt::SupervisorExternal];
+    (0..cpus).flat_map(move |hart| pins.map(|interrupt| Target::Hart { hart, interrupt }))
+}

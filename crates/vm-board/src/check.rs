@@ -1,0 +1,228 @@
+//! Checks of a board: the user's choices, the address map, the wires.
+//!
+//! Wires must form a directed graph without loops whose ends exist, and one input has one driver. The order of the
+//! graph is the order in which locks of devices may be taken.
+
+use crate::board::{
+    Board, Config, DeviceKind, HtifWords, MAX_CPUS, MIN_MEMORY, PAGE, PHYSICAL_BITS, Placed, Target,
+};
+use crate::size::{MIB, Size};
+use std::collections::HashMap;
+use std::ops::Range;
+use thiserror::Error;
+
+/// Why there can be no such board. The first group is a user's mistake, the second one of the board's author.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BoardError {
+    /// No hart.
+    #[error("a machine needs at least one CPU; try --cpus 1")]
+    NoCpus,
+    /// More harts than a board can have.
+    #[error("{0} CPUs are too many; the {board} board has room for {MAX_CPUS}", board = .1)]
+    TooManyCpus(u32, &'static str),
+    /// Less memory than a board can have.
+    #[error("{asked} of memory is too little; a machine needs at least {min}, Linux about 128 MiB: try --memory 128M", asked = Size(*.0), min = Size(MIN_MEMORY))]
+    MemoryTooSmall(u64),
+    /// Not a whole number of pages.
+    #[error("{0} bytes of memory are not a whole number of {PAGE}-byte pages; try --memory {next}M", next = .0.div_ceil(MIB))]
+    MemoryNotPages(u64),
+    /// Memory would reach past the last physical address.
+    #[error("{asked} of memory are too much; physical addresses have {PHYSICAL_BITS} bits", asked = Size(*.0))]
+    MemoryTooLarge(u64),
+    /// The program's words of the host-target interface cannot be used.
+    #[error("the program's tohost ({:#x}) and fromhost ({:#x}) words {problem}", .words.tohost, .words.fromhost)]
+    Htif {
+        /// The addresses found in the program.
+        words: HtifWords,
+        /// What is wrong with them.
+        problem: &'static str,
+    },
+
+    /// Two windows cover the same address.
+    #[error("{} at {:#x}..{:#x} overlaps {} at {:#x}..{:#x}", .0.0, .0.1.start, .0.1.end, .1.0, .1.1.start, .1.1.end)]
+    Overlap((&'static str, Range<u64>), (&'static str, Range<u64>)),
+    /// A window is empty or reaches past the last address.
+    #[error("device {0} has an empty window, or one that reaches past the last physical address")]
+    BadWindow(&'static str),
+    /// Two devices of one name.
+    #[error("two devices are called {0}")]
+    DuplicateName(&'static str),
+    /// A device's numbers contradict its model's specification or its window.
+    #[error("device {device}: {problem}")]
+    BadDevice {
+        /// Name of the device.
+        device: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A wire ends nowhere.
+    #[error("output {output} of {device} drives {target:?}, which does not exist")]
+    NoTarget {
+        /// Name of the driving device.
+        device: &'static str,
+        /// Number of the output.
+        output: usize,
+        /// Where the wire should end.
+        target: Target,
+    },
+    /// Two outputs drive one input.
+    #[error("both {0} and {1} drive {2:?}")]
+    TwoDrivers(&'static str, &'static str, Target),
+    /// A device's output comes back to it.
+    #[error("the wires from {0} come back to it")]
+    Loop(&'static str),
+}
+
+/// Checks what a user chose and gives the addresses of RAM that starts at `base`.
+pub(crate) fn ram(config: &Config, base: u64, board: &'static str) -> Result<Range<u64>, BoardError> {
+    let Config { cpus, memory, .. } = *config;
+    if cpus == 0 {
+        return Err(BoardError::NoCpus);
+    }
+    if cpus > MAX_CPUS {
+        return Err(BoardError::TooManyCpus(cpus, board));
+    }
+    if memory < MIN_MEMORY {
+        return Err(BoardError::MemoryTooSmall(memory));
+    }
+    if !memory.is_multiple_of(PAGE) {
+        return Err(BoardError::MemoryNotPages(memory));
+    }
+    match base.checked_add(memory) {
+        Some(end) if end <= 1 << PHYSICAL_BITS => Ok(base..end),
+        _ => Err(BoardError::MemoryTooLarge(memory)),
+    }
+}
+
+impl Board {
+    /// Checks that every address belongs to one device, that every number is one its device can have, and that the
+    /// wires are sound.
+    pub fn check(&self) -> Result<(), BoardError> {
+        self.check_devices()?;
+        self.check_address_map()?;
+        self.check_wires()?;
+        self.wire_order().map(|_| ())
+    }
+
+    fn check_devices(&self) -> Result<(), BoardError> {
+        for (index, device) in self.devices.iter().enumerate() {
+            if self.devices.iter().take(index).any(|other| other.name == device.name) {
+                return Err(BoardError::DuplicateName(device.name));
+            }
+            let end = device.base.checked_add(device.size);
+            if device.size == 0 || end.is_none_or(|end| end > 1 << PHYSICAL_BITS) {
+                return Err(BoardError::BadWindow(device.name));
+            }
+            if let Some(problem) = problem(self, device) {
+                return Err(BoardError::BadDevice { device: device.name, problem });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_address_map(&self) -> Result<(), BoardError> {
+        let overlaying = |name: &str| self.device(name).is_some_and(Placed::overlays_ram);
+        let mut map = self.address_map();
+        map.retain(|(name, _)| !overlaying(name));
+        for (first, second) in map.iter().zip(map.iter().skip(1)) {
+            if first.1.end > second.1.start {
+                return Err(BoardError::Overlap(first.clone(), second.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_wires(&self) -> Result<(), BoardError> {
+        let mut drivers: HashMap<Target, &'static str> = HashMap::new();
+        for device in &self.devices {
+            for (output, &target) in device.outputs.iter().enumerate() {
+                let exists = match target {
+                    Target::Hart { hart, .. } => hart < self.cpus,
+                    Target::Input { device, input } => {
+                        self.device(device).is_some_and(|controller| has_input(controller, input))
+                    }
+                };
+                if !exists {
+                    return Err(BoardError::NoTarget { device: device.name, output, target });
+                }
+                if let Some(other) = drivers.insert(target, device.name) {
+                    return Err(BoardError::TwoDrivers(other, device.name, target));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Indices of the devices in an order in which every wire leads forward: a device comes before those it drives.
+    pub fn wire_order(&self) -> Result<Vec<usize>, BoardError> {
+        let driven = |device: &Placed| -> Vec<usize> {
+            let controllers = device.outputs.iter().filter_map(|target| match target {
+                Target::Input { device, .. } => self.devices.iter().position(|other| other.name == *device),
+                Target::Hart { .. } => None,
+            });
+            controllers.collect()
+        };
+        let mut waiting: Vec<(usize, &Placed)> = self.devices.iter().enumerate().collect();
+        let mut order = Vec::with_capacity(waiting.len());
+        while !waiting.is_empty() {
+            // Take every device that no waiting one drives; where there is none, those that wait form a loop.
+            let pending: Vec<usize> = waiting.iter().flat_map(|(_, device)| driven(device)).collect();
+            let (free, rest): (Vec<_>, Vec<_>) =
+                waiting.iter().partition(|(index, _)| !pending.contains(index));
+            if free.is_empty() {
+                return Err(BoardError::Loop(rest.first().map_or("a device", |(_, device)| device.name)));
+            }
+            order.extend(free.iter().map(|(index, _)| *index));
+            waiting = rest;
+        }
+        Ok(order)
+    }
+}
+
+fn has_input(controller: &Placed, input: u32) -> bool {
+    match controller.kind {
+        // Source 0 means "no interrupt" (PLIC specification, "Interrupt Gateways").
+        DeviceKind::Plic { sources, .. } => (1..=sources).contains(&input),
+        _ => false,
+    }
+}
+
+/// What is wrong with one device's numbers, if anything.
+fn problem(board: &Board, device: &Placed) -> Option<&'static str> {
+    let outputs = device.outputs.len() as u64;
+    match device.kind {
+        DeviceKind::Plic { sources, contexts, max_priority } => {
+            // PLIC specification, "Memory Map": 1023 sources, 15872 contexts of 4 KiB from 0x200000 on.
+            if sources == 0 || sources > 1023 {
+                Some("a PLIC has 1 to 1023 sources")
+            } else if u64::from(contexts) != outputs {
+                Some("a PLIC has one output for each context")
+            } else if contexts > 15872 || 0x20_0000 + u64::from(contexts) * 0x1000 > device.size {
+                Some("the window is too small for the contexts")
+            } else if max_priority == 0 {
+                Some("a PLIC needs a priority above 0, which never interrupts")
+            } else {
+                None
+            }
+        }
+        DeviceKind::Clint => {
+            // SiFive's memory map: mtime at 0xbff8 is the last register; mtimecmp of hart h at 0x4000 + 8 h.
+            if outputs != 2 * u64::from(board.cpus) {
+                Some("a CLINT has two outputs for each hart")
+            } else if device.size < 0xc000 || 0x4000 + 8 * u64::from(board.cpus) > 0xbff8 {
+                Some("the window is too small for the harts")
+            } else {
+                None
+            }
+        }
+        DeviceKind::Ns16550 { clock_hz: 0, .. } | DeviceKind::SifiveUart { clock_hz: 0 } => {
+            Some("a UART needs a clock")
+        }
+        DeviceKind::Ns16550 { reg_shift, .. } if reg_shift > 2 || 8 << reg_shift > device.size => {
+            Some("the window is too small for eight registers")
+        }
+        DeviceKind::Htif { .. } if outputs != 0 => Some("the host-target interface has no output"),
+        _ if outputs > 1 => Some("this model has one output at most"),
+        _ => None,
+    }
+}

@@ -1,0 +1,67 @@
+//! The `virt` board: compatible with QEMU's machine of that name, so that firmware, boot loaders and kernels built
+//! for it run unchanged.
+//!
+//! Source: the devicetree that QEMU 10 generates (`-M virt,dumpdtb=FILE`); the comparison is in `tests/virt.rs`.
+//!
+//! Addresses that QEMU's machine uses and this one leaves free for the same purpose:
+//!
+//! | address | size | device |
+//! |---|---|---|
+//! | 0x0300_0000 | 0x1_0000 | PCIe port window |
+//! | 0x0400_0000 | 0x200_0000 | platform bus |
+//! | 0x1000_1000 to 0x1000_8000 | 0x1000 each | virtio-mmio, eight of them, PLIC sources 1 to 8 |
+//! | 0x1010_0000 | 0x18 | fw-cfg |
+//! | 0x2000_0000 | 0x400_0000 | CFI flash, two banks |
+//! | 0x3000_0000 | 0x1000_0000 | PCIe ECAM; INTA to INTD on PLIC sources 32 to 35 |
+//! | 0x4000_0000 | 0x4000_0000 | PCIe memory window |
+
+use crate::board::{Board, Config, DeviceKind, Placed, Serial, Target, clint_outputs, plic_outputs};
+use crate::check::{self, BoardError};
+
+/// Physical address of the first byte of RAM.
+pub const RAM_BASE: u64 = 0x8000_0000;
+/// Frequency of `time`, in Hz.
+pub const TIMEBASE_HZ: u32 = 10_000_000;
+/// The UART's input clock, in Hz: 115200 baud times 16, times 2.
+pub const UART_CLOCK_HZ: u32 = 3_686_400;
+
+const UART_SOURCE: u32 = 10;
+const RTC_SOURCE: u32 = 11;
+const PLIC_SOURCES: u32 = 95;
+const PLIC_MAX_PRIORITY: u32 = 7;
+
+/// Describes the board.
+pub fn virt(config: &Config) -> Result<Board, BoardError> {
+    let ram = check::ram(config, RAM_BASE, "virt")?;
+    let cpus = config.cpus;
+    let to_plic = |input| [Target::Input { device: "plic", input }];
+    let plic =
+        DeviceKind::Plic { sources: PLIC_SOURCES, contexts: 2 * cpus, max_priority: PLIC_MAX_PRIORITY };
+    let (uart, uart_size) = match config.serial {
+        Serial::Ns16550 => (DeviceKind::Ns16550 { clock_hz: UART_CLOCK_HZ, reg_shift: 0 }, 0x100),
+        Serial::Sifive => (DeviceKind::SifiveUart { clock_hz: UART_CLOCK_HZ }, 0x1000),
+    };
+    let devices = vec![
+        Placed::new("boot-rom", DeviceKind::BootRom, 0x1000, 0xf000),
+        Placed::new("test", DeviceKind::TestFinisher, 0x10_0000, 0x1000),
+        Placed::new("rtc0", DeviceKind::GoldfishRtc, 0x10_1000, 0x1000).drives(to_plic(RTC_SOURCE)),
+        Placed::new("clint", DeviceKind::Clint, 0x200_0000, 0x1_0000).drives(clint_outputs(cpus)),
+        Placed::new("plic", plic, 0xc00_0000, 0x60_0000).drives(plic_outputs(cpus)),
+        Placed::new("uart0", uart, 0x1000_0000, uart_size).drives(to_plic(UART_SOURCE)),
+    ];
+    let board = Board {
+        name: "virt",
+        description: "compatible with QEMU's virt: CLINT, PLIC, UART, clock, test finisher",
+        model: "riscv-virtio,hostel",
+        compatible: "riscv-virtio",
+        cpus,
+        isa: config.isa.clone(),
+        mmu: config.mmu,
+        timebase_hz: TIMEBASE_HZ,
+        ram,
+        reset_pc: 0x1000,
+        devices,
+    };
+    board.check()?;
+    Ok(board)
+}

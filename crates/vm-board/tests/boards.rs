@@ -1,0 +1,232 @@
+//! Boards as data: addresses of QEMU's and Spike's machines, what a user cannot choose, and what a board's author
+//! cannot get wrong unnoticed.
+
+use vm_board::board::{
+    Board, Config, DeviceKind, HartInterrupt, HtifWords, Placed, Serial, Target, clint_outputs,
+};
+use vm_board::check::BoardError;
+use vm_board::{spike::spike, virt::virt};
+
+const MIB: u64 = 1 << 20;
+
+fn small(cpus: u32) -> Board {
+    virt(&Config::new(cpus, 128 * MIB)).unwrap()
+}
+
+fn map(board: &Board) -> String {
+    let line = |(name, range): &(&str, std::ops::Range<u64>)| {
+        format!("{:#x} {:#x} {name}\n", range.start, range.end - range.start)
+    };
+    board.address_map().iter().map(line).collect()
+}
+
+#[test]
+fn the_address_map_of_virt_is_qemus() {
+    let expected = "0x1000 0xf000 boot-rom\n\
+                    0x100000 0x1000 test\n\
+                    0x101000 0x1000 rtc0\n\
+                    0x2000000 0x10000 clint\n\
+                    0xc000000 0x600000 plic\n\
+                    0x10000000 0x100 uart0\n\
+                    0x80000000 0x8000000 ram\n";
+    assert_eq!(map(&small(1)), expected);
+}
+
+#[test]
+fn the_address_map_of_spike_is_spikes() {
+    let expected = "0x1000 0xf000 boot-rom\n\
+                    0x1000000 0x1000 htif\n\
+                    0x2000000 0xc0000 clint\n\
+                    0xc000000 0x1000000 plic\n\
+                    0x10000000 0x100 uart0\n\
+                    0x80000000 0x8000000 ram\n";
+    assert_eq!(map(&spike(&Config::new(1, 128 * MIB)).unwrap()), expected);
+}
+
+#[test]
+fn the_console_raises_source_10_and_the_clock_source_11() {
+    let board = small(2);
+    let to_plic = |input| vec![Target::Input { device: "plic", input }];
+    assert_eq!(board.device("uart0").unwrap().outputs, to_plic(10));
+    assert_eq!(board.device("rtc0").unwrap().outputs, to_plic(11));
+    let plic = board.device("plic").unwrap();
+    assert_eq!(plic.outputs[3], Target::Hart { hart: 1, interrupt: HartInterrupt::SupervisorExternal });
+    let clint = board.device("clint").unwrap();
+    assert_eq!(clint.outputs[2], Target::Hart { hart: 1, interrupt: HartInterrupt::MachineSoftware });
+}
+
+#[test]
+fn wires_lead_forward_in_wire_order() {
+    let board = small(2);
+    let order = board.wire_order().unwrap();
+    let place = |name| order.iter().position(|&index| board.devices[index].name == name).unwrap();
+    assert_eq!(order.len(), board.devices.len());
+    assert!(place("uart0") < place("plic") && place("rtc0") < place("plic"));
+}
+
+fn check_choice(cpus: u32, memory: u64, message: &str) {
+    assert_eq!(virt(&Config::new(cpus, memory)).unwrap_err().to_string(), message);
+}
+
+#[test]
+fn impossible_choices_say_what_to_do() {
+    check_choice(0, MIB, "a machine needs at least one CPU; try --cpus 1");
+    check_choice(513, MIB, "513 CPUs are too many; the virt board has room for 512");
+    check_choice(
+        1,
+        3,
+        "3 bytes of memory is too little; a machine needs at least 1 MiB, Linux about 128 MiB: try --memory 128M",
+    );
+    check_choice(
+        1,
+        MIB + 3,
+        "1048579 bytes of memory are not a whole number of 4096-byte pages; try --memory 2M",
+    );
+    check_choice(1, 1 << 56, "65536 TiB of memory are too much; physical addresses have 56 bits");
+    check_choice(
+        1,
+        u64::MAX - 4095,
+        "16777216.0 TiB of memory are too much; physical addresses have 56 bits",
+    );
+}
+
+#[test]
+fn the_limits_themselves_are_allowed() {
+    assert!(virt(&Config::new(512, MIB)).is_ok());
+    assert!(virt(&Config::new(1, (1 << 56) - 0x8000_0000)).is_ok());
+    assert!(spike(&Config { serial: Serial::Sifive, ..Config::new(512, MIB) }).is_ok());
+}
+
+#[test]
+fn htif_lies_over_the_programs_words() {
+    let board = |tohost, fromhost| {
+        spike(&Config { htif: Some(HtifWords { tohost, fromhost }), ..Config::new(1, 128 * MIB) })
+    };
+    let good = board(0x8000_1000, 0x8000_1040).unwrap();
+    assert_eq!(good.device("htif").unwrap().window(), 0x8000_1000..0x8000_1048);
+    assert_eq!(board(0x87ff_fff8, 0x87ff_fff0).unwrap().device("htif").unwrap().base, 0x87ff_fff0);
+
+    let problem = |tohost, fromhost| board(tohost, fromhost).unwrap_err().to_string();
+    assert_eq!(
+        problem(0x1000, 0x1040),
+        "the program's tohost (0x1000) and fromhost (0x1040) words lie outside the machine's memory"
+    );
+    assert!(problem(0x8000_1000, 0x87ff_fffc).ends_with("outside the machine's memory"));
+    assert!(problem(0x8000_1000, u64::MAX).ends_with("outside the machine's memory"));
+    assert!(problem(0x8000_1004, 0x8000_1040).ends_with("are not aligned to 8 bytes"));
+    assert!(problem(0x8000_1000, 0x8000_1000).ends_with("are the same word"));
+    assert!(problem(0x8000_1000, 0x8000_2000).ends_with("are more than 4 KiB apart"));
+}
+
+fn check_change(change: impl FnOnce(&mut Board), message: &str) {
+    let mut board = small(1);
+    change(&mut board);
+    assert_eq!(board.check().unwrap_err().to_string(), message);
+}
+
+fn device<'a>(board: &'a mut Board, name: &str) -> &'a mut Placed {
+    board.devices.iter_mut().find(|device| device.name == name).unwrap()
+}
+
+fn plic(name: &'static str, base: u64, outputs: Vec<Target>) -> Placed {
+    let kind = DeviceKind::Plic { sources: 8, contexts: outputs.len() as u32, max_priority: 7 };
+    Placed::new(name, kind, base, 0x60_0000).drives(outputs)
+}
+
+#[test]
+fn windows_must_not_overlap() {
+    check_change(
+        |board| device(board, "rtc0").base = 0x10_0ff0,
+        "test at 0x100000..0x101000 overlaps rtc0 at 0x100ff0..0x101ff0",
+    );
+    check_change(
+        |board| device(board, "uart0").base = 0x87ff_ffff,
+        "ram at 0x80000000..0x88000000 overlaps uart0 at 0x87ffffff..0x880000ff",
+    );
+    // The middle one ends before the last begins; the first reaches over both.
+    check_change(
+        |board| device(board, "test").size = 0x200_0000,
+        "test at 0x100000..0x2100000 overlaps rtc0 at 0x101000..0x102000",
+    );
+    let far = "device uart0 has an empty window, or one that reaches past the last physical address";
+    check_change(|board| device(board, "uart0").size = 0, far);
+    check_change(|board| device(board, "uart0").base = u64::MAX - 1, far);
+    check_change(|board| device(board, "uart0").base = (1 << 56) - 1, far);
+}
+
+#[test]
+fn names_are_unique() {
+    check_change(|board| device(board, "test").name = "rtc0", "two devices are called rtc0");
+}
+
+#[test]
+fn wires_must_end_somewhere() {
+    let rewire = |to: Target| {
+        let mut board = small(1);
+        device(&mut board, "uart0").outputs = vec![to];
+        board.check()
+    };
+    for target in [
+        Target::Input { device: "nothing", input: 1 },
+        Target::Input { device: "clint", input: 1 },
+        Target::Input { device: "plic", input: 0 },
+        Target::Input { device: "plic", input: 96 },
+        Target::Hart { hart: 1, interrupt: HartInterrupt::MachineExternal },
+    ] {
+        assert_eq!(rewire(target), Err(BoardError::NoTarget { device: "uart0", output: 0, target }));
+    }
+    let shared = Target::Input { device: "plic", input: 11 };
+    assert_eq!(rewire(shared), Err(BoardError::TwoDrivers("rtc0", "uart0", shared)));
+    assert_eq!(rewire(Target::Input { device: "plic", input: 95 }), Ok(()));
+}
+
+#[test]
+fn wires_must_not_come_back() {
+    let to = |device, input| vec![Target::Input { device, input }];
+    let mut board = small(1);
+    board.devices.push(plic("second", 0x4000_0000, to("plic", 1)));
+    assert_eq!(board.check(), Ok(()), "a controller may drive another");
+    board.devices.push(plic("third", 0x5000_0000, to("second", 1)));
+    device(&mut board, "second").outputs = to("third", 1);
+    assert_eq!(board.check(), Err(BoardError::Loop("second")));
+    let mut board = small(1);
+    board.devices.push(plic("second", 0x4000_0000, to("second", 1)));
+    assert_eq!(board.check(), Err(BoardError::Loop("second")));
+}
+
+#[test]
+fn devices_keep_to_their_specifications() {
+    let plic_of = |sources, contexts, max_priority| {
+        move |board: &mut Board| {
+            device(board, "plic").kind = DeviceKind::Plic { sources, contexts, max_priority };
+        }
+    };
+    check_change(plic_of(1024, 2, 7), "device plic: a PLIC has 1 to 1023 sources");
+    check_change(plic_of(95, 3, 7), "device plic: a PLIC has one output for each context");
+    check_change(
+        |board| device(board, "plic").size = 0x20_1fff,
+        "device plic: the window is too small for the contexts",
+    );
+    check_change(
+        |board| {
+            board.cpus = 2;
+            device(board, "plic").outputs.clear();
+            plic_of(95, 0, 7)(board);
+        },
+        "device clint: a CLINT has two outputs for each hart",
+    );
+    check_change(
+        |board| {
+            board.cpus = 4096;
+            device(board, "clint").outputs = clint_outputs(4096).collect();
+        },
+        "device clint: the window is too small for the harts",
+    );
+    let uart = |clock_hz, reg_shift| {
+        move |board: &mut Board| {
+            device(board, "uart0").kind = DeviceKind::Ns16550 { clock_hz, reg_shift };
+        }
+    };
+    check_change(uart(0, 0), "device uart0: a UART needs a clock");
+    check_change(uart(1, 3), "device uart0: the window is too small for eight registers");
+}

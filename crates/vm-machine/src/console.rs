@@ -1,0 +1,79 @@
+//! The machine's end of a console: a UART (or HTIF) by what it gives and takes.
+
+use dev_core::{Doorbell, Slot};
+use dev_time::Htif;
+use dev_uart::{Ns16550, SifiveUart};
+
+/// What a console device gives and takes.
+pub trait ConsolePort: Send + Sync {
+    /// Gives the guest characters; returns how many it took.
+    fn feed(&self, bytes: &[u8]) -> usize;
+    /// Appends to `into` what the guest has sent.
+    fn drain(&self, into: &mut Vec<u8>);
+    /// Puts a break on the line; nothing where the device knows none.
+    fn send_break(&self) {}
+    /// Has `bell` rung whenever there may be something to drain or room to feed.
+    fn connect(&self, bell: Doorbell);
+    /// Puts text on the line as if the guest had sent it; returns how much found room.
+    fn print(&self, text: &[u8]) -> usize;
+    /// Takes a received character as if the guest had read it.
+    fn take(&self) -> Option<u8>;
+}
+
+impl ConsolePort for Slot<Ns16550> {
+    fn feed(&self, bytes: &[u8]) -> usize {
+        self.with(|d, now| d.feed(bytes, now))
+    }
+    fn drain(&self, into: &mut Vec<u8>) {
+        self.with(|d, _| d.drain(into));
+    }
+    fn send_break(&self) {
+        self.with(|d, now| d.send_break(now));
+    }
+    fn connect(&self, bell: Doorbell) {
+        Slot::connect(self, bell);
+    }
+    fn print(&self, text: &[u8]) -> usize {
+        self.with(|d, _| d.print(text))
+    }
+    fn take(&self) -> Option<u8> {
+        self.with(|d, now| d.take(now))
+    }
+}
+
+impl ConsolePort for Slot<SifiveUart> {
+    fn feed(&self, bytes: &[u8]) -> usize {
+        self.with(|d, _| d.feed(bytes))
+    }
+    fn drain(&self, into: &mut Vec<u8>) {
+        self.with(|d, _| d.drain(into));
+    }
+    fn connect(&self, bell: Doorbell) {
+        Slot::connect(self, bell);
+    }
+    fn print(&self, text: &[u8]) -> usize {
+        self.with(|d, _| d.print(text))
+    }
+    fn take(&self) -> Option<u8> {
+        self.with(|d, _| d.take())
+    }
+}
+
+/// HTIF gives a character only to a program that waits for one: there is none to take.
+impl ConsolePort for Slot<Htif> {
+    fn feed(&self, bytes: &[u8]) -> usize {
+        self.with(|d, _| d.feed(bytes))
+    }
+    fn drain(&self, into: &mut Vec<u8>) {
+        self.with(|d, _| d.drain(into));
+    }
+    fn connect(&self, bell: Doorbell) {
+        Slot::connect(self, bell);
+    }
+    fn print(&self, text: &[u8]) -> usize {
+        self.with(|d, _| d.print(text))
+    }
+    fn take(&self) -> Option<u8> {
+        None
+    }
+}

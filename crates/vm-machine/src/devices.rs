@@ -1,0 +1,192 @@
+//! Plugging a board's devices into slots, wires and the bus.
+
+use crate::console::ConsolePort;
+use crate::control::{Control, End};
+use crate::machine::BuildError;
+use crate::spec::Spec;
+use dev_core::{Device, Doorbell, Plugged, Slot};
+use dev_irq::{Aclint, Plic};
+use dev_time::{Finisher, GoldfishRtc, Htif};
+use dev_uart::{Ns16550, Ns16550Config, SifiveUart};
+use fabric_bus::{Bus, BusBuilder};
+use fabric_clock::Timers;
+use fabric_ram::{GuestRam, PAGE};
+use fabric_wire::{Sink, Wire};
+use std::collections::HashMap;
+use std::sync::Arc;
+use vm_board::board::{Board, DeviceKind, Placed, Target};
+
+/// The devices of a machine, plugged in.
+pub(crate) struct Devices {
+    pub bus: Arc<Bus>,
+    pub slots: Vec<(&'static str, Arc<dyn Plugged>)>,
+    pub console: Option<Arc<dyn ConsolePort>>,
+    pub finisher: Option<Arc<Slot<Finisher>>>,
+    pub htif: Option<Arc<Slot<Htif>>>,
+}
+
+/// What devices are plugged into.
+struct Plugging<'a> {
+    board: &'a Board,
+    control: &'a Arc<Control>,
+    timers: &'a Arc<Timers>,
+    sinks: HashMap<&'static str, Arc<dyn Sink>>,
+    builder: BusBuilder,
+    devices: Devices,
+}
+
+impl Devices {
+    /// Makes RAM, bus and every device of the board.
+    ///
+    /// # Errors
+    /// What the host says about memory, or a board that contradicts itself.
+    pub fn new(spec: &Spec, control: &Arc<Control>, timers: &Arc<Timers>) -> Result<Devices, BuildError> {
+        let board = &spec.board;
+        let rom: u64 = board
+            .devices
+            .iter()
+            .filter(|d| d.kind == DeviceKind::BootRom)
+            .map(|d| d.size.next_multiple_of(PAGE))
+            .sum();
+        let memory = board.memory();
+        let total = memory.checked_add(rom).ok_or(BuildError::Memory { bytes: memory, source: None })?;
+        let ram = GuestRam::new(total).map_err(|e| BuildError::Memory { bytes: memory, source: Some(e) })?;
+        let ram = Arc::new(ram);
+        let mut builder = BusBuilder::new(Arc::clone(&ram));
+        builder.ram("ram", board.ram.start, memory, 0, true)?;
+        let bus = Arc::new(BusBuilder::new(ram).build());
+        let devices = Devices { bus, slots: Vec::new(), console: None, finisher: None, htif: None };
+        let mut plugging = Plugging { board, control, timers, sinks: HashMap::new(), builder, devices };
+        let mut rom_at = memory;
+        // A device is plugged in after everything its outputs drive.
+        for index in board.wire_order()?.into_iter().rev() {
+            if let Some(placed) = board.devices.get(index) {
+                plugging.plug(placed, spec, &mut rom_at)?;
+            }
+        }
+        let Plugging { builder, mut devices, .. } = plugging;
+        devices.bus = Arc::new(builder.build());
+        Ok(devices)
+    }
+}
+
+impl Plugging<'_> {
+    fn wires(&self, placed: &Placed) -> Vec<Option<Wire>> {
+        let wire = |target: &Target| match *target {
+            Target::Input { device, input } => {
+                self.sinks.get(device).map(|sink| Wire::new(Arc::clone(sink), input))
+            }
+            Target::Hart { hart, interrupt } => self.control.ports.get(hart as usize).map(|port| {
+                let sink: Arc<dyn Sink> = Arc::clone(&port.pending) as _;
+                Wire::new(sink, interrupt as u32)
+            }),
+        };
+        placed.outputs.iter().map(wire).collect()
+    }
+
+    /// Plugs a device in and maps it.
+    fn add<D: Device>(&mut self, placed: &Placed, device: D) -> Result<Arc<Slot<D>>, BuildError> {
+        let slot = Slot::new(device, self.wires(placed), self.timers);
+        let target = Arc::clone(&slot) as Arc<dyn fabric_bus::Target>;
+        if placed.overlays_ram() {
+            self.builder.overlay(placed.name, placed.base, placed.size, target)?;
+        } else {
+            self.builder.device(placed.name, placed.base, placed.size, target)?;
+        }
+        self.sinks.insert(placed.name, Arc::clone(&slot) as _);
+        self.devices.slots.push((placed.name, Arc::clone(&slot) as _));
+        Ok(slot)
+    }
+
+    /// A bell that makes the machine's owner look around.
+    fn notice(&self) -> Doorbell {
+        let control = Arc::clone(self.control);
+        Arc::new(move |_| control.notice())
+    }
+
+    fn plug(&mut self, placed: &Placed, spec: &Spec, rom_at: &mut u64) -> Result<(), BuildError> {
+        let hz = u64::from(self.board.timebase_hz);
+        match placed.kind {
+            DeviceKind::BootRom => {
+                let size = placed.size.next_multiple_of(PAGE);
+                self.builder.ram(placed.name, placed.base, size, *rom_at, false)?;
+                *rom_at += size;
+            }
+            DeviceKind::TestFinisher => {
+                let slot = self.add(placed, Finisher::new())?;
+                slot.connect(self.notice());
+                self.devices.finisher = Some(slot);
+            }
+            DeviceKind::GoldfishRtc => {
+                self.add(placed, GoldfishRtc::new(spec.wall_start_ns))?;
+            }
+            DeviceKind::Clint => {
+                self.add(placed, Aclint::new(self.board.cpus as usize, hz))?;
+            }
+            DeviceKind::Plic { sources, contexts, .. } => {
+                self.add(placed, Plic::new(sources as usize, contexts as usize))?;
+            }
+            DeviceKind::Ns16550 { clock_hz, reg_shift } => {
+                let config = Ns16550Config { clock_hz, reg_shift: reg_shift as u8 };
+                self.devices.console = Some(self.add(placed, Ns16550::new(config))?);
+            }
+            // Its divisor divides no clock yet: characters take no time.
+            DeviceKind::SifiveUart { clock_hz: _ } => {
+                self.devices.console = Some(self.add(placed, SifiveUart::new())?);
+            }
+            DeviceKind::Htif { words, .. } => {
+                let device = Htif::new(words.tohost - placed.base, words.fromhost - placed.base);
+                let slot = self.add(placed, device)?;
+                slot.connect(self.notice());
+                self.devices.htif = Some(Arc::clone(&slot));
+                self.devices.console.get_or_insert(slot);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Devices {
+    /// How a device says the machine shall end, if one does.
+    pub fn wanted_end(&self) -> Option<End> {
+        use dev_time::Outcome;
+        if let Some(outcome) = self.finisher.as_ref().and_then(|f| f.with(|d, _| d.outcome())) {
+            return Some(match outcome {
+                Outcome::Exit(code) => End::Exit(u64::from(code)),
+                Outcome::Reset => End::Reset,
+            });
+        }
+        let request = self.htif.as_ref().and_then(|h| h.with(|d, _| d.request()))?;
+        match request {
+            dev_time::Request::Exit(code) => Some(End::Exit(code)),
+            dev_time::Request::Syscall(at) => {
+                self.syscall(at);
+                None
+            }
+        }
+    }
+
+    /// A system call proxied through HTIF: `write` goes to the console's stream, the rest is refused
+    /// (`-ENOSYS`), as it would reach the host's files.
+    fn syscall(&self, at: u64) {
+        const WRITE: u64 = 64;
+        const ENOSYS: u64 = 38;
+        const LONGEST: u64 = 64 * 1024;
+        let word = |i: u64| self.bus.read(at.wrapping_add(8 * i), 8).unwrap_or(0);
+        const EFAULT: u64 = 14;
+        let result = if word(0) == WRITE {
+            let mut text = vec![0; word(3).min(LONGEST) as usize];
+            let from = self.bus.ram_range(word(2), text.len().max(1) as u64, false);
+            match from.and_then(|offset| self.bus.ram().copy_out(offset, &mut text)) {
+                None => EFAULT.wrapping_neg(),
+                Some(()) => self.htif.as_ref().map_or(0, |htif| htif.with(|d, _| d.print(&text) as u64)),
+            }
+        } else {
+            ENOSYS.wrapping_neg()
+        };
+        let _ = self.bus.write(at, 8, result);
+        if let Some(htif) = &self.htif {
+            htif.with(|d, _| d.answer());
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! One machine: built from a board and files, run to its end.
+//!
+//! It plugs a board's devices into slots and a bus, loads what is to be run, gives every hart an
+//! engine and a host thread, and waits for the guest to end. It knows no command line, no terminal
+//! and no package: files come as bytes, the console is a port that somebody else pumps.
+#![forbid(unsafe_code)]
+
+mod console;
+mod control;
+mod devices;
+mod features;
+mod firmware;
+mod hart;
+mod load;
+mod machine;
+mod spec;
+
+pub use console::ConsolePort;
+pub use control::End;
+pub use hart::FinalHart;
+pub use load::LoadError;
+pub use machine::{BuildError, Final, Machine, Stopper};
+pub use spec::{Bios, ClockKind, Program, Spec};

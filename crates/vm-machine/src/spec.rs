@@ -1,0 +1,56 @@
+//! What a machine is built from.
+
+use std::sync::Arc;
+
+/// A file to be run, by its bytes.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Name for messages.
+    pub name: String,
+    /// Contents.
+    pub bytes: Arc<[u8]>,
+}
+
+/// What runs first.
+#[derive(Clone, Debug)]
+pub enum Bios {
+    /// The VMM's own SBI; the kernel starts in S-mode.
+    BuiltIn,
+    /// Nothing: the kernel starts in M-mode.
+    None,
+    /// A firmware in M-mode.
+    Program(Program),
+}
+
+/// Where guest time comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClockKind {
+    /// The host's monotonic clock.
+    #[default]
+    Real,
+    /// The instruction count: runs are repeatable. One hart only.
+    Virtual,
+}
+
+/// Everything that makes a machine what it is.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// The board with its harts, memory and devices.
+    pub board: vm_board::board::Board,
+    /// What runs first.
+    pub bios: Bios,
+    /// The kernel, or a boot loader in its place.
+    pub kernel: Option<Program>,
+    /// The initial RAM disk.
+    pub initrd: Option<Program>,
+    /// The kernel's command line.
+    pub append: Option<String>,
+    /// Where guest time comes from.
+    pub clock: ClockKind,
+    /// The wall clock at the start, in nanoseconds since 1970.
+    pub wall_start_ns: u64,
+    /// Bytes that seed the kernel's random numbers.
+    pub rng_seed: Vec<u8>,
+    /// Stop after so many instructions of hart 0.
+    pub budget: Option<u64>,
+}

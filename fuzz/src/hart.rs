@@ -1,0 +1,74 @@
+//! Target `hart`: a hart of the interpreter that runs any bytes as code, once at a stretch and once in
+//! pieces. Both must end in the same state: the engine promises exact instruction counts.
+
+use crate::input::Input;
+use engine_core::{Exit, Vcpu};
+use engine_interp::{Config, Interp, TimeSource};
+use fabric_bus::BusBuilder;
+use fabric_clock::{Clock, Timers};
+use fabric_ram::{GuestRam, PAGE};
+use fabric_wire::PendingWord;
+use isa_riscv::{Features, Hart};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+const RAM: u64 = 0x8000_0000;
+const SIZE: u64 = 16 * PAGE;
+/// Instructions for each run.
+const BUDGET: u64 = 400;
+
+/// One arena for each of the two runs, made once; a run begins with it zeroed.
+fn arenas() -> Option<&'static Mutex<[Arc<GuestRam>; 2]>> {
+    static ARENAS: OnceLock<Option<Mutex<[Arc<GuestRam>; 2]>>> = OnceLock::new();
+    let new = || GuestRam::new(SIZE).ok().map(Arc::new);
+    ARENAS.get_or_init(|| Some(Mutex::new([new()?, new()?]))).as_ref()
+}
+
+/// The target: eight bytes of set-up, then code.
+pub fn fuzz(data: &[u8]) {
+    let Some(arenas) = arenas() else { return };
+    let [whole, pieces] = &*arenas.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some((set_up, code)) = data.split_first_chunk::<8>() else { return };
+    let one = run(whole, set_up, code, BUDGET);
+    let step = u64::from(set_up[0] >> 4) * 7 + 1;
+    let other = run(pieces, set_up, code, step);
+    assert!(one == other, "in pieces of {step}:\n{other:?}\nat a stretch:\n{one:?}");
+    let (mut a, mut b) = (vec![0; SIZE as usize], vec![0; SIZE as usize]);
+    let _ = (whole.copy_out(0, &mut a), pieces.copy_out(0, &mut b));
+    assert!(a == b, "memory differs in pieces of {step}");
+}
+
+/// Runs `code` from the start of `ram`, `step` instructions at a time, and returns the state and count
+/// at the end: of the budget, or where the hart would wait or wedge.
+fn run(ram: &Arc<GuestRam>, set_up: &[u8; 8], code: &[u8], step: u64) -> (Hart, u64) {
+    let _ = ram.fill(0, SIZE, 0);
+    let _ = ram.copy_in(0, code.get(..code.len().min(SIZE as usize)).unwrap_or_default());
+    let mut builder = BusBuilder::new(Arc::clone(ram));
+    let mapped = builder.ram("ram", RAM, SIZE, 0, true);
+    assert_eq!(mapped, Ok(()));
+    let features = if set_up[0] & 1 == 0 { Features::FULL } else { Features::RV64GC };
+    let mut hart = Hart::new(0, &features);
+    hart.pc = RAM;
+    hart.csr.mtvec = RAM + u64::from(set_up[1]) * 4;
+    let mut input = Input::new(set_up);
+    for (n, register) in hart.x.iter_mut().enumerate().skip(1) {
+        // Some point into RAM, so that loads and stores have somewhere to go.
+        let byte = u64::from(input.u8().unwrap_or(n as u8));
+        *register = if n % 3 == 0 { byte.wrapping_sub(128) } else { RAM + byte * 257 };
+    }
+    let timers = Timers::new(Arc::new(Clock::virtual_()));
+    let mut cpu = Interp::new(Config {
+        hart,
+        bus: Arc::new(builder.build()),
+        time: TimeSource::new(timers, 10_000_000),
+        pending: Arc::new(PendingWord::new()),
+    });
+    let mut used = 0;
+    while used < BUDGET {
+        let now = step.min(BUDGET - used);
+        if cpu.run(now) != Exit::Budget {
+            break;
+        }
+        used += now;
+    }
+    (cpu.state().clone(), cpu.retired())
+}

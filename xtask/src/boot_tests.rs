@@ -1,0 +1,220 @@
+//! The tests of `cargo xtask boot`: what a user would type, and what must come.
+
+use crate::boot_images::Images;
+use anyhow::{Result, ensure};
+use sha2::{Digest, Sha256};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a test starts its guest with.
+pub struct Setup {
+    /// The binary.
+    pub hostel: PathBuf,
+    /// The guests' files.
+    pub images: Images,
+    /// How long to wait for one answer.
+    pub patience: Duration,
+    /// Whether to print what guests say.
+    pub show: bool,
+}
+
+/// One test.
+pub struct Test {
+    /// Name, for choosing it.
+    pub name: &'static str,
+    /// One line for `--list`.
+    pub about: &'static str,
+    /// Files without which it is skipped.
+    pub needs: &'static [&'static str],
+    /// Whether it is one of the few that run by default.
+    pub sample: bool,
+    /// The test.
+    pub run: fn(&Setup) -> Result<()>,
+}
+
+const LINUX: &[&str] = &["vmlinux", "initramfs.cpio"];
+const DYNAMIC: &[&str] = &["fw_dynamic.bin", "vmlinux", "initramfs.cpio"];
+const JUMP: &[&str] = &["fw_jump.bin", "vmlinux", "initramfs.cpio"];
+const U_BOOT: &[&str] = &["fw_dynamic.bin", "u-boot.bin"];
+
+/// Every test.
+#[rustfmt::skip]
+pub const TESTS: &[Test] = &[
+    Test { name: "one-hart", about: "the default guest: shell, cpuinfo, power-off", needs: LINUX, sample: true, run: one_hart },
+    Test { name: "four-harts", about: "four harts at work under the built-in SBI", needs: LINUX, sample: false, run: four_harts },
+    Test { name: "opensbi-one-hart", about: "OpenSBI's fw_dynamic below Linux", needs: DYNAMIC, sample: false, run: opensbi_one_hart },
+    Test { name: "opensbi-four-harts", about: "the same with four harts at work", needs: DYNAMIC, sample: true, run: opensbi_four_harts },
+    Test { name: "opensbi-jump", about: "OpenSBI's fw_jump below Linux", needs: JUMP, sample: false, run: opensbi_jump },
+    Test { name: "u-boot", about: "OpenSBI, then U-Boot: its prompt and its commands", needs: U_BOOT, sample: true, run: u_boot },
+    Test { name: "u-boot-reset", about: "U-Boot resets the machine", needs: U_BOOT, sample: false, run: u_boot_reset },
+    Test { name: "u-boot-built-in", about: "U-Boot on the built-in SBI", needs: &["u-boot.bin"], sample: false, run: u_boot_built_in },
+    Test { name: "reboot", about: "Linux reboots, then powers off", needs: LINUX, sample: false, run: reboot },
+    Test { name: "reboot-opensbi", about: "the same under OpenSBI, four harts", needs: DYNAMIC, sample: false, run: reboot_opensbi },
+    Test { name: "typing", about: "1 MiB typed arrives intact", needs: LINUX, sample: false, run: typing },
+    Test { name: "virtual-clock", about: "two boots by the instruction count say the same", needs: LINUX, sample: false, run: virtual_clock },
+];
+
+const SHELL: &str = "~ # ";
+const U_BOOT_PROMPT: &str = "=> ";
+const GUEST: [&str; 6] = ["--kernel", "@vmlinux", "--initrd", "@initramfs.cpio", "--append", "console=ttyS0"];
+
+/// The Linux guest with more arguments.
+fn linux<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    GUEST.iter().chain(more).copied().collect()
+}
+
+fn one_hart(setup: &Setup) -> Result<()> {
+    let mut guest = setup.boots(SHELL, &linux(&[]))?;
+    guest.answers("uname -a", &["Linux", "riscv64 GNU/Linux"])?;
+    guest.answers("cat /proc/cpuinfo", &["processor\t: 0", "isa\t\t: rv64imafdc", "mmu\t\t: sv57"])?;
+    guest.ends_after("poweroff -f").map(drop)
+}
+
+/// Every hart works on its own, bound there, and says so; then all are still there.
+const AT_WORK: &str = "for i in 0 1 2 3; do taskset -c $i sh -c \
+    'n=0; while [ $n -lt 20000 ]; do n=$((n+1)); done; echo hart-$n' & done; wait; echo";
+
+fn four_at_work(setup: &Setup, more: &[&str]) -> Result<()> {
+    let mut guest = setup.boots(SHELL, &linux(more))?;
+    guest.answers("nproc", &["4\n"])?;
+    let answer = guest.says(AT_WORK)?;
+    ensure!(answer.matches("hart-20000").count() == 4, "not every hart did its work:\n{answer}");
+    guest.ends_after("poweroff -f").map(drop)
+}
+
+fn four_harts(setup: &Setup) -> Result<()> {
+    four_at_work(setup, &["--cpus", "4"])
+}
+
+fn opensbi_one_hart(setup: &Setup) -> Result<()> {
+    let mut guest = setup.starts(SHELL, &linux(&["--bios", "@fw_dynamic.bin"]))?;
+    guest.waits_for("OpenSBI v")?;
+    guest.prompts()?;
+    guest.answers("uname -a", &["riscv64 GNU/Linux"])?;
+    guest.ends_after("poweroff -f").map(drop)
+}
+
+fn opensbi_four_harts(setup: &Setup) -> Result<()> {
+    four_at_work(setup, &["--cpus", "4", "--bios", "@fw_dynamic.bin"])
+}
+
+fn opensbi_jump(setup: &Setup) -> Result<()> {
+    let mut guest = setup.boots(SHELL, &linux(&["--bios", "@fw_jump.bin"]))?;
+    guest.answers("nproc", &["1\n"])?;
+    guest.ends_after("poweroff -f").map(drop)
+}
+
+/// U-Boot, stopped before it boots anything by itself.
+fn at_u_boot(setup: &Setup, arguments: &[&str]) -> Result<crate::guest::Guest> {
+    let mut guest = setup.starts(U_BOOT_PROMPT, arguments)?;
+    guest.waits_for("Hit any key to stop autoboot")?;
+    guest.typed(" ")?;
+    guest.prompts()?;
+    Ok(guest)
+}
+
+/// Commands of U-Boot and what they must say.
+const COMMANDS: &[(&str, &[&str])] = &[
+    ("version", &["U-Boot 20"]),
+    ("printenv", &["bootcmd=", "fdtcontroladdr=", "arch=riscv"]),
+    ("bdinfo", &["0x0000000080000000", "boot hart"]),
+    ("md 80000000 4", &["80000000: "]),
+    ("mw.l 84000000 12345678 100", &[]),
+    ("md.l 84000000 4", &["84000000: 12345678 12345678 12345678 12345678"]),
+    ("cp.l 84000000 84100000 100", &[]),
+    ("cmp.l 84000000 84100000 100", &["Total of 256 word(s) were the same"]),
+    ("mw.l 84100008 0", &[]),
+    ("cmp.l 84000000 84100000 100", &["Total of 2 word(s) were the same"]),
+    // The CRC-32 of IEEE 802.3 over 32 zero bytes, as zlib gives it.
+    ("mw.l 84000000 0 8", &[]),
+    ("crc32 84000000 20", &["==> 190a55ad"]),
+    ("fdt addr ${fdtcontroladdr}", &["Working FDT set to"]),
+    ("fdt print /cpus", &["cpu@0", "riscv,isa", "timebase-frequency = <0x00989680>"]),
+];
+
+fn u_boot(setup: &Setup) -> Result<()> {
+    let mut guest = at_u_boot(setup, &["--bios", "@fw_dynamic.bin", "--kernel", "@u-boot.bin"])?;
+    for (command, texts) in COMMANDS {
+        guest.answers(command, texts)?;
+    }
+    guest.ends_after("poweroff").map(drop)
+}
+
+fn u_boot_built_in(setup: &Setup) -> Result<()> {
+    let mut guest = at_u_boot(setup, &["--kernel", "@u-boot.bin"])?;
+    guest.answers("version", &["U-Boot 20"])?;
+    guest.answers("sbi", &["SBI 2.0"])?;
+    guest.ends_after("poweroff").map(drop)
+}
+
+fn u_boot_reset(setup: &Setup) -> Result<()> {
+    let mut guest = at_u_boot(setup, &["--bios", "@fw_dynamic.bin", "--kernel", "@u-boot.bin"])?;
+    guest.typed("reset\n")?;
+    guest.waits_for("Hit any key to stop autoboot")?;
+    guest.typed(" ")?;
+    guest.prompts()?;
+    guest.ends_after("poweroff").map(drop)
+}
+
+/// Reboots a guest that left a mark, which must be gone then.
+fn comes_back(setup: &Setup, more: &[&str]) -> Result<()> {
+    let mut guest = setup.boots(SHELL, &linux(more))?;
+    guest.answers("echo mark >/tmp/mark; cat /tmp/mark", &["mark\n"])?;
+    guest.typed("reboot -f\n")?;
+    guest.prompts()?;
+    guest.answers("cat /tmp/mark", &["No such file"])?;
+    guest.ends_after("poweroff -f").map(drop)
+}
+
+fn reboot(setup: &Setup) -> Result<()> {
+    comes_back(setup, &[])
+}
+
+fn reboot_opensbi(setup: &Setup) -> Result<()> {
+    comes_back(setup, &["--cpus", "4", "--bios", "@fw_dynamic.bin"])
+}
+
+/// A mebibyte of lines of 63 characters: the terminal's line discipline keeps at most 4095 of a line.
+fn much_text() -> String {
+    let mut number = 1u64;
+    let mut text = String::new();
+    while text.len() < 1 << 20 {
+        for _ in 0..63 {
+            // Knuth's MMIX generator: any numbers will do, as long as no two lines are alike.
+            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            text.push(char::from(b'0' + (number >> 60) as u8));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn typing(setup: &Setup) -> Result<()> {
+    let text = much_text();
+    let sum: String = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut guest = setup.boots(SHELL, &linux(&[]))?;
+    guest.typed("stty -echo; cat >/tmp/x; stty echo; wc -c /tmp/x; sha256sum /tmp/x\n")?;
+    guest.waits_for("sha256sum /tmp/x\n")?;
+    // `stty` has run once `cat` has its file; what is typed before would be echoed.
+    std::thread::sleep(Duration::from_millis(300));
+    guest.typed(&text)?;
+    guest.typed("\x04")?;
+    let answer = guest.prompts()?;
+    ensure!(answer.contains(&format!("{} /tmp/x", text.len())), "not everything arrived:\n{answer}");
+    ensure!(answer.contains(&sum), "what arrived is not what was typed:\n{answer}");
+    guest.ends_after("poweroff -f").map(drop)
+}
+
+/// The kernel stamps its lines with the time: equal texts are equal runs.
+fn virtual_clock(setup: &Setup) -> Result<()> {
+    let one = || -> Result<String> {
+        let mut guest = setup.starts(SHELL, &linux(&["--clock", "virtual"]))?;
+        let said = guest.prompts()?;
+        guest.ends_after("poweroff -f").map(|_| said)
+    };
+    let (first, second) = (one()?, one()?);
+    let differs = first.lines().zip(second.lines()).find(|(a, b)| a != b);
+    ensure!(first == second, "two runs said different things; first {differs:?}");
+    ensure!(first.contains("Linux version"), "nothing was compared:\n{first}");
+    Ok(())
+}
