@@ -110,6 +110,7 @@ targets! {
     "sifive-uart" Device dev_uart::fuzz::sifive, "SiFive serial port";
     "aclint" Device dev_irq::fuzz::aclint, "ACLINT: timers and software interrupts";
     "plic" Device dev_irq::fuzz::plic, "PLIC: external interrupts";
+    "flash" Device dev_flash::fuzz::flash, "CFI flash memory";
     "goldfish-rtc" Device dev_time::fuzz::goldfish_rtc, "Goldfish real-time clock";
     "finisher" Device dev_time::fuzz::finisher, "SiFive test finisher: power-off and reset";
     "htif" Device dev_time::fuzz::htif, "HTIF: power-off and a console for bare programs";

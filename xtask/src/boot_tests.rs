@@ -55,7 +55,8 @@ pub const TESTS: &[Test] = &[
 ];
 
 const SHELL: &str = "~ # ";
-const U_BOOT_PROMPT: &str = "=> ";
+// Some answers have an arrow in them.
+const U_BOOT_PROMPT: &str = "\n=> ";
 const GUEST: [&str; 6] = ["--kernel", "@vmlinux", "--initrd", "@initramfs.cpio", "--append", "console=ttyS0"];
 
 /// The Linux guest with more arguments.
@@ -118,13 +119,17 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("version", &["U-Boot 20"]),
     ("printenv", &["bootcmd=", "fdtcontroladdr=", "arch=riscv"]),
     ("bdinfo", &["0x0000000080000000", "boot hart"]),
-    ("md 80000000 4", &["80000000: "]),
+    ("md 80200000 4", &["80200000: "]),
     ("mw.l 84000000 12345678 100", &[]),
     ("md.l 84000000 4", &["84000000: 12345678 12345678 12345678 12345678"]),
     ("cp.l 84000000 84100000 100", &[]),
     ("cmp.l 84000000 84100000 100", &["Total of 256 word(s) were the same"]),
     ("mw.l 84100008 0", &[]),
     ("cmp.l 84000000 84100000 100", &["Total of 2 word(s) were the same"]),
+    ("flinfo 1", &["CFI conformant flash", "Size: 16 MB in 128 Sectors"]),
+    ("erase 20000000 2003ffff", &["Erased 2 sectors"]),
+    ("cp.l 84000000 20000100 100", &["Copy to Flash... done"]),
+    ("cmp.l 84000000 20000100 100", &["Total of 256 word(s) were the same"]),
     // The CRC-32 of IEEE 802.3 over 32 zero bytes, as zlib gives it.
     ("mw.l 84000000 0 8", &[]),
     ("crc32 84000000 20", &["==> 190a55ad"]),
@@ -143,7 +148,7 @@ fn u_boot(setup: &Setup) -> Result<()> {
 fn u_boot_built_in(setup: &Setup) -> Result<()> {
     let mut guest = at_u_boot(setup, &["--kernel", "@u-boot.bin"])?;
     guest.answers("version", &["U-Boot 20"])?;
-    guest.answers("sbi", &["SBI 2.0"])?;
+    guest.answers("sbi", &["SBI 3.0", "Debug Console Extension"])?;
     guest.ends_after("poweroff").map(drop)
 }
 

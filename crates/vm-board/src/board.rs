@@ -64,6 +64,11 @@ pub enum DeviceKind {
     BootRom,
     /// SiFive's test finisher: a write ends or resets the machine.
     TestFinisher,
+    /// NOR flash with the Common Flash Interface: banks of 32 MiB, 32 bits wide.
+    CfiFlash {
+        /// How many, one after the other.
+        banks: u32,
+    },
     /// The Goldfish real-time clock.
     GoldfishRtc,
     /// SiFive's CLINT: software and timer interrupts of every hart, `mtime` at the board's timebase.

@@ -75,7 +75,12 @@ impl Board {
             .string("compatible", "simple-bus")
             .flag("ranges");
         for device in &self.devices {
-            soc = soc.with_all(self.device_node(device));
+            // Flash stands beside the bus, as in the tree that QEMU makes.
+            if matches!(device.kind, DeviceKind::CfiFlash { .. }) {
+                root = root.with_all(self.device_node(device));
+            } else {
+                soc = soc.with_all(self.device_node(device));
+            }
             root = root.with_all(self.root_nodes(device));
         }
         Ok(Tree { root: root.with(soc), reservations: Vec::new(), boot_cpu: chosen.boot_hart })
@@ -162,13 +167,14 @@ impl Board {
         let compatible: &[&str] = match device.kind {
             DeviceKind::BootRom | DeviceKind::Htif { .. } => return None,
             DeviceKind::TestFinisher => &["sifive,test1", "sifive,test0", "syscon"],
+            DeviceKind::CfiFlash { .. } => &["cfi-flash"],
             DeviceKind::GoldfishRtc => &["google,goldfish-rtc"],
             DeviceKind::Clint => &["sifive,clint0", "riscv,clint0"],
             DeviceKind::Plic { .. } => &["sifive,plic-1.0.0", "riscv,plic0"],
             DeviceKind::Ns16550 { .. } => &["ns16550a"],
             DeviceKind::SifiveUart { .. } => &["sifive,uart0"],
         };
-        let node = node.strings("compatible", compatible).cells64("reg", &[device.base, device.size]);
+        let node = node.strings("compatible", compatible).cells64("reg", &reg(device));
         let node = self.interrupts(node, device);
         Some(match device.kind {
             DeviceKind::TestFinisher => node.cells("phandle", &[self.phandle(device.name)]),
@@ -182,6 +188,7 @@ impl Board {
                 let node = node.cells("clock-frequency", &[clock_hz]);
                 if reg_shift == 0 { node } else { node.cells("reg-shift", &[reg_shift]) }
             }
+            DeviceKind::CfiFlash { .. } => node.cells("bank-width", &[4]),
             DeviceKind::SifiveUart { .. } => node.cells("clocks", &[self.phandle(device.name)]),
             _ => node,
         })
@@ -253,11 +260,22 @@ impl Board {
     }
 }
 
+/// Addresses and sizes: one pair, but for flash, which has one for each bank (`mtd/mtd-physmap.yaml`).
+fn reg(device: &Placed) -> Vec<u64> {
+    let parts = match device.kind {
+        DeviceKind::CfiFlash { banks } => u64::from(banks.max(1)),
+        _ => 1,
+    };
+    let size = device.size / parts;
+    (0..parts).flat_map(|part| [device.base + part * size, size]).collect()
+}
+
 /// The generic name (Devicetree Specification, 2.2.2) with the unit address.
 fn node_name(device: &Placed) -> String {
     let name = match device.kind {
         DeviceKind::BootRom => "rom",
         DeviceKind::TestFinisher => "test",
+        DeviceKind::CfiFlash { .. } => "flash",
         DeviceKind::GoldfishRtc => "rtc",
         DeviceKind::Clint => "clint",
         DeviceKind::Plic { .. } => "plic",

@@ -11,7 +11,6 @@
 //! | 0x0400_0000 | 0x200_0000 | platform bus |
 //! | 0x1000_1000 to 0x1000_8000 | 0x1000 each | virtio-mmio, eight of them, PLIC sources 1 to 8 |
 //! | 0x1010_0000 | 0x18 | fw-cfg |
-//! | 0x2000_0000 | 0x400_0000 | CFI flash, two banks |
 //! | 0x3000_0000 | 0x1000_0000 | PCIe ECAM; INTA to INTD on PLIC sources 32 to 35 |
 //! | 0x4000_0000 | 0x4000_0000 | PCIe memory window |
 
@@ -47,11 +46,12 @@ pub fn virt(config: &Config) -> Result<Board, BoardError> {
         Placed::new("rtc0", DeviceKind::GoldfishRtc, 0x10_1000, 0x1000).drives(to_plic(RTC_SOURCE)),
         Placed::new("clint", DeviceKind::Clint, 0x200_0000, 0x1_0000).drives(clint_outputs(cpus)),
         Placed::new("plic", plic, 0xc00_0000, 0x60_0000).drives(plic_outputs(cpus)),
+        Placed::new("flash", DeviceKind::CfiFlash { banks: 2 }, 0x2000_0000, 0x400_0000),
         Placed::new("uart0", uart, 0x1000_0000, uart_size).drives(to_plic(UART_SOURCE)),
     ];
     let board = Board {
         name: "virt",
-        description: "compatible with QEMU's virt: CLINT, PLIC, UART, clock, test finisher",
+        description: "compatible with QEMU's virt: CLINT, PLIC, UART, clock, flash, test finisher",
         model: "riscv-virtio,hostel",
         compatible: "riscv-virtio",
         cpus,

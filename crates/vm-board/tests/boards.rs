@@ -28,6 +28,7 @@ fn the_address_map_of_virt_is_qemus() {
                     0x2000000 0x10000 clint\n\
                     0xc000000 0x600000 plic\n\
                     0x10000000 0x100 uart0\n\
+                    0x20000000 0x4000000 flash\n\
                     0x80000000 0x8000000 ram\n";
     assert_eq!(map(&small(1)), expected);
 }

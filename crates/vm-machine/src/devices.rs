@@ -5,6 +5,7 @@ use crate::control::{Control, End};
 use crate::machine::BuildError;
 use crate::spec::Spec;
 use dev_core::{Device, Doorbell, Plugged, Slot};
+use dev_flash::Flash;
 use dev_irq::{Aclint, Plic};
 use dev_time::{Finisher, GoldfishRtc, Htif};
 use dev_uart::{Ns16550, Ns16550Config, SifiveUart};
@@ -119,6 +120,9 @@ impl Plugging<'_> {
             }
             DeviceKind::GoldfishRtc => {
                 self.add(placed, GoldfishRtc::new(spec.wall_start_ns))?;
+            }
+            DeviceKind::CfiFlash { banks } => {
+                self.add(placed, Flash::new(banks as usize))?;
             }
             DeviceKind::Clint => {
                 self.add(placed, Aclint::new(self.board.cpus as usize, hz))?;
