@@ -27,8 +27,9 @@ const FLAGS: [&str; 10] = [
     "fuzzing",
 ];
 
-/// Seconds after which one input counts as a hang.
-const HANG: &str = "-timeout=10";
+/// Seconds after which one input counts as a hang. They pass by the wall clock, and a busy host stands still
+/// for seconds at times.
+const HANG: &str = "-timeout=60";
 /// Megabytes above which an input counts as asking for too much.
 const MEMORY: &str = "-rss_limit_mb=2048";
 

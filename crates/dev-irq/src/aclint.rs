@@ -54,13 +54,15 @@ struct State {
 pub struct Aclint {
     hz: u64,
     state: State,
+    /// The offset has changed and nobody has fetched it yet.
+    shifted: bool,
 }
 
 impl Aclint {
     /// For `harts` harts (at most [`MAX_HARTS`]), with a time base of `hz` ticks a second.
     pub fn new(harts: usize, hz: u64) -> Self {
         let harts = vec![Hart::RESET; harts.min(MAX_HARTS)];
-        Aclint { hz: hz.max(1), state: State { harts, offset: 0 } }
+        Aclint { hz: hz.max(1), state: State { harts, offset: 0 }, shifted: false }
     }
 
     /// Ticks of the time base since guest time began.
@@ -84,9 +86,16 @@ impl Aclint {
     }
 
     /// What a guest's writes and resets have made MTIME differ from the ticks of guest time, for
-    /// whoever computes `time` without this device. Add it, wrapping.
-    pub fn mtime_offset(&self) -> u64 {
+    /// whoever computes `time` without this device. Add it, wrapping. The device rings for it to be
+    /// fetched when it changes.
+    pub fn take_offset(&mut self) -> u64 {
+        self.shifted = false;
         self.state.offset
+    }
+
+    fn shift(&mut self, offset: u64) {
+        self.shifted |= offset != self.state.offset;
+        self.state.offset = offset;
     }
 }
 
@@ -140,7 +149,7 @@ impl Device for Aclint {
         match Reg::nearest(offset) {
             Some((Reg::Mtime, _, byte)) => {
                 let mtime = merge(self.mtime(now), byte, size, value)?;
-                self.state.offset = mtime.wrapping_sub(self.ticks(now));
+                self.shift(mtime.wrapping_sub(self.ticks(now)));
             }
             Some((Reg::Mtimecmp, hart, byte)) => {
                 let old = self.state.harts.get(hart as usize).map_or(0, |h| h.mtimecmp);
@@ -181,9 +190,13 @@ impl Device for Aclint {
         self.time_of(u128::from(ticks) + until)
     }
 
+    fn wants_host(&self) -> bool {
+        self.shifted
+    }
+
     fn reset(&mut self, now: Nanos) {
         self.state.harts.fill(Hart::RESET);
-        self.state.offset = self.ticks(now).wrapping_neg();
+        self.shift(self.ticks(now).wrapping_neg());
     }
 
     fn save(&self) -> Self::Saved {
@@ -195,6 +208,7 @@ impl Device for Aclint {
         if state.harts.len() != self.state.harts.len() {
             return Err(RestoreError::Damaged { device: Self::NAME });
         }
+        self.shift(state.offset);
         self.state = state;
         Ok(())
     }
@@ -268,7 +282,7 @@ mod tests {
         assert_eq!(d.read(MTIME + 4, 4, 3000), Ok(2));
         d.write(MTIME + 4, 4, 7, 3000).unwrap();
         assert_eq!(d.read(MTIME, 8, 3000), Ok(0x7_0000_0004));
-        assert_eq!(d.mtime_offset(), 0x7_0000_0004 - 30);
+        assert_eq!(d.take_offset(), 0x7_0000_0004 - 30);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::blocks::{Block, Blocks, Op, Place, Span};
 use crate::cpu::Cpu;
 use crate::handlers;
-use isa_riscv::{AccessKind, Exception, Insn, ROWS, Trap, args, decode16, decode32, rows::flag};
+use isa_riscv::{AccessKind, Exception, Insn, Legal, ROWS, Trap, args, rows::flag};
 
 /// The most ops in a block.
 pub(crate) const LONGEST: usize = 64;
@@ -58,12 +58,12 @@ struct Decoded {
 }
 
 impl Decoded {
-    fn of(low: u16, high: impl FnOnce() -> Option<u16>) -> Option<Decoded> {
+    fn of(legal: &Legal, low: u16, high: impl FnOnce() -> Option<u16>) -> Option<Decoded> {
         if low & 3 != 3 {
-            return Some(Decoded { insn: decode16(low), halfwords: [low, 0], bytes: 2 });
+            return Some(Decoded { insn: legal.decode16(low), halfwords: [low, 0], bytes: 2 });
         }
         let high = high()?;
-        let insn = decode32(u32::from(low) | u32::from(high) << 16);
+        let insn = legal.decode32(u32::from(low) | u32::from(high) << 16);
         Some(Decoded { insn, halfwords: [low, high], bytes: 4 })
     }
 
@@ -137,7 +137,7 @@ impl Blocks {
                 }
                 break;
             }
-            let Some(decoded) = Decoded::of(low, || source.halfword(cpu, at + 2)) else {
+            let Some(decoded) = Decoded::of(&cpu.legal, low, || source.halfword(cpu, at + 2)) else {
                 if at == 0 {
                     return Err(fault(pc.wrapping_add(2)));
                 }
@@ -160,7 +160,7 @@ impl Blocks {
         let next = Source::of(cpu, second)?;
         let high = next.halfword(cpu, 0).ok_or(fault(second))?;
         let (start, code) = (self.ops.len() as u32, self.code.len() as u32);
-        if let Some(decoded) = Decoded::of(low, || Some(high)) {
+        if let Some(decoded) = Decoded::of(&cpu.legal, low, || Some(high)) {
             self.push(&decoded, start, 0, fp);
         }
         cpu.code_pages.insert(second);

@@ -8,7 +8,7 @@ use fabric_bus::Bus;
 use fabric_ram::GuestRam;
 use fabric_wire::PendingWord;
 use isa_core::Width;
-use isa_riscv::{Hart, Trap};
+use isa_riscv::{Hart, Legal, Trap};
 use std::sync::Arc;
 
 /// Why a meaning or its block stopped early.
@@ -60,6 +60,10 @@ pub(crate) struct Cpu {
     pub stop: Stop,
     pub reservation: Option<Reservation>,
     pub code_pages: CodePages,
+    /// The rows that the hart has.
+    pub legal: Legal,
+    /// Bits of a jump's target that must be 0: bit 1 without C (IALIGN is 32 then).
+    pub unaligned: u64,
     /// Counts `fence.i`: blocks checked under an older number must be compared with memory again.
     pub code_fence: u64,
     /// The tables were cleared because context numbers start again: clear the block table too.

@@ -9,12 +9,14 @@ use engine_core::{Exit, Firmware, FirmwareCall, Vcpu};
 use engine_mmu::{Context, Contexts, Key, Table};
 use fabric_bus::Bus;
 use fabric_wire::PendingWord;
-use isa_riscv::{Exception, Hart, Mode, Trap, pending_interrupt, take_trap, wakes};
+use isa_riscv::{Exception, Extension, Hart, Legal, Mode, Trap, pending_interrupt, take_trap, wakes};
 use std::sync::Arc;
 
 /// Traps to one and the same place without a retired instruction between them, after which the guest
 /// counts as wedged.
 const WEDGED: u32 = 10_000;
+/// Interrupts that come from elsewhere than harts: all but MSI.
+const INTERVENING: u64 = 0xaaa & !(1 << 3);
 /// Instructions between two looks at a real clock: some 50 microseconds.
 const LOOK: u64 = 10_000;
 /// Bit of the pending word that posts a supervisor software interrupt: `mip.SSIP` is writable by
@@ -62,6 +64,7 @@ impl Interp {
     pub fn new(config: Config) -> Self {
         let mut contexts = Contexts::default();
         let none = contexts.get(Key { space: 0, mode: 0 }).0;
+        let features = config.hart.features;
         let mut cpu = Cpu {
             hart: config.hart,
             ram: Arc::clone(config.bus.ram()),
@@ -79,6 +82,8 @@ impl Interp {
             stop: Stop::Leave,
             reservation: None,
             code_pages: CodePages::default(),
+            legal: Legal::of(&features),
+            unaligned: if features.has(Extension::C) { 0 } else { 2 },
             code_fence: 1,
             contexts_reused: false,
             waiting: false,
@@ -204,6 +209,11 @@ impl Interp {
         self.cpu.enter_context();
         if self.futile_traps > WEDGED {
             self.futile_traps = 0;
+            // Below M-mode nothing holds back an interrupt that M-mode has kept for itself.
+            let csr = &self.cpu.hart.csr;
+            if before != Mode::M && csr.mie & !csr.mideleg & INTERVENING != 0 {
+                return None;
+            }
             return Some(Exit::Wedged { pc, cause, value: trap.tval });
         }
         None
@@ -235,6 +245,7 @@ impl Interp {
             return Some(Exit::Budget);
         }
         if let Some(interrupt) = pending_interrupt(&cpu.hart, lines, ticks) {
+            self.futile_traps = 0;
             let pc = cpu.hart.pc;
             cpu.hart.pc = take_trap(&mut cpu.hart, interrupt, pc, 0);
             cpu.enter_context();

@@ -2,7 +2,7 @@
 
 use crate::cpu::{Cpu, Stop};
 use isa_core::{AmoOp, Bin, Machine, Order, Un, Width};
-use isa_riscv::{Op, RiscvMachine, ops};
+use isa_riscv::{Exception, Op, RiscvMachine, Trap, ops};
 
 impl Machine for Cpu {
     type V = u64;
@@ -35,13 +35,16 @@ impl Machine for Cpu {
     }
     #[inline(always)]
     fn jump(&mut self, target: u64) -> Result<(), Stop> {
+        if target & self.unaligned != 0 {
+            return Err(misaligned(target));
+        }
         self.next_pc = target;
         Ok(())
     }
     #[inline(always)]
     fn jump_if(&mut self, taken: u64, target: u64) -> Result<(), Stop> {
         if taken != 0 {
-            self.next_pc = target;
+            return self.jump(target);
         }
         Ok(())
     }
@@ -62,6 +65,10 @@ impl Machine for Cpu {
     }
     #[inline(always)]
     fn load_reserved(&mut self, va: u64, width: Width, order: Order) -> Result<u64, Stop> {
+        // A release annotation puts it behind earlier stores too, in all harts' eyes (RVWMO, rule 6).
+        if matches!(order, Order::Both | Order::Release) {
+            std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        }
         let value = self.reserve(va, width)?;
         acquire(order);
         Ok(value)
@@ -81,6 +88,13 @@ impl Machine for Cpu {
             Order::Both => fence(Ordering::SeqCst),
         }
     }
+}
+
+/// The trap of a jump to where no instruction can be: it is the jump's own, before rd is written
+/// (Unprivileged ISA, "Control Transfer Instructions").
+#[cold]
+fn misaligned(target: u64) -> Stop {
+    Trap { cause: Exception::InsnMisaligned, tval: target }.into()
 }
 
 /// What an acquiring load needs after its relaxed host load.

@@ -4,6 +4,7 @@
 
 use isa_ir::{Builder, Limits, Passes};
 use isa_riscv::lift::{ISA, lift};
+use isa_riscv::{Features, Legal};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -22,13 +23,13 @@ const CODE: [u32; 67] = [
 const ROUNDS: u32 = 20_000;
 
 /// Lifts all of the code once, block by block. Returns blocks and nodes.
-fn round(builder: &mut Builder, passes: Option<&mut Passes>) -> (u32, usize) {
+fn round(builder: &mut Builder, legal: &Legal, passes: Option<&mut Passes>) -> (u32, usize) {
     let (mut passes, mut blocks, mut nodes) = (passes, 0, 0);
     let mut rest = &CODE[..];
     while !rest.is_empty() {
         while let Some((word, behind)) = rest.split_first() {
             rest = behind;
-            if lift(builder, black_box(*word), true).is_ok_and(|ends| ends) {
+            if lift(builder, black_box(*word), legal, true).is_ok_and(|ends| ends) {
                 break;
             }
         }
@@ -46,13 +47,14 @@ fn round(builder: &mut Builder, passes: Option<&mut Passes>) -> (u32, usize) {
 fn main() {
     let mut builder = Builder::new(&ISA, Limits::default());
     let mut passes = Passes::default();
+    let legal = Legal::of(&Features::FULL);
     for with_passes in [false, true] {
         let mut best = f64::MAX;
         let mut counts = (0, 0);
         for _ in 0..5 {
             let start = Instant::now();
             for _ in 0..ROUNDS {
-                counts = round(&mut builder, with_passes.then_some(&mut passes));
+                counts = round(&mut builder, &legal, with_passes.then_some(&mut passes));
             }
             let each = start.elapsed().as_nanos() as f64 / f64::from(ROUNDS) / CODE.len() as f64;
             best = best.min(each);

@@ -15,6 +15,7 @@ mod env;
 mod features;
 #[allow(clippy::all, reason = "generated")]
 mod generated;
+mod legal;
 pub mod lift;
 mod machine;
 mod op_number;
@@ -57,6 +58,7 @@ pub use disasm::disassemble;
 pub use env::{Change, Env};
 pub use features::{EXTENSIONS, Extension, Extensions, Features, SatpMode};
 pub use generated::{EXTENSIONS as EXTENSION_CHAPTERS, Insn, ROWS, args, decode16, decode32, execute};
+pub use legal::Legal;
 pub use machine::RiscvMachine;
 pub use ops::Op;
 pub use pmp::{AccessKind, PageVerdict, Pmp};

@@ -5,7 +5,7 @@
 
 use crate::ops::{Op, Parts};
 use crate::rows::flag;
-use crate::{Exception, ROWS, RiscvMachine, csr_name, decode16, decode32, disasm, execute};
+use crate::{Exception, Legal, ROWS, RiscvMachine, csr_name, disasm, execute};
 use isa_core::Machine;
 use isa_ir::{Builder, Class, Effects, Holds, Isa, Stop, Value};
 
@@ -96,15 +96,15 @@ impl RiscvMachine for Builder {
 }
 
 /// Appends the instruction `word`, of which only the low half counts if it is a 16-bit one. Returns
-/// whether the block must end behind it. `fp_on` says that `mstatus.FS` is not Off, which the block's
+/// whether the block must end behind it. `legal` says which rows the hart has; `fp_on` says that `mstatus.FS` is not Off, which the block's
 /// key must hold. What is no instruction becomes a trap.
 ///
 /// # Errors
 /// [`Stop::Full`] or [`Stop::Ended`]: this instruction begins another block.
-pub fn lift(builder: &mut Builder, word: u32, fp_on: bool) -> Result<bool, Stop> {
+pub fn lift(builder: &mut Builder, word: u32, legal: &Legal, fp_on: bool) -> Result<bool, Stop> {
     let length = disasm::length(word);
     builder.insn(length as u8)?;
-    let decoded = if length == 2 { decode16(word as u16) } else { decode32(word) };
+    let decoded = if length == 2 { legal.decode16(word as u16) } else { legal.decode32(word) };
     let row = decoded.and_then(|insn| ROWS.get(insn.index()).map(|row| (insn, row.flags)));
     match row {
         Some((insn, flags)) if flags & flag::FP == 0 || fp_on => match execute(builder, insn) {

@@ -1,7 +1,7 @@
 //! The saved state of a hart: plain values, numbered by version; how they are encoded is for others.
 
 use crate::csr::{epc_writable, legal_envcfgs, legal_mstatus, legal_satp, legal_tvec};
-use crate::csr_fields::{MEDELEG, counter, irq};
+use crate::csr_fields::{MEDELEG, counter, irq, mstatus};
 use crate::{Csrs, Features, Hart, Mode};
 
 /// The version of [`SavedHart`] that this crate writes.
@@ -179,6 +179,10 @@ impl SavedHart {
         hart.f = self.f;
         let csr = &mut hart.csr;
         csr.mstatus = legal_mstatus(features, 0, self.mstatus);
+        // Below M-mode MPRV is 0: every way there clears it.
+        if mode != Mode::M {
+            csr.mstatus &= !mstatus::MPRV;
+        }
         csr.satp = satp;
         csr.mie = self.mie & irq::ALL;
         csr.mip = self.mip & irq::S_LEVEL;
@@ -220,7 +224,7 @@ mod tests {
         hart.f = core::array::from_fn(|i| !(i as u64));
         (hart.pc, hart.mode) = (0x8000_0002, Mode::S);
         let csr = &mut hart.csr;
-        csr.mstatus = legal_mstatus(&Features::FULL, 0, !(1 << 12));
+        csr.mstatus = legal_mstatus(&Features::FULL, 0, !(1 << 12 | mstatus::MPRV));
         (csr.satp, csr.mie, csr.mip) = (9 << 60 | 5, 0xaaa, 0x222);
         (csr.mideleg, csr.medeleg, csr.fflags, csr.frm) = (0x222, 0xb3ff, 0x1f, 4);
         (csr.mtvec, csr.mscratch, csr.mepc, csr.mcause) = (0x101, 1, 2, 3);
@@ -268,6 +272,6 @@ mod tests {
         .unwrap();
         assert_eq!((hart.x[0], hart.csr.frm, hart.csr.mtvec), (0, 7, 0));
         assert_eq!((hart.csr.menvcfg, hart.csr.pmp.cfg(0)), (1, 0));
-        assert_eq!(hart.csr.mstatus, 0xa_007e_79aa);
+        assert_eq!(hart.csr.mstatus, 0xa_007c_79aa, "S-mode: no MPRV");
     }
 }

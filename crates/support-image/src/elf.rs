@@ -4,7 +4,9 @@
 //! Files" (`EM_RISCV` = 243). The records are decoded by the `object` crate; what is here is the checking.
 
 use object::LittleEndian;
-use object::elf::{ELFCLASS64, ELFDATA2LSB, FileHeader64, PT_LOAD, SHT_SYMTAB, Sym64};
+use object::elf::{
+    ELFCLASS64, ELFDATA2LSB, FileHeader64, PT_LOAD, SHF_ALLOC, SHT_SYMTAB, SectionHeader64, Sym64,
+};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym};
 use std::ops::Range;
 use thiserror::Error;
@@ -116,9 +118,12 @@ impl<'data> Elf<'data> {
     pub fn parse(data: &'data [u8]) -> Result<Self, ElfError> {
         let header = identify(data)?;
         let endian = LittleEndian;
-        let segments = segments(header, data)?;
+        let mut segments = segments(header, data)?;
         let symbols = symbols(header, data)?;
         let position_independent = header.e_type(endian).0 == ET_DYN;
+        if !position_independent && symbols.find(HEADER_SYMBOL).is_none() {
+            leave_headers_out(&mut segments, header, data);
+        }
         Ok(Elf { data, entry: header.e_entry(endian), position_independent, segments, symbols })
     }
 
@@ -165,15 +170,47 @@ impl<'data> Elf<'data> {
     /// Looks a defined symbol up by name, for instance `tohost`, `fromhost`, `begin_signature` or `end_signature`.
     /// A stripped file has none.
     pub fn symbol(&self, name: &str) -> Option<Symbol> {
+        self.symbols.find(name)
+    }
+}
+
+impl Symbols<'_> {
+    fn find(&self, name: &str) -> Option<Symbol> {
         let named = |symbol: &&Sym64<LittleEndian>| {
-            let rest = self.symbols.strings.get(symbol.st_name(LittleEndian) as usize..);
+            let rest = self.strings.get(symbol.st_name(LittleEndian) as usize..);
             let end = rest.and_then(|rest| rest.strip_prefix(name.as_bytes()));
             end.is_some_and(|end| end.first() == Some(&0)) && !symbol.is_undefined(LittleEndian)
         };
-        self.symbols.entries.iter().find(named).map(|symbol| Symbol {
+        self.entries.iter().find(named).map(|symbol| Symbol {
             address: symbol.st_value(LittleEndian),
             size: symbol.st_size(LittleEndian),
         })
+    }
+}
+
+/// What linkers define for a program that reads its own headers.
+const HEADER_SYMBOL: &str = "__ehdr_start";
+
+/// Takes the file's headers off a segment that begins with them. Linkers put them, and padding, before
+/// the first section: a program linked to run from the start of memory would begin a page before it.
+fn leave_headers_out(segments: &mut [Segment], header: &Header, data: &[u8]) {
+    let endian = LittleEndian;
+    let Ok(sections) = header.section_headers(endian, data) else { return };
+    let loaded = |s: &&SectionHeader64<LittleEndian>| {
+        s.sh_flags(endian).0 & SHF_ALLOC.0 != 0 && s.sh_size(endian) != 0
+    };
+    for segment in segments.iter_mut().filter(|segment| segment.file.start == 0) {
+        let inside = |s: &&SectionHeader64<LittleEndian>| {
+            s.sh_addr(endian).checked_sub(segment.vaddr).is_some_and(|into| into < segment.memsz)
+        };
+        let first = sections.iter().filter(loaded).filter(inside).map(|s| s.sh_addr(endian)).min();
+        let Some(skip) = first.map(|first| first - segment.vaddr) else { continue };
+        if skip < segment.file.end as u64 {
+            segment.file.start = skip as usize;
+            segment.paddr += skip;
+            segment.vaddr += skip;
+            segment.memsz -= skip;
+        }
     }
 }
 

@@ -173,3 +173,35 @@ fn segments_that_contradict_themselves_are_errors() {
     set64(&mut file, P_OFFSET, u64::MAX - 2);
     assert!(matches!(Elf::parse(&file), Err(ElfError::Truncated { what: "loadable segment", .. })));
 }
+
+#[test]
+fn headers_before_the_first_section_are_no_part_of_the_program() {
+    // Headers at 0x7fff_f000 with the file's first bytes, the one section at 0x8000_0000.
+    let with = |symbols: &[(&str, u64)], kind: u16| {
+        let program = Program { vaddr: 0x7fff_f000, paddr: 0x7fff_f000, contents: b"", memsz: 0x1004 };
+        let mut file = elf(0x8000_0000, &[program], symbols);
+        let sections = u64::from_le_bytes(file[E_SHOFF..E_SHOFF + 8].try_into().unwrap()) as usize;
+        let (start, table) = (file.len(), file[sections..].to_vec());
+        file.extend(table);
+        let mut text = [0; 64];
+        set64(&mut text, 8, 2); // sh_flags = SHF_ALLOC
+        set64(&mut text, 16, 0x8000_0000); // sh_addr
+        set64(&mut text, 32, 4); // sh_size
+        file.extend(text);
+        file.resize(0x1004, 0);
+        set64(&mut file, E_SHOFF, start as u64);
+        set16(&mut file, 60, 4); // e_shnum
+        set16(&mut file, E_TYPE, kind);
+        set64(&mut file, P_OFFSET, 0);
+        set64(&mut file, 64 + 32, 0x1004); // p_filesz
+        file
+    };
+    let start = |file: &[u8]| {
+        let elf = Elf::parse(file).unwrap();
+        (elf.extent(), elf.contents(&elf.segments()[0]).len(), elf.entry_paddr())
+    };
+    assert_eq!(start(&with(&[], 2)), (0x8000_0000..0x8000_0004, 4, 0x8000_0000));
+    let whole = (0x7fff_f000..0x8000_0004, 0x1004, 0x8000_0000);
+    assert_eq!(start(&with(&[("__ehdr_start", 0x7fff_f000)], 2)), whole, "the program reads them");
+    assert_eq!(start(&with(&[], 3)), whole, "it may relocate itself by them");
+}

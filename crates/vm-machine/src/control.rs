@@ -1,5 +1,6 @@
 //! What the threads of a machine share: whether it has ended, and how to reach each hart.
 
+use crate::wedge::Activity;
 use fabric_wire::PendingWord;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -50,6 +51,9 @@ pub(crate) struct Port {
     done: AtomicU64,
     /// Whether the hart may be running guest code right now.
     inside: AtomicBool,
+    /// How often it began to, and how often it left because it traps for ever.
+    entries: AtomicU64,
+    wedges: AtomicU64,
 }
 
 impl Port {
@@ -60,12 +64,15 @@ impl Port {
             posted: AtomicU64::new(0),
             done: AtomicU64::new(0),
             inside: AtomicBool::new(false),
+            entries: AtomicU64::new(0),
+            wedges: AtomicU64::new(0),
         }
     }
 
     /// The hart is about to run guest code: hands it what it must do first.
     pub fn enter(&self) -> Vec<Request> {
         self.inside.store(true, Ordering::SeqCst);
+        self.entries.fetch_add(1, Ordering::Relaxed);
         self.pending.lower(PendingWord::KICK | PendingWord::WORK);
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         self.done.store(self.posted.load(Ordering::SeqCst), Ordering::SeqCst);
@@ -75,6 +82,20 @@ impl Port {
     /// The hart has left guest code.
     pub fn leave(&self) {
         self.inside.store(false, Ordering::SeqCst);
+    }
+
+    /// The hart has left guest code because it traps for ever.
+    pub fn wedged(&self) {
+        self.wedges.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What the hart has been doing.
+    pub fn activity(&self) -> Activity {
+        Activity {
+            entries: self.entries.load(Ordering::Relaxed),
+            wedges: self.wedges.load(Ordering::Relaxed),
+            inside: self.inside.load(Ordering::SeqCst),
+        }
     }
 
     fn post(&self, request: Request) -> u64 {

@@ -12,9 +12,10 @@ use dev_uart::{Ns16550, Ns16550Config, SifiveUart};
 use fabric_bus::{Bus, BusBuilder};
 use fabric_clock::Timers;
 use fabric_ram::{GuestRam, PAGE};
-use fabric_wire::{Sink, Wire};
+use fabric_wire::{PendingWord, Sink, Wire};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use vm_board::board::{Board, DeviceKind, Placed, Target};
 
 /// The devices of a machine, plugged in.
@@ -24,6 +25,8 @@ pub(crate) struct Devices {
     pub console: Option<Arc<dyn ConsolePort>>,
     pub finisher: Option<Arc<Slot<Finisher>>>,
     pub htif: Option<Arc<Slot<Htif>>>,
+    /// What MTIME shows beyond the ticks of guest time, for the harts' `time`.
+    pub mtime_offset: Arc<AtomicU64>,
 }
 
 /// What devices are plugged into.
@@ -56,7 +59,14 @@ impl Devices {
         let mut builder = BusBuilder::new(Arc::clone(&ram));
         builder.ram("ram", board.ram.start, memory, 0, true)?;
         let bus = Arc::new(BusBuilder::new(ram).build());
-        let devices = Devices { bus, slots: Vec::new(), console: None, finisher: None, htif: None };
+        let devices = Devices {
+            bus,
+            slots: Vec::new(),
+            console: None,
+            finisher: None,
+            htif: None,
+            mtime_offset: Arc::default(),
+        };
         let mut plugging = Plugging { board, control, timers, sinks: HashMap::new(), builder, devices };
         let mut rom_at = memory;
         // A device is plugged in after everything its outputs drive.
@@ -105,6 +115,18 @@ impl Plugging<'_> {
         Arc::new(move |_| control.notice())
     }
 
+    /// A bell that tells the harts of a changed MTIME: `time` is a view of it, and what they wait for may
+    /// have come.
+    fn shifts_time(&self, clint: &Arc<Slot<Aclint>>) -> Doorbell {
+        let (clint, offset) = (Arc::downgrade(clint), Arc::clone(&self.devices.mtime_offset));
+        let control = Arc::clone(self.control);
+        Arc::new(move |_| {
+            let Some(clint) = clint.upgrade() else { return };
+            offset.store(clint.with(|d, _| d.take_offset()), Ordering::Release);
+            control.ports.iter().for_each(|port| port.pending.raise(PendingWord::KICK));
+        })
+    }
+
     fn plug(&mut self, placed: &Placed, spec: &Spec, rom_at: &mut u64) -> Result<(), BuildError> {
         let hz = u64::from(self.board.timebase_hz);
         match placed.kind {
@@ -125,7 +147,8 @@ impl Plugging<'_> {
                 self.add(placed, Flash::new(banks as usize))?;
             }
             DeviceKind::Clint => {
-                self.add(placed, Aclint::new(self.board.cpus as usize, hz))?;
+                let slot = self.add(placed, Aclint::new(self.board.cpus as usize, hz))?;
+                slot.connect(self.shifts_time(&slot));
             }
             DeviceKind::Plic { sources, contexts, .. } => {
                 self.add(placed, Plic::new(sources as usize, contexts as usize))?;

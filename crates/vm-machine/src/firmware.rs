@@ -8,7 +8,7 @@ use std::sync::Arc;
 use vm_sbi::{ConsoleError, Fence, HartSet, NoMemory, Pages, Platform, Sbi};
 
 /// Bit of the pending word that posts a supervisor software interrupt.
-const POST_SSIP: u64 = 1 << 1;
+pub(crate) const POST_SSIP: u64 = 1 << 1;
 
 /// The built-in firmware as one hart's thread holds it.
 pub(crate) struct BuiltIn {

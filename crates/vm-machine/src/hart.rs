@@ -1,8 +1,10 @@
 //! A hart's thread: runs its engine and does what the engine cannot.
 
 use crate::control::{Control, End, Port, Request};
-use crate::firmware::{BuiltIn, Call};
+use crate::firmware::{BuiltIn, Call, POST_SSIP};
+use crate::wedge::Wedge;
 use engine_core::{Exit, FirmwareCall, Vcpu};
+use engine_interp::TimeSource;
 use fabric_clock::{Nanos, Timers};
 use fabric_wire::PendingWord;
 use isa_riscv::{Hart, wakes};
@@ -15,7 +17,8 @@ pub(crate) struct Runner {
     pub id: u32,
     pub control: Arc<Control>,
     pub timers: Arc<Timers>,
-    pub timebase_hz: u64,
+    /// The counter `time`.
+    pub time: TimeSource,
     /// The firmware, if the VMM is it.
     pub firmware: Option<BuiltIn>,
     pub budget: Option<u64>,
@@ -59,6 +62,7 @@ impl Runner {
         if !self.parked(cpu, port) {
             return;
         }
+        let mut wedge = Wedge::default();
         let mut left = self.budget.unwrap_or(u64::MAX);
         loop {
             for request in port.enter() {
@@ -84,6 +88,10 @@ impl Runner {
                     }
                 }
                 Exit::Wedged { pc, cause, value } => {
+                    port.wedged();
+                    if !wedge.hopeless(&self.control.ports, self.id, cpu.retired()) {
+                        continue;
+                    }
                     self.control.finish(End::Wedged { hart: self.id, pc, cause, value });
                 }
             }
@@ -163,11 +171,8 @@ impl Runner {
             if self.control.ended() {
                 return false;
             }
-            let clock = self.timers.clock();
-            let hz_ns = 1_000_000_000 / self.timebase_hz.max(1);
-            let ticks = clock.now() / hz_ns.max(1);
-            let word = port.pending.load();
-            let interrupt = word & 1 << 1 != 0 || wakes(cpu.state(), word & PendingWord::LINES, ticks);
+            let ticks = self.time.ticks_now();
+            let interrupt = wakes(cpu.state(), port.pending.load() & PendingWord::LINES, ticks);
             let mut next = Parked::Stopped;
             cpu.with_state(&mut |hart| next = built_in.sbi.resume(hart, interrupt));
             match next {
@@ -179,9 +184,16 @@ impl Runner {
                     port.pending.park(None, |word| word & asked != 0);
                 }
                 Parked::Suspended => {
-                    let timer = cpu.state().csr.next_timer().filter(|_| cpu.state().csr.mie & 1 << 5 != 0);
-                    let until = timer.map(|at| at.saturating_mul(hz_ns));
-                    let lines = cpu.state().csr.mie & PendingWord::LINES | 1 << 1;
+                    // An interrupt that another hart posts is one like any other: what `sie` masks does
+                    // not end the suspension.
+                    if port.pending.lower(POST_SSIP) & POST_SSIP != 0 {
+                        cpu.with_state(&mut |hart| hart.csr.mip |= POST_SSIP);
+                        continue;
+                    }
+                    let csr = &cpu.state().csr;
+                    let timer = csr.next_timer().filter(|_| csr.mie & 1 << 5 != 0);
+                    let until = timer.and_then(|at| self.time.at_tick(ticks, at));
+                    let lines = csr.mie & PendingWord::LINES | POST_SSIP;
                     self.sleep(&port.pending, until, lines | asked);
                 }
             }

@@ -14,6 +14,7 @@ mod hart;
 mod load;
 mod machine;
 mod spec;
+mod wedge;
 
 pub use console::ConsolePort;
 pub use control::End;

@@ -152,12 +152,13 @@ impl Machine {
             Arc::new(sbi)
         });
         for id in 0..self.spec.board.cpus {
-            let time = TimeSource::new(Arc::clone(&self.timers), u64::from(self.spec.board.timebase_hz));
+            let time = TimeSource::new(Arc::clone(&self.timers), u64::from(self.spec.board.timebase_hz))
+                .shifted_by(Arc::clone(&self.devices.mtime_offset));
             let Some(port) = self.control.ports.get(id as usize) else { break };
             let config = Config {
                 hart: self.hart(id)?,
                 bus: Arc::clone(&self.devices.bus),
-                time,
+                time: time.clone(),
                 pending: Arc::clone(&port.pending),
             };
             let firmware = match self.spec.bios {
@@ -168,7 +169,7 @@ impl Machine {
                 id,
                 control: Arc::clone(&self.control),
                 timers: Arc::clone(&self.timers),
-                timebase_hz: u64::from(self.spec.board.timebase_hz),
+                time,
                 firmware: built_in.as_ref().map(|sbi| BuiltIn {
                     sbi: Arc::clone(sbi),
                     control: Arc::clone(&self.control),

@@ -3,7 +3,7 @@
 
 use crate::error::Answer;
 use crate::events::FirmwareEvent as Event;
-use crate::{Fence, HartSet, Pages, Platform, Sbi, SbiError};
+use crate::{Fence, HartSet, HartState, Pages, Platform, Sbi, SbiError};
 use isa_riscv::Hart;
 
 const PAGE: u64 = 4096;
@@ -31,7 +31,7 @@ impl Sbi {
     }
 
     pub(crate) fn post_ipi<P: Platform>(&self, hart: &Hart, platform: &mut P, harts: &HartSet) {
-        let harts = self.available(harts);
+        let harts = self.those(harts, HartState::interruptible);
         self.tally(hart, &harts, Event::IpiSent, Event::IpiReceived);
         if !harts.is_empty() {
             platform.send_ipi(&harts);
@@ -80,7 +80,7 @@ impl Sbi {
         harts: &HartSet,
         fence: Fence,
     ) {
-        let harts = self.available(harts);
+        let harts = self.those(harts, HartState::available);
         let (sent, received) = match fence {
             Fence::Code => (Event::FenceISent, Event::FenceIReceived),
             Fence::Vma { asid: None, .. } => (Event::SfenceVmaSent, Event::SfenceVmaReceived),

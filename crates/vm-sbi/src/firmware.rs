@@ -248,10 +248,9 @@ impl Sbi {
         self.harts.get(hart.hartid as usize).ok_or(SbiError::Failed)
     }
 
-    /// Those of `harts` that belong to supervisor software now.
-    pub(crate) fn available(&self, harts: &HartSet) -> HartSet {
-        let available = |&hart: &u32| self.state(hart).is_some_and(HartState::available);
-        harts.iter().filter(available).collect()
+    /// Those of `harts` in a state that `which` names.
+    pub(crate) fn those(&self, harts: &HartSet, which: fn(HartState) -> bool) -> HartSet {
+        harts.iter().filter(|&hart| self.state(hart).is_some_and(which)).collect()
     }
 }
 

@@ -44,6 +44,12 @@ impl HartState {
     pub const fn available(self) -> bool {
         !matches!(self, HartState::Stopped | HartState::StartPending | HartState::StopPending)
     }
+
+    /// Whether an interrupt sent now is one that the hart will see: also one that is about to start,
+    /// which `sbi_hart_start` has said to be supervisor software's.
+    pub const fn interruptible(self) -> bool {
+        self.available() || matches!(self, HartState::StartPending)
+    }
 }
 
 /// Where a hart enters S-mode, and what it finds in `a1`.

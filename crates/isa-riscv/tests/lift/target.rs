@@ -6,7 +6,7 @@ use isa_riscv::disasm::length;
 use isa_riscv::lift::{F, FS, X, lift};
 use isa_riscv::rows::{Row, flag};
 use isa_riscv::testkit::TestMachine;
-use isa_riscv::{Exception, Op, ROWS, RiscvMachine, Trap, decode16, decode32};
+use isa_riscv::{Exception, Features, Legal, Op, ROWS, RiscvMachine, Trap, decode16, decode32};
 
 /// An access: address, width, ordering.
 pub type Access = (u64, Width, Order);
@@ -120,8 +120,9 @@ pub fn ends(word: u32) -> bool {
 pub fn blocks(words: &[u32], fp_on: bool) -> [Block; 2] {
     let limits = Limits::default();
     let mut builder = Builder::new(&isa_riscv::lift::ISA, limits);
+    let legal = Legal::of(&Features::FULL);
     for &word in words {
-        let ends = lift(&mut builder, word, fp_on).expect("room");
+        let ends = lift(&mut builder, word, &legal, fp_on).expect("room");
         if ends && !full_row(word).is_some_and(|row| CONDITIONAL.contains(&row.name)) {
             break;
         }
