@@ -144,6 +144,15 @@ fn the_spike_machine_ends_through_tohost() {
 }
 
 #[test]
+fn what_is_written_to_htif_is_shown_and_what_is_typed_reaches_it() {
+    let files = Files::new();
+    let code = elf(EM_RISCV, &flat(HTIF_HI), &[("tohost", RAM + 0x1000), ("fromhost", RAM + 0x1040)]);
+    files.add("k", code);
+    let mut run = files.hostel(&BARE).args(["k", "--machine", "spike"]).stdin("!");
+    run.assert().code(3).stdout_eq("hi!").stderr_eq("");
+}
+
+#[test]
 fn a_virtual_clock_and_a_small_cpu_run_too() {
     let files = Files::new();
     files.add("k", flat(FAIL_7));

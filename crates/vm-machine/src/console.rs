@@ -3,6 +3,8 @@
 use dev_core::{Doorbell, Slot};
 use dev_time::Htif;
 use dev_uart::{Ns16550, SifiveUart};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a console device gives and takes.
 pub trait ConsolePort: Send + Sync {
@@ -75,5 +77,54 @@ impl ConsolePort for Slot<Htif> {
     }
     fn take(&self) -> Option<u8> {
         None
+    }
+}
+
+/// A UART and HTIF on one line, for boards that have both. What either sends comes out; what is typed goes
+/// to the one that the guest last used, so that the other does not swallow it.
+pub(crate) struct Joined {
+    uart: Arc<dyn ConsolePort>,
+    htif: Arc<Slot<Htif>>,
+    /// HTIF was used last.
+    by_htif: AtomicBool,
+}
+
+impl Joined {
+    pub fn new(uart: Arc<dyn ConsolePort>, htif: Arc<Slot<Htif>>) -> Joined {
+        Joined { uart, htif, by_htif: AtomicBool::new(false) }
+    }
+}
+
+impl ConsolePort for Joined {
+    fn feed(&self, bytes: &[u8]) -> usize {
+        if self.htif.with(|d, _| d.room()) > 0 {
+            self.by_htif.store(true, Ordering::Relaxed);
+        }
+        // Also where HTIF takes nothing now: it rings when the guest asks.
+        if self.by_htif.load(Ordering::Relaxed) { self.htif.feed(bytes) } else { self.uart.feed(bytes) }
+    }
+    fn drain(&self, into: &mut Vec<u8>) {
+        let before = into.len();
+        self.uart.drain(into);
+        let between = into.len();
+        ConsolePort::drain(&*self.htif, into);
+        if into.len() > between {
+            self.by_htif.store(true, Ordering::Relaxed);
+        } else if between > before {
+            self.by_htif.store(false, Ordering::Relaxed);
+        }
+    }
+    fn send_break(&self) {
+        self.uart.send_break();
+    }
+    fn connect(&self, bell: Doorbell) {
+        self.uart.connect(Arc::clone(&bell));
+        Slot::connect(&self.htif, bell);
+    }
+    fn print(&self, text: &[u8]) -> usize {
+        self.uart.print(text)
+    }
+    fn take(&self) -> Option<u8> {
+        self.uart.take()
     }
 }

@@ -1,6 +1,6 @@
 //! Plugging a board's devices into slots, wires and the bus.
 
-use crate::console::ConsolePort;
+use crate::console::{ConsolePort, Joined};
 use crate::control::{Control, End};
 use crate::machine::BuildError;
 use crate::spec::Spec;
@@ -76,6 +76,11 @@ impl Devices {
             }
         }
         let Plugging { builder, mut devices, .. } = plugging;
+        devices.console = match (devices.console, &devices.htif) {
+            (Some(uart), Some(htif)) => Some(Arc::new(Joined::new(uart, Arc::clone(htif)))),
+            (None, Some(htif)) => Some(Arc::clone(htif) as _),
+            (uart, None) => uart,
+        };
         devices.bus = Arc::new(builder.build());
         Ok(devices)
     }
@@ -165,8 +170,7 @@ impl Plugging<'_> {
                 let device = Htif::new(words.tohost - placed.base, words.fromhost - placed.base);
                 let slot = self.add(placed, device)?;
                 slot.connect(self.notice());
-                self.devices.htif = Some(Arc::clone(&slot));
-                self.devices.console.get_or_insert(slot);
+                self.devices.htif = Some(slot);
             }
         }
         Ok(())

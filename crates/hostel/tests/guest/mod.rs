@@ -83,6 +83,34 @@ pub const TOHOST_3: &[u32] = &[
     0x0000_006f, // j     .
 ];
 
+/// HTIF's console, with `tohost` 0x1000 and `fromhost` 0x1040 behind it: writes "hi", reads a character, writes that,
+/// and exits with code 3.
+pub const HTIF_HI: &[u32] = &[
+    0x0000_1417, // auipc s0,0x1
+    0x1010_0493, // addi s1,zero,257
+    0x0304_9493, // slli s1,s1,0x30
+    0x0684_e293, // ori t0,s1,104
+    0x03c0_00ef, // jal ra,4c
+    0x0694_e293, // ori t0,s1,105
+    0x0340_00ef, // jal ra,4c
+    0x0010_0293, // addi t0,zero,1
+    0x0382_9293, // slli t0,t0,0x38
+    0x0280_00ef, // jal ra,4c
+    0x0404_3303, // ld t1,64(s0)
+    0xfe03_0ee3, // beq t1,zero,28
+    0x0404_3023, // sd zero,64(s0)
+    0x0ff3_7313, // andi t1,t1,255
+    0x0064_e2b3, // or t0,s1,t1
+    0x0100_00ef, // jal ra,4c
+    0x0070_0293, // addi t0,zero,7
+    0x0054_3023, // sd t0,0(s0)
+    0x0000_006f, // jal zero,48
+    0x0054_3023, // sd t0,0(s0)
+    0x0004_3303, // ld t1,0(s0)
+    0xfe03_1ee3, // bne t1,zero,50
+    0x0000_8067, // jalr zero,0(ra)
+];
+
 /// Where RAM starts on every board.
 pub const RAM: u64 = 0x8000_0000;
 /// ELF `e_machine` of RISC-V and of x86-64.
