@@ -165,6 +165,11 @@ impl Htif {
         taken
     }
 
+    /// Has the device ring when the guest next asks for a character; not if it is asking already.
+    pub fn ring_when_asked(&mut self) {
+        self.refused = !self.state.reads();
+    }
+
     /// Appends to `into` what the guest has written.
     pub fn drain(&mut self, into: &mut Vec<u8>) {
         into.append(&mut self.state.out);

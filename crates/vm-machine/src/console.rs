@@ -1,6 +1,6 @@
 //! The machine's end of a console: a UART (or HTIF) by what it gives and takes.
 
-use dev_core::{Doorbell, Slot};
+use dev_core::{Doorbell, HostWork, Slot};
 use dev_time::Htif;
 use dev_uart::{Ns16550, SifiveUart};
 use std::sync::Arc;
@@ -91,7 +91,18 @@ pub(crate) struct Joined {
 
 impl Joined {
     pub fn new(uart: Arc<dyn ConsolePort>, htif: Arc<Slot<Htif>>) -> Joined {
+        htif.with(|d, _| d.ring_when_asked());
         Joined { uart, htif, by_htif: AtomicBool::new(false) }
+    }
+
+    /// What was typed before the guest first asked HTIF for it waits in the UART: to be moved.
+    fn move_over(&self) {
+        while self.htif.with(|d, _| d.room()) > 0 {
+            self.by_htif.store(true, Ordering::Relaxed);
+            let Some(byte) = self.uart.take() else { break };
+            self.htif.feed(&[byte]);
+        }
+        self.htif.with(|d, _| d.ring_when_asked());
     }
 }
 
@@ -113,13 +124,15 @@ impl ConsolePort for Joined {
         } else if between > before {
             self.by_htif.store(false, Ordering::Relaxed);
         }
+        self.move_over();
     }
     fn send_break(&self) {
         self.uart.send_break();
     }
     fn connect(&self, bell: Doorbell) {
         self.uart.connect(Arc::clone(&bell));
-        Slot::connect(&self.htif, bell);
+        // A question of HTIF's is answered where output is fetched: see `move_over`.
+        Slot::connect(&self.htif, Arc::new(move |work| bell(HostWork { fetch: true, room: work.room })));
     }
     fn print(&self, text: &[u8]) -> usize {
         self.uart.print(text)
