@@ -27,13 +27,22 @@ pub enum Exit {
     Firmware(FirmwareCall),
     /// The guest can make no progress: taking the trap leads to the same trap again.
     Wedged {
-        /// Address of the instruction that traps.
-        pc: u64,
-        /// Cause number as the instruction set gives it.
-        cause: u64,
-        /// The trap's value (an address or instruction bits).
-        value: u64,
+        /// The trap that it began with: `last`, or what led to it with no instruction between.
+        first: Fault,
+        /// The trap that is taken again and again.
+        last: Fault,
     },
+}
+
+/// A trap as it was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Address of the instruction that trapped.
+    pub pc: u64,
+    /// Cause number as the instruction set gives it.
+    pub cause: u64,
+    /// The trap's value (an address or instruction bits).
+    pub value: u64,
 }
 
 /// What the built-in firmware is asked for.

@@ -5,18 +5,19 @@ use crate::context::CodePages;
 use crate::cpu::{Cpu, Stop};
 use crate::handlers::Flow;
 use crate::time::TimeSource;
-use engine_core::{Exit, Firmware, FirmwareCall, Vcpu};
+use engine_core::{Exit, Fault, Firmware, FirmwareCall, Vcpu};
 use engine_mmu::{Context, Contexts, Key, Table};
 use fabric_bus::Bus;
 use fabric_wire::PendingWord;
 use isa_riscv::{Exception, Extension, Hart, Legal, Mode, Trap, pending_interrupt, take_trap, wakes};
 use std::sync::Arc;
 
-/// Traps to one and the same place without a retired instruction between them, after which the guest
-/// counts as wedged.
+/// Traps without a retired instruction between them, after which the guest counts as wedged.
 const WEDGED: u32 = 10_000;
 /// Interrupts that come from elsewhere than harts: all but MSI.
 const INTERVENING: u64 = 0xaaa & !(1 << 3);
+/// Before any trap.
+const NO_FAULT: Fault = Fault { pc: 0, cause: 0, value: 0 };
 /// Instructions between two looks at a real clock: some 50 microseconds.
 const LOOK: u64 = 10_000;
 /// Bit of the pending word that posts a supervisor software interrupt: `mip.SSIP` is writable by
@@ -42,6 +43,8 @@ pub struct Interp {
     cpu: Cpu,
     blocks: Blocks,
     futile_traps: u32,
+    /// The first trap since an instruction was retired, and how many were retired then.
+    first_trap: (u64, Fault),
     rest: Option<Rest>,
 }
 
@@ -95,7 +98,13 @@ impl Interp {
             pending: config.pending,
         };
         cpu.enter_context();
-        Interp { cpu, blocks: Blocks::default(), futile_traps: 0, rest: None }
+        Interp {
+            cpu,
+            blocks: Blocks::default(),
+            futile_traps: 0,
+            first_trap: (u64::MAX, NO_FAULT),
+            rest: None,
+        }
     }
 
     /// Runs blocks until the next look around.
@@ -194,29 +203,41 @@ impl Interp {
         self.cpu.position = 0;
         let hart = &mut self.cpu.hart;
         hart.pc = pc;
-        let cause = trap.cause as u64;
-        let delegated = hart.mode != Mode::M && hart.csr.medeleg >> cause & 1 != 0;
-        if self.cpu.firmware == Firmware::BuiltIn && !delegated {
-            return Some(Exit::Firmware(match trap.cause {
-                Exception::EcallS => FirmwareCall::Call,
-                _ => FirmwareCall::Trap { cause, value: trap.tval },
-            }));
-        }
-        let before = hart.mode;
-        hart.pc = take_trap(hart, trap.cause, pc, trap.tval);
-        let futile = hart.pc == pc && hart.mode == before;
-        self.futile_traps = if futile { self.futile_traps + 1 } else { 0 };
-        self.cpu.enter_context();
-        if self.futile_traps > WEDGED {
-            self.futile_traps = 0;
-            // Below M-mode nothing holds back an interrupt that M-mode has kept for itself.
-            let csr = &self.cpu.hart.csr;
-            if before != Mode::M && csr.mie & !csr.mideleg & INTERVENING != 0 {
-                return None;
+        let (before, cause) = (hart.mode, trap.cause as u64);
+        let delegated = before != Mode::M && hart.csr.medeleg >> cause & 1 != 0;
+        let firmware = self.cpu.firmware == Firmware::BuiltIn && !delegated;
+        if firmware {
+            // The firmware may look at the clock: at the same count the same time.
+            let _ = self.cpu.time.now(self.cpu.retired);
+            if trap.cause == Exception::EcallS {
+                return Some(Exit::Firmware(FirmwareCall::Call));
             }
-            return Some(Exit::Wedged { pc, cause, value: trap.tval });
         }
-        None
+        let wedged = self.note_trap(Fault { pc, cause, value: trap.tval });
+        if firmware {
+            return wedged.or(Some(Exit::Firmware(FirmwareCall::Trap { cause, value: trap.tval })));
+        }
+        let hart = &mut self.cpu.hart;
+        hart.pc = take_trap(hart, trap.cause, pc, trap.tval);
+        self.cpu.enter_context();
+        // Below M-mode nothing holds back an interrupt that M-mode has kept for itself.
+        let csr = &self.cpu.hart.csr;
+        wedged.filter(|_| before == Mode::M || csr.mie & !csr.mideleg & INTERVENING == 0)
+    }
+
+    /// Counts traps between which no instruction is retired: after too many the guest is wedged.
+    fn note_trap(&mut self, fault: Fault) -> Option<Exit> {
+        if self.first_trap.0 != self.cpu.retired {
+            self.first_trap = (self.cpu.retired, fault);
+            self.futile_traps = 0;
+            return None;
+        }
+        self.futile_traps += 1;
+        if self.futile_traps <= WEDGED {
+            return None;
+        }
+        self.futile_traps = 0;
+        Some(Exit::Wedged { first: self.first_trap.1, last: fault })
     }
 
     /// Time, requests, interrupts: everything that can make the CPU do something else than go on.

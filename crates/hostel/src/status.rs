@@ -2,7 +2,7 @@
 
 use crate::say;
 use anyhow::bail;
-use vm_machine::End;
+use vm_machine::{End, Fault};
 
 /// Nothing went wrong: help was shown, the guest powered off, or the user quit.
 pub const SUCCESS: u8 = 0;
@@ -30,16 +30,28 @@ pub fn of(end: &End, why: Option<Why>) -> anyhow::Result<u8> {
         (End::Exit(code), _) => Ok(code_of(*code)),
         (_, Some(Why::Quit)) => Ok(SUCCESS),
         (_, Some(Why::Signal(number))) => Ok(SIGNAL.saturating_add(u8::try_from(number).unwrap_or(0))),
-        (End::Wedged { hart, pc, cause, value }, None) => bail!(
-            "hart {hart} traps for ever at pc {pc:#x}: {} (cause {cause}), value {value:#x}; \
-             the guest installed no handler for it",
-            cause_name(*cause)
-        ),
+        (End::Wedged { hart, first, last }, None) => bail!("hart {hart}: {}", wedged(first, last)),
         (End::Broken(what), None) => bail!("internal error: {what}; please report this"),
         (End::Reset | End::Stopped | End::Budget, None) => {
             bail!("internal error: the machine stopped and nobody asked it to; please report this")
         }
     }
+}
+
+/// What a hart that traps for ever has come to. Where a handler's address has never been set, it is 0.
+fn wedged(first: &Fault, last: &Fault) -> String {
+    let what = |fault: &Fault| {
+        let Fault { pc, cause, value } = fault;
+        format!("{} (cause {cause}) at pc {pc:#x}, value {value:#x}", cause_name(*cause))
+    };
+    let handler = match last.pc {
+        0 => "no trap handler is installed: traps lead to address 0".to_owned(),
+        pc => format!("the trap handler at {pc:#x} takes a trap itself"),
+    };
+    if first == last {
+        return format!("{}, for ever; {handler}", what(last));
+    }
+    format!("{}; {handler}, for ever: {}", what(first), what(last))
 }
 
 /// A guest's status as the host can pass it on: one byte. A larger one must not look like another, least of all

@@ -130,7 +130,7 @@ fn a_program_that_jumps_into_nothing_is_reported() {
     let files = Files::new();
     files.add("k", flat(NOTHING));
     files.hostel(&BARE).arg("k").assert().code(125).stdout_eq("").stderr_eq(str![[r#"
-hostel: hart 0 traps for ever at pc 0x0: instruction access fault (cause 1), value 0x0; the guest installed no handler for it
+hostel: hart 0: instruction access fault (cause 1) at pc 0x0, value 0x0, for ever; no trap handler is installed: traps lead to address 0
 
 "#]]);
 }
@@ -148,7 +148,7 @@ fn what_is_written_to_htif_is_shown_and_what_is_typed_reaches_it() {
     let files = Files::new();
     let code = elf(EM_RISCV, &flat(HTIF_HI), &[("tohost", RAM + 0x1000), ("fromhost", RAM + 0x1040)]);
     files.add("k", code);
-    let mut run = files.hostel(&BARE).args(["k", "--machine", "spike"]).stdin("!");
+    let run = files.hostel(&BARE).args(["k", "--machine", "spike"]).stdin("!");
     run.assert().code(3).stdout_eq("hi!").stderr_eq("");
 }
 

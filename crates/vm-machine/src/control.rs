@@ -1,6 +1,7 @@
 //! What the threads of a machine share: whether it has ended, and how to reach each hart.
 
 use crate::wedge::Activity;
+use engine_core::Fault;
 use fabric_wire::PendingWord;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,12 +22,10 @@ pub enum End {
     Wedged {
         /// Which hart.
         hart: u32,
-        /// Address of the instruction.
-        pc: u64,
-        /// Cause number.
-        cause: u64,
-        /// The trap's value.
-        value: u64,
+        /// The trap that it began with.
+        first: Fault,
+        /// The trap that is taken for ever.
+        last: Fault,
     },
     /// A thread of the machine died: an error of Hostel's.
     Broken(String),

@@ -7,7 +7,7 @@ use engine_core::{Exit, FirmwareCall, Vcpu};
 use engine_interp::TimeSource;
 use fabric_clock::{Nanos, Timers};
 use fabric_wire::PendingWord;
-use isa_riscv::{Hart, wakes};
+use isa_riscv::{Exception, Hart, wakes};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vm_sbi::{After, Parked, ResetKind, ResetReason};
@@ -87,12 +87,12 @@ impl Runner {
                         return;
                     }
                 }
-                Exit::Wedged { pc, cause, value } => {
+                Exit::Wedged { first, last } => {
                     port.wedged();
                     if !wedge.hopeless(&self.control.ports, self.id, cpu.retired()) {
                         continue;
                     }
-                    self.control.finish(End::Wedged { hart: self.id, pc, cause, value });
+                    self.control.finish(End::Wedged { hart: self.id, first, last });
                 }
             }
         }
@@ -131,7 +131,13 @@ impl Runner {
         let Some(built_in) = &self.firmware else { return false };
         match call {
             FirmwareCall::Trap { cause, value } => {
-                cpu.answer(&mut |hart| vm_sbi::redirect_trap(hart, cause, value));
+                let (time, retired) = (self.time.ticks_now(), cpu.retired());
+                cpu.answer(&mut |hart| {
+                    let illegal = cause == Exception::IllegalInsn as u64;
+                    if !(illegal && vm_sbi::emulate_counter(hart, value, time, retired)) {
+                        vm_sbi::redirect_trap(hart, cause, value);
+                    }
+                });
                 true
             }
             FirmwareCall::Call => {

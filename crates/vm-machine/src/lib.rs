@@ -18,6 +18,7 @@ mod wedge;
 
 pub use console::ConsolePort;
 pub use control::End;
+pub use engine_core::Fault;
 pub use hart::FinalHart;
 pub use load::LoadError;
 pub use machine::{BuildError, Final, Machine, Stopper};

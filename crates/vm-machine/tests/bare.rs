@@ -2,7 +2,7 @@
 
 use vm_board::board::{Board, Config};
 use vm_board::virt::virt;
-use vm_machine::{Bios, ClockKind, End, Final, Machine, Program, Spec};
+use vm_machine::{Bios, ClockKind, End, Fault, Final, Machine, Program, Spec};
 
 fn run(words: &[u32], cpus: u32, clock: ClockKind) -> Final {
     let board: Board = virt(&Config::new(cpus, 16 << 20)).unwrap();
@@ -118,6 +118,12 @@ const NOWHERE: &[u32] = &[
 fn harts_that_all_trap_for_ever_end_the_machine() {
     for cpus in [1, 2] {
         let end = run(NOWHERE, cpus, ClockKind::Real).end;
-        assert!(matches!(end, End::Wedged { pc: 0, cause: 1, value: 0, .. }), "{end:?}");
+        assert!(
+            matches!(
+                end,
+                End::Wedged { first: Fault { cause: 5, .. }, last: Fault { pc: 0, cause: 1, value: 0 }, .. }
+            ),
+            "{end:?}"
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! How a hart enters S-mode, and what M-mode firmware would have set up for it.
 
+use crate::emulate;
 use isa_riscv::csr_fields::{MEDELEG, counter, envcfg, irq, mstatus};
 use isa_riscv::{Exception, Extension, Hart, Mode};
 
@@ -25,6 +26,9 @@ pub fn boot(hart: &mut Hart, start_addr: u64, opaque: u64) {
     let counters = u64::from(features.counter_mask);
     let csr = &mut hart.csr;
     csr.medeleg = MEDELEG & !(1 << Exception::EcallS as u64);
+    if emulate::wanted(&features) {
+        csr.medeleg &= !(1 << Exception::IllegalInsn as u64);
+    }
     csr.mideleg = irq::S_LEVEL;
     csr.mcounteren = counters;
     csr.scounteren = counters & (counter::CY | counter::TM | counter::IR);

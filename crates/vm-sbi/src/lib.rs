@@ -11,6 +11,7 @@
 
 mod boot;
 mod console;
+mod emulate;
 mod error;
 mod events;
 #[doc(hidden)]
@@ -35,6 +36,7 @@ mod legacy_test;
 mod pmu_test;
 
 pub use boot::{boot, own_timer, redirect_trap};
+pub use emulate::emulate_counter;
 pub use error::SbiError;
 pub use events::FirmwareEvent;
 pub use firmware::{After, IMPLEMENTATION_ID, Parked, Sbi};
