@@ -2,7 +2,9 @@
 
 use crate::qemu;
 use crate::system_case::{Case, arena_at, code_at, meta_at};
-use crate::system_runtime::{ARENA, CASES, CLINT, FINISHER, HANDLER, META, METAS, RAM, RAM_BYTES, runtime};
+use crate::system_runtime::{
+    ARENA, CASES, CLINT, CURRENT, FINISHER, HANDLER, META, METAS, RAM, RAM_BYTES, runtime,
+};
 use anyhow::{Context, Result, bail};
 use dev_core::Slot;
 use dev_irq::Aclint;
@@ -21,8 +23,6 @@ use std::time::Duration;
 const BUDGET: u64 = 1 << 26;
 /// The longest that QEMU may run on an image that takes a fraction of a second.
 const LIMIT: Duration = Duration::from_secs(20);
-/// Offset in RAM of the pointer to the case being run.
-const CURRENT: u64 = HANDLER - RAM + 1024;
 
 /// Something that meddles with the hart, and with memory, after every instruction: state before, state
 /// after, the instruction's bits. It says whether it changed the hart.
@@ -76,7 +76,7 @@ impl Image {
             None => None,
             Some(why) => {
                 let mut pointer = [0; 8];
-                read(CURRENT, &mut pointer)?;
+                read(HANDLER - RAM + CURRENT as u64, &mut pointer)?;
                 let place = (u64::from_le_bytes(pointer).wrapping_sub(METAS) / META) as usize;
                 Some((place.wrapping_sub(self.first).min(self.count - 1), why))
             }

@@ -66,8 +66,10 @@ pub const LOG_RECORD: u64 = 64;
 /// What the words of a record are.
 pub const LOG_WORDS: [&str; 8] = ["mcause", "mepc", "mtval", "mstatus", "vector", "scause", "sepc", "stval"];
 
-const SAVED: i64 = 1024;
-const CURRENT: i64 = SAVED;
+/// From [`HANDLER`]: the program's own memory, behind the handler's code.
+const SAVED: i64 = 1920;
+/// From [`HANDLER`]: pointer to the meta page of the case being run.
+pub const CURRENT: i64 = SAVED;
 const LAST: i64 = SAVED + 8;
 const MSTATUS: i64 = SAVED + 16;
 const X5: i64 = SAVED + 24;
@@ -107,6 +109,7 @@ pub fn runtime(first: usize, end: usize) -> Vec<u8> {
     a.jal(0, forever);
     a.pad_to((HANDLER - RAM) as usize);
     handler(&mut a, next);
+    a.pad_to((HANDLER - RAM) as usize + SAVED as usize);
     a.finish()
 }
 
@@ -272,10 +275,18 @@ fn leave(a: &mut Assembler, end: crate::assembler::Label, next: crate::assembler
         }
         a.sd(7, 8 * i, 6);
     }
-    for (i, (_, number)) in left_csrs().into_iter().enumerate() {
+    // What shows FS comes first, for reading the floating-point CSRs takes FS on.
+    let shows_status = |name: &str| matches!(name, "mstatus" | "sstatus");
+    let list: Vec<_> = left_csrs().into_iter().enumerate().collect();
+    let (status, others): (Vec<_>, Vec<_>) = list.into_iter().partition(|(_, (name, _))| shows_status(name));
+    let note = |a: &mut Assembler, i: usize, number: u16| {
         a.op("csrrs", &[("rd", 7), ("csr", i64::from(number)), ("rs1", 0)]);
         a.sd(7, (LEFT_CSRS - LEFT_X) as i64 + 8 * i as i64, 6);
-    }
+    };
+    status.into_iter().for_each(|(i, (_, number))| note(a, i, number));
+    a.op("lui", &[("rd", 7), ("imm_u", 0x6000)]);
+    a.op("csrrs", &[("rd", 0), ("csr", 0x300), ("rs1", 7)]);
+    others.into_iter().for_each(|(i, (_, number))| note(a, i, number));
     a.op("lui", &[("rd", 6), ("imm_u", META as i64)]);
     a.op("add", &[("rd", 5), ("rs1", 5), ("rs2", 6)]);
     a.sd(5, CURRENT, 29);
