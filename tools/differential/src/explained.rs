@@ -3,7 +3,7 @@
 //! `docs/fidelity.md` has the same list in its section "Differences from QEMU 10". A difference that no
 //! entry covers fails the comparison.
 
-use crate::system;
+use crate::explained_system::SYSTEM;
 use crate::user::Seen;
 use crate::user_image::{SCRATCH, SIGBUS, SIGILL, SIGNAL, SIGNAL_ADDRESS, SIGNAL_PC, SIGSEGV};
 use isa_riscv::disasm::row_of;
@@ -119,17 +119,6 @@ fn ended_at(seen: &Seen<'_>) -> &'static str {
 /// The entry that covers a user-level difference.
 pub fn user(seen: &Seen<'_>) -> Option<&'static Explained> {
     USER.iter().find(|(_, covers)| covers(seen)).map(|(entry, _)| entry)
-}
-
-/// A bare-metal entry: what it covers.
-type SystemEntry = (Explained, fn(&system::Seen<'_>) -> bool);
-
-/// Known differences of bare-metal images.
-pub const SYSTEM: &[SystemEntry] = &[];
-
-/// The entry that covers a bare-metal difference.
-pub fn system(seen: &system::Seen<'_>) -> Option<&'static Explained> {
-    SYSTEM.iter().find(|(_, covers)| covers(seen)).map(|(entry, _)| entry)
 }
 
 /// Who is right about the differences of that name, and by which paragraph.

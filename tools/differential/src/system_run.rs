@@ -176,9 +176,10 @@ pub fn run(image: &Image, meddler: Option<Meddler<'_>>) -> Result<Left> {
         ram.copy_in(*offset, bytes).context("the image is larger than RAM")?;
     }
     let bus = Arc::new(builder.build());
-    // QEMU's processor has Svadu on its own and no Svade.
+    // QEMU's processor has Svadu on its own and no Svade, and with [`qemu::CPU`] all counters.
     let extensions = Features::FULL.extensions.without(Extension::Svade);
-    let mut hart = Hart::new(0, &Features { extensions, pmp_csrs: 16, ..Features::FULL });
+    let features = Features { extensions, pmp_csrs: 16, counter_mask: u32::MAX, ..Features::FULL };
+    let mut hart = Hart::new(0, &features);
     hart.pc = RAM;
     let time = TimeSource::new(timers, 10_000_000);
     let mut cpu = Interp::new(Config { hart, bus: Arc::clone(&bus), time, pending });
