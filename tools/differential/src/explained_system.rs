@@ -200,6 +200,22 @@ pub const SYSTEM: &[Entry] = &[
     ),
     (
         Explained {
+            name: "cbo-fault-kind",
+            right: Right::Hostel,
+            paragraph: "Unprivileged ISA, \"CMOs\": a store page fault if address translation does not permit any \
+                        access, a store access fault otherwise",
+        },
+        // The page may be read, but PMP forbids it.
+        |seen| {
+            both(seen).is_some_and(|(ours, theirs, row)| {
+                matches!(row, "cbo.clean" | "cbo.flush" | "cbo.inval")
+                    && (ours.cause, theirs.cause) == (7, 15)
+                    && (ours.pc, ours.value & !63) == (theirs.pc, theirs.value & !63)
+            })
+        },
+    ),
+    (
+        Explained {
             name: "page-table-outside-memory",
             right: Right::Hostel,
             paragraph: "Privileged Architecture, \"Virtual Address Translation Process\", step 2: if accessing pte \
@@ -255,13 +271,18 @@ pub const SYSTEM: &[Entry] = &[
         Explained {
             name: "amo-loads-first",
             right: Right::Both,
-            paragraph: "Privileged Architecture, \"Addressing and Memory Protection\" of Sv32: A may be set although \
-                        the access is not made; an AMO without write permission raises a store page fault",
+            paragraph: "Privileged Architecture, \"Addressing and Memory Protection\": if a trap occurs, A and D may be \
+                        set although the access is not made",
         },
         // QEMU translates for the load, with its checks, before it looks whether the page may be written.
         |seen| {
             let writable = |pte: u64| pte & 4 != 0;
-            has_row(seen, |row| row.starts_with("amo")) && only_marks(seen, |pte| !writable(pte))
+            // Where PMP forbids the access after all, QEMU sets only A.
+            let dirty = |(item, ours, theirs): &(Item, u64, u64)| {
+                matches!(item, Item::Memory(at) if *at < DATA_PAGE * 4096) && ours ^ theirs == 0x80 & ours
+            };
+            let amo = has_row(seen, |row| row.starts_with("amo"));
+            amo && (only_marks(seen, |pte| !writable(pte)) || seen.items.iter().all(dirty))
                 || both(seen).is_some_and(|(ours, theirs, row)| {
                     row.starts_with("amo")
                         && (ours.cause, theirs.cause) == (15, 7)

@@ -241,11 +241,28 @@ pub fn count(batch: &Batch, ours: &Left, coverage: &mut Coverage) {
                 coverage.trap(if event.from() == 0 { "U to S" } else { "S to S" }, event.cause);
             }
         }
-        for slot in &case.slots {
-            slot.words.iter().for_each(|word| coverage.instruction(*word));
-        }
+        executed(case, left).for_each(|word| coverage.instruction(word));
         case.csrs.iter().filter_map(|(name, _)| isa_riscv::csr_number(name)).for_each(|n| coverage.csr(n, 1));
     }
+}
+
+/// The instructions that a case executed: in every slot, those up to its first exception.
+fn executed<'a>(case: &'a Case, left: &[u8]) -> impl Iterator<Item = u32> + 'a {
+    let events: Vec<Event> = traps(left).iter().map(Event::new).collect();
+    let full = events.len() as u64 == (META - LOG) / LOG_RECORD;
+    let last = events.iter().filter_map(Event::slot).max().filter(|_| full).unwrap_or(usize::MAX);
+    let stop = move |slot: usize| {
+        let own = events.iter().filter(|event| event.cause >> 63 == 0 && event.slot() == Some(slot));
+        own.map(|event| event.pc & 0xf).min().unwrap_or(0xf)
+    };
+    case.slots.iter().enumerate().take_while(move |(i, _)| *i <= last).flat_map(move |(i, slot)| {
+        let stop = stop(i);
+        let mut at = 0;
+        slot.words.iter().copied().take_while(move |word| {
+            at += u64::from(length(*word));
+            at - u64::from(length(*word)) <= stop
+        })
+    })
 }
 
 /// Replaces slots by nothing while the case still differs; then the report of what is left.

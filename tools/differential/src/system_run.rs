@@ -21,6 +21,8 @@ use std::time::Duration;
 
 /// Instructions that no image needs.
 const BUDGET: u64 = 1 << 26;
+/// Steps that no image needs.
+const STEPS: u64 = 1 << 20;
 /// The longest that QEMU may run on an image that takes a fraction of a second.
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -109,7 +111,10 @@ pub struct Qemu {
 /// # Errors
 /// What the host says.
 pub fn start_qemu(image: &Image) -> Result<Qemu> {
-    let file = tempfile::Builder::new().prefix("differential-").suffix(".ram").tempfile()?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("differential-").suffix(".ram");
+    // Memory, where there is such a folder: a file of a disk might be written there.
+    let file = builder.tempfile_in("/dev/shm").or_else(|_| builder.tempfile())?;
     file.as_file().set_len(RAM_BYTES)?;
     for (offset, bytes) in &image.pieces {
         file.as_file().write_all_at(bytes, *offset)?;
@@ -192,7 +197,7 @@ pub fn run(image: &Image, meddler: Option<Meddler<'_>>) -> Result<Left> {
 }
 
 fn step(cpu: &mut Interp, bus: &Bus, meddler: Meddler<'_>) -> Exit {
-    for _ in 0..BUDGET {
+    for _ in 0..STEPS {
         let before = cpu.state().clone();
         // The slots' code is where it is fetched from, or an alias of that.
         let pc = before.pc & 0xffff_ffff & !crate::system_runtime::ALIAS;

@@ -120,6 +120,12 @@ impl Draft<'_> {
         let name = self.random.pick(&["csrrw", "csrrs", "csrrc", "csrrwi", "csrrsi", "csrrci"]);
         let rs = if self.random.one_in(8) { 0 } else { self.constant(value) };
         let small = (self.random.below(32) & Self::shared_bits(number)) as i64;
+        // Often no result, now and then one where the operand was.
+        let rd = match self.random.below(12) {
+            0 => 0,
+            1 if rs != 0 && !self.addresses.contains(&rs) => rs,
+            _ => rd,
+        };
         let csr = i64::from(number);
         let write = |rd: i64, rs: i64| word("csrrw", &[("rd", rd), ("csr", csr), ("rs1", rs)]);
         let read = |rd: i64| word("csrrs", &[("rd", rd), ("csr", csr)]);

@@ -153,6 +153,10 @@ impl Draft<'_> {
         if self.random.one_in(2) {
             status |= mstatus::FS;
         }
+        // It lasts only if mret stays in M-mode.
+        if self.random.one_in(4) {
+            status |= mstatus::MPRV;
+        }
         // Else the handler in S-mode could not return.
         if delegated {
             status &= !mstatus::TSR;
