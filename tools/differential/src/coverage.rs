@@ -6,7 +6,7 @@ use isa_riscv::{ROWS, csr_table};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use crate::user_case::range;
+use crate::user_draft::range;
 
 /// How often an instance of every row must run in a long comparison.
 pub const ENOUGH: u64 = 10_000;

@@ -24,6 +24,7 @@ mod system_start;
 mod system_tables;
 mod user;
 mod user_case;
+mod user_draft;
 mod user_hostel;
 mod user_image;
 

@@ -173,20 +173,7 @@ fn handler(a: &mut Assembler, next: crate::assembler::Label) {
         a.sd(5 + i, X5 + 8 * i, 29);
     }
     let (out, end, inside, fix, interrupt) = (a.label(), a.label(), a.label(), a.label(), a.label());
-    a.ld(5, CURRENT, 29);
-    a.ld(6, LOG_AT, 5);
-    for (i, csr) in ["mcause", "mepc", "mtval", "", "", "scause", "sepc", "stval"].into_iter().enumerate() {
-        match i {
-            3 => a.ld(7, MSTATUS, 29),
-            4 => a.opi("addi", 7, 30, 0),
-            _ => a.csrr(7, csr),
-        }
-        a.sd(7, 8 * i as i64, 6);
-    }
-    a.opi("addi", 6, 6, LOG_RECORD as i64);
-    a.sd(6, LOG_AT, 5);
-    a.ld(7, LOG_END, 5);
-    a.branch("bgeu", 6, 7, end);
+    note(a, end);
     a.csrr(8, "mepc");
     a.csrr(7, "mcause");
     a.branch("blt", 7, 0, interrupt);
@@ -242,6 +229,24 @@ fn handler(a: &mut Assembler, next: crate::assembler::Label) {
     a.opi("jalr", 0, 30, 0);
     resume(a, fix, inside);
     leave(a, end, next);
+}
+
+/// Notes the trap; x5 is the case's meta page from here on.
+fn note(a: &mut Assembler, end: crate::assembler::Label) {
+    a.ld(5, CURRENT, 29);
+    a.ld(6, LOG_AT, 5);
+    for (i, csr) in ["mcause", "mepc", "mtval", "", "", "scause", "sepc", "stval"].into_iter().enumerate() {
+        match i {
+            3 => a.ld(7, MSTATUS, 29),
+            4 => a.opi("addi", 7, 30, 0),
+            _ => a.csrr(7, csr),
+        }
+        a.sd(7, 8 * i as i64, 6);
+    }
+    a.opi("addi", 6, 6, LOG_RECORD as i64);
+    a.sd(6, LOG_AT, 5);
+    a.ld(7, LOG_END, 5);
+    a.branch("bgeu", 6, 7, end);
 }
 
 /// x8: where to go on after a trap at x8. Outside of the page, the way back is in x1.
