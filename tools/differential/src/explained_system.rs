@@ -15,7 +15,12 @@ use isa_riscv::{AccessKind, Mode, Pmp};
 /// A bare-metal entry: what it covers.
 pub type Entry = (Explained, fn(&Seen<'_>) -> bool);
 
-const A_AND_D: u64 = 0xc0;
+const W: u64 = 4;
+const A: u64 = 0x40;
+const D: u64 = 0x80;
+const A_AND_D: u64 = A | D;
+/// Rows that manage a cache block.
+const CBO_MANAGEMENT: [&str; 3] = ["cbo.clean", "cbo.flush", "cbo.inval"];
 
 /// Both sides' first trap that differs, if both have one, and the name of the row that Hostel's is at.
 fn both(seen: &Seen<'_>) -> Option<(Event, Event, &'static str)> {
@@ -40,21 +45,57 @@ fn only_value(ours: &Event, theirs: &Event) -> bool {
     Event { value: theirs.value, ..*ours } == *theirs
 }
 
-/// Whether all that one side alone did to page tables is setting A and D; and the entries where QEMU
-/// did: their offsets in the arena and what Hostel left there.
-fn marked(seen: &Seen<'_>) -> Vec<(u64, u64)> {
+/// Entries of page tables that only QEMU gave A or D: their offsets in the arena.
+fn marked(seen: &Seen<'_>) -> Vec<u64> {
     let grown = |ours: u64, theirs: u64| theirs & !A_AND_D == ours & !A_AND_D && ours & !theirs == 0;
     let entries = seen.items.iter().filter_map(|(item, ours, theirs)| match item {
-        Item::Memory(at) if *at < DATA_PAGE * 4096 && grown(*ours, *theirs) => Some((*at, *ours)),
+        Item::Memory(at) if *at < DATA_PAGE * 4096 && grown(*ours, *theirs) => Some(*at),
         _ => None,
     });
     entries.collect()
 }
 
-/// Nothing differs but entries that QEMU marked, and all of them are of this kind.
-fn only_marks(seen: &Seen<'_>, kind: impl Fn(u64) -> bool) -> bool {
-    let marked = marked(seen);
-    seen.first().is_none() && marked.len() == seen.items.len() && marked.iter().all(|(_, pte)| kind(*pte))
+/// The entry that covers one word of memory, which must be part of a page table, with A or D set by
+/// one side only.
+fn mark(seen: &Seen<'_>, &(item, ours, theirs): &(Item, u64, u64)) -> Option<&'static str> {
+    let Item::Memory(at) = item else { return None };
+    let differ = ours ^ theirs;
+    if at >= DATA_PAGE * 4096 || differ & !A_AND_D != 0 || ours & differ != 0 && theirs & differ != 0 {
+        return None;
+    }
+    let (writable, by_us) = (ours & W != 0, ours & differ != 0);
+    let amo = has_row(seen, |row| row.starts_with("amo"));
+    if by_us {
+        let lone_sc = seen.case.slots.iter().any(|slot| {
+            let named = |start: &str| {
+                slot.words.iter().any(|w| row_of(*w).is_some_and(|r| r.name.starts_with(start)))
+            };
+            named("sc.") && !named("lr.")
+        });
+        // Where PMP forbids the AMO after all, QEMU has set only A.
+        return match differ {
+            D if amo && writable => Some("amo-loads-first"),
+            _ => lone_sc.then_some("sc-to-memory-that-faults"),
+        };
+    }
+    if ours >> 63 == 1 && ours >> 10 & 0xf != 8 {
+        return Some("a-and-d-in-a-reserved-pte");
+    }
+    if write_protected(seen, at) {
+        return Some("a-and-d-ignore-pmp");
+    }
+    match differ {
+        A if amo && !writable => Some("amo-loads-first"),
+        D if has_row(seen, |row| CBO_MANAGEMENT.contains(&row)) => Some("cbo-sets-d"),
+        _ => None,
+    }
+}
+
+/// Nothing differs but entries of page tables, all of them are covered, and the first one by the entry
+/// `name`.
+fn only_marks(seen: &Seen<'_>, name: &str) -> bool {
+    let mut marks = seen.items.iter().map(|item| mark(seen, item));
+    seen.items.first().is_some_and(|item| mark(seen, item) == Some(name)) && marks.all(|mark| mark.is_some())
 }
 
 /// PMP keeps S-mode from storing to an entry of the case's tables, as far as the case's start tells.
@@ -69,9 +110,23 @@ fn write_protected(seen: &Seen<'_>, at: u64) -> bool {
     changed || !pmp.check(arena_at(seen.place) + at, 8, AccessKind::Store, Mode::S)
 }
 
-/// Hostel's first trap that differs is an access fault, or all traps are the same.
-fn access_fault_or_none(seen: &Seen<'_>) -> bool {
-    seen.first().is_none_or(|(ours, _)| ours.is_some_and(|ours| matches!(ours.cause, 1 | 5 | 7)))
+/// Whether the trap is an access fault.
+fn access_fault(event: Option<Event>) -> bool {
+    event.is_some_and(|event| matches!(event.cause, 1 | 5 | 7))
+}
+
+/// Whether a slot makes a range that ends at 0 of a PMP entry from 8 on.
+fn range_to_0(seen: &Seen<'_>) -> bool {
+    let made = |word: u32| {
+        let rs1 = row_of(word).and_then(|row| row.fields.iter().find(|f| f.name == "rs1"));
+        let value = rs1.and_then(|f| seen.case.x.get(f.get(word) as usize)).copied().unwrap_or(0);
+        let bytes = value.to_le_bytes().into_iter().enumerate();
+        bytes
+            .into_iter()
+            .any(|(i, byte)| byte >> 3 & 3 == 1 && seen.case.first(&format!("pmpaddr{}", 8 + i)) == 0)
+    };
+    let slots = seen.case.slots.iter().filter(|slot| slot.what == Try::Csr(0x3a2));
+    slots.flat_map(|slot| &slot.words).any(|word| made(*word))
 }
 
 /// Whether some slot is of this row.
@@ -158,15 +213,10 @@ pub const SYSTEM: &[Entry] = &[
             right: Right::Both,
             paragraph: "Unprivileged ISA, \"Zalrsc\": whether a failing sc accesses memory is not said",
         },
+        // Hostel translates, too, which sets A and D.
         |seen| {
-            // Hostel translates, too, which sets A and D.
-            let mut items = seen.items.iter();
-            let ours = |(item, ours, theirs): &(Item, u64, u64)| {
-                matches!(item, Item::Memory(at) if *at < DATA_PAGE * 4096)
-                    && ours & !A_AND_D == theirs & !A_AND_D
-            };
-            let is_sc = |row: &str| row.starts_with("sc.");
-            only_ours(seen, is_sc, &[7, 15]).is_some() || has_row(seen, is_sc) && items.all(ours)
+            only_ours(seen, |row| row.starts_with("sc."), &[7, 15]).is_some()
+                || only_marks(seen, "sc-to-memory-that-faults")
         },
     ),
     (
@@ -193,7 +243,7 @@ pub const SYSTEM: &[Entry] = &[
                         store/AMO access fault is raised",
         },
         |seen| {
-            let is_row = |row: &str| matches!(row, "cbo.clean" | "cbo.flush" | "cbo.inval");
+            let is_row = |row: &str| CBO_MANAGEMENT.contains(&row);
             let nowhere = |value: u64| !(RAM..RAM + RAM_BYTES).contains(&value);
             only_ours(seen, is_row, &[7]).is_some_and(|ours| ours.from() == 3 && nowhere(ours.value))
         },
@@ -208,11 +258,21 @@ pub const SYSTEM: &[Entry] = &[
         // The page may be read, but PMP forbids it.
         |seen| {
             both(seen).is_some_and(|(ours, theirs, row)| {
-                matches!(row, "cbo.clean" | "cbo.flush" | "cbo.inval")
+                CBO_MANAGEMENT.contains(&row)
                     && (ours.cause, theirs.cause) == (7, 15)
                     && (ours.pc, ours.value & !63) == (theirs.pc, theirs.value & !63)
             })
         },
+    ),
+    (
+        Explained {
+            name: "cbo-sets-d",
+            right: Right::Hostel,
+            paragraph: "Unprivileged ISA, \"CMOs\": a cache-block management instruction does not check the dirty \
+                        bit and neither raises an exception nor sets the bit",
+        },
+        // QEMU tries a store where PMP forbids the load. A is set on both sides.
+        |seen| only_marks(seen, "cbo-sets-d"),
     ),
     (
         Explained {
@@ -224,9 +284,11 @@ pub const SYSTEM: &[Entry] = &[
         |seen| {
             let pages = [(1, 12), (5, 13), (7, 15)];
             seen.case.has_pte(OUTSIDE)
-                && both(seen).is_some_and(|(ours, theirs, _)| {
+                && both(seen).is_some_and(|(ours, theirs, row)| {
+                    // What QEMU says of the address of a cache block is another entry.
+                    let low = if row.starts_with("cbo.") { 63 } else { 0 };
                     pages.contains(&(ours.cause, theirs.cause))
-                        && (ours.pc, ours.value) == (theirs.pc, theirs.value)
+                        && (ours.pc, ours.value & !low) == (theirs.pc, theirs.value & !low)
                 })
         },
     ),
@@ -251,7 +313,7 @@ pub const SYSTEM: &[Entry] = &[
             paragraph: "Privileged Architecture, \"Svnapot\": reserved encodings raise a page fault, before A and \
                         D are set",
         },
-        |seen| only_marks(seen, |pte| pte >> 63 == 1 && pte >> 10 & 0xf != 8),
+        |seen| only_marks(seen, "a-and-d-in-a-reserved-pte"),
     ),
     (
         Explained {
@@ -262,9 +324,9 @@ pub const SYSTEM: &[Entry] = &[
         },
         |seen| {
             let marked = marked(seen);
-            access_fault_or_none(seen)
-                && !marked.is_empty()
-                && marked.iter().all(|(at, _)| write_protected(seen, *at))
+            let fault = seen.first().is_some_and(|(ours, _)| access_fault(ours)) && !marked.is_empty();
+            fault && marked.iter().all(|at| write_protected(seen, *at))
+                || only_marks(seen, "a-and-d-ignore-pmp")
         },
     ),
     (
@@ -276,13 +338,7 @@ pub const SYSTEM: &[Entry] = &[
         },
         // QEMU translates for the load, with its checks, before it looks whether the page may be written.
         |seen| {
-            let writable = |pte: u64| pte & 4 != 0;
-            // Where PMP forbids the access after all, QEMU sets only A.
-            let dirty = |(item, ours, theirs): &(Item, u64, u64)| {
-                matches!(item, Item::Memory(at) if *at < DATA_PAGE * 4096) && ours ^ theirs == 0x80 & ours
-            };
-            let amo = has_row(seen, |row| row.starts_with("amo"));
-            amo && (only_marks(seen, |pte| !writable(pte)) || seen.items.iter().all(dirty))
+            only_marks(seen, "amo-loads-first")
                 || both(seen).is_some_and(|(ours, theirs, row)| {
                     row.starts_with("amo")
                         && (ours.cause, theirs.cause) == (15, 7)
@@ -299,12 +355,8 @@ pub const SYSTEM: &[Entry] = &[
         },
         // To QEMU, the entry matches all of memory.
         |seen| {
-            let tor = |value: &u64| value.to_le_bytes().iter().any(|byte| byte >> 3 & 3 == 1);
-            let written = seen.case.slots.iter().any(|slot| matches!(slot.what, Try::Csr(0x3a2)));
-            written
-                && seen.case.x[15..].iter().any(tor)
-                && seen.first().is_some()
-                && access_fault_or_none(seen)
+            let fault = |(ours, theirs)| access_fault(ours) || access_fault(theirs);
+            range_to_0(seen) && seen.first().is_some_and(fault)
         },
     ),
 ];

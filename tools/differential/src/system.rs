@@ -265,31 +265,27 @@ fn executed<'a>(case: &'a Case, left: &[u8]) -> impl Iterator<Item = u32> + 'a {
     })
 }
 
-/// Replaces slots by nothing while the case still differs; then the report of what is left.
-fn shrink_and_report(batch: &Batch, index: usize) -> Result<String> {
+/// Replaces slots by nothing while the case still differs; then the report of what is left. `None` if
+/// it does not differ on its own.
+fn shrink_and_report(batch: &Batch, index: usize) -> Result<Option<String>> {
     let mut case = batch.cases[index].clone();
     let place = batch.first + index;
-    let mut text = String::new();
-    let differs = |case: &Case| -> Result<bool> {
+    let differs = |case: &Case| -> Result<Option<String>> {
         let (ours, theirs) = batch.alone(case.clone(), place).run_both()?;
         let seen = Seen::new(case, place, &ours.cases[0], &theirs.cases[0]);
-        Ok(seen.is_some_and(|seen| explain(&seen).is_none()))
+        Ok(seen.filter(|seen| explain(seen).is_none()).map(|seen| report(&seen)))
     };
-    if differs(&case)? {
+    let mut smallest = differs(&case)?;
+    if smallest.is_some() {
         for i in (0..case.slots.len()).rev() {
             let kept = std::mem::take(&mut case.slots[i].words);
-            if !differs(&case)? {
-                case.slots[i].words = kept;
+            match differs(&case)? {
+                Some(text) => smallest = Some(text),
+                None => case.slots[i].words = kept,
             }
         }
-    } else {
-        text.push_str("  (differs only after the cases before it)\n");
     }
-    let (ours, theirs) = batch.alone(case.clone(), place).run_both()?;
-    if let Some(seen) = Seen::new(&case, place, &ours.cases[0], &theirs.cases[0]) {
-        text.push_str(&report(&seen));
-    }
-    Ok(text)
+    Ok(smallest.map(|text| format!("\n{text}")))
 }
 
 /// A case and how the sides differ, readable.
@@ -369,7 +365,9 @@ pub fn compare(batch: &Batch, coverage: &mut Coverage, findings: &mut Findings) 
         findings.differing += 1;
         if reported < REPORTED {
             reported += 1;
-            findings.unexplained.push(format!("case {index}, shrunk:\n{}", shrink_and_report(batch, index)?));
+            let smaller = shrink_and_report(batch, index)?;
+            let smaller = smaller.unwrap_or_else(|| format!("only after those before it\n{}", report(&seen)));
+            findings.unexplained.push(format!("case {index}, shrunk: {smaller}"));
         }
     }
     Ok(())

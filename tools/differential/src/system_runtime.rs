@@ -156,6 +156,11 @@ fn reset(a: &mut Assembler) {
     a.op("sw", &[("rs1", 7)]);
     a.li(7, MTIMECMP);
     a.sd(6, 0, 7);
+    // No reservation and no floating-point number is left from the case before.
+    a.op("sc.w", &[("rs1", 5)]);
+    for i in 0..32 {
+        a.op("fmv.d.x", &[("fd", i)]);
+    }
     a.op("sfence.vma", &[]);
     a.op("fence.i", &[]);
 }

@@ -40,7 +40,8 @@ impl Draft<'_> {
 
     /// A register that holds `value` for good; some other constant if there is no more room.
     fn constant(&mut self, value: u64) -> i64 {
-        if let Some(r) = (CONSTANT.start..self.constants).find(|&r| self.case.x[r as usize] == value) {
+        let mut whole = (CONSTANT.start..self.constants).filter(|r| self.spoilt >> r & 1 == 0);
+        if let Some(r) = whole.find(|&r| self.case.x[r as usize] == value) {
             return r;
         }
         if self.constants == CONSTANT.end {
@@ -123,7 +124,10 @@ impl Draft<'_> {
         // Often no result, now and then one where the operand was.
         let rd = match self.random.below(12) {
             0 => 0,
-            1 if rs != 0 && !self.addresses.contains(&rs) => rs,
+            1 if rs != 0 && !self.addresses.contains(&rs) => {
+                self.spoilt |= 1 << rs;
+                rs
+            }
             _ => rd,
         };
         let csr = i64::from(number);
@@ -212,7 +216,7 @@ impl Draft<'_> {
     /// A register that holds `address`, or that of another access; `None` if there is none.
     fn address(&mut self, address: u64) -> Option<i64> {
         let register = self.constant(address);
-        if self.case.x[register as usize] == address {
+        if self.case.x[register as usize] == address && self.spoilt >> register & 1 == 0 {
             self.addresses.push(register);
             return Some(register);
         }
@@ -281,7 +285,7 @@ impl Draft<'_> {
         let target = self.probe(true);
         let base = self.constant(target);
         // A constant of another slot is no place to jump to, unless it is one.
-        if self.case.x[base as usize] != target {
+        if self.case.x[base as usize] != target || self.spoilt >> base & 1 != 0 {
             return self.trap();
         }
         self.push(Try::Jump, vec![word("jalr", &[("rd", 1), ("rs1", base), ("imm_i", 0)])]);
@@ -291,7 +295,7 @@ impl Draft<'_> {
         let (csr, name) = if self.random.one_in(2) { (0x341, "mret") } else { (0x141, "sret") };
         let alias = if self.tables.is_some() && self.random.one_in(2) { ALIAS } else { 0 };
         let distance = self.constant(16 + alias);
-        if self.case.x[distance as usize] != 16 + alias {
+        if self.case.x[distance as usize] != 16 + alias || self.spoilt >> distance & 1 != 0 {
             return self.trap();
         }
         let words = vec![

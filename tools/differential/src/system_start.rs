@@ -47,6 +47,8 @@ pub struct Draft<'a> {
     pub constants: i64,
     /// Constant registers that hold addresses for accesses.
     pub addresses: Vec<i64>,
+    /// Constant registers that a slot overwrites, as a set.
+    pub spoilt: u32,
     /// How many result registers are in use.
     pub results: i64,
     /// Modes that the next slot may run in.
@@ -70,6 +72,7 @@ impl<'a> Draft<'a> {
             index,
             constants: CONSTANT.start,
             addresses: Vec::new(),
+            spoilt: 0,
             results: 0,
             modes: M,
             tables: None,
