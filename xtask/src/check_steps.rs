@@ -23,6 +23,11 @@ pub const STEPS: &[Step] = &[
         about: "a sample of runs against QEMU",
         run: |_| verb("differential", &["--sample"], &[QEMU_USER, RISCV_AS]),
     },
+    Step {
+        name: "mutants",
+        about: "planted mistakes differ from QEMU",
+        run: |_| verb("differential", &["--mutants"], &[QEMU_USER]),
+    },
     Step { name: "boot", about: "a sample of guests", run: |_| verb("boot", &[], &[]) },
     Step {
         name: "fuzz",

@@ -3,9 +3,9 @@
 //! `docs/fidelity.md` has the same list in its section "Differences from QEMU 10". A difference that no
 //! entry covers fails the comparison.
 
-use crate::system;
+use crate::explained_system::SYSTEM;
 use crate::user::Seen;
-use crate::user_image::{SCRATCH, SIGBUS, SIGILL, SIGNAL, SIGNAL_ADDRESS, SIGNAL_PC, SIGSEGV};
+use crate::user_image::{FLOATS, SCRATCH, SIGBUS, SIGILL, SIGNAL, SIGNAL_ADDRESS, SIGNAL_PC, SIGSEGV};
 use isa_riscv::disasm::row_of;
 
 /// Who follows the specification.
@@ -74,6 +74,19 @@ pub const USER: &[UserEntry] = &[
     ),
     (
         Explained {
+            name: "sc-after-a-system-call",
+            right: Right::Both,
+            paragraph: "Unprivileged ISA, \"Zalrsc\": an sc may fail if there is more than a simple sequence between it \
+                        and the lr; here, a trap ends the reservation",
+        },
+        |seen| {
+            let has = |name: &str| seen.rows().any(|row| row.starts_with(name));
+            let failed = seen.offsets().iter().any(|at| *at < FLOATS && seen.words(*at) == (1, 0));
+            has("lr.") && has("ecall") && has("sc.") && failed
+        },
+    ),
+    (
+        Explained {
             name: "vector-whole-register-loads",
             right: Right::Hostel,
             paragraph: "Unprivileged ISA, \"V\": without it, its encodings are reserved",
@@ -121,17 +134,6 @@ pub fn user(seen: &Seen<'_>) -> Option<&'static Explained> {
     USER.iter().find(|(_, covers)| covers(seen)).map(|(entry, _)| entry)
 }
 
-/// A bare-metal entry: what it covers.
-type SystemEntry = (Explained, fn(&system::Seen<'_>) -> bool);
-
-/// Known differences of bare-metal images.
-pub const SYSTEM: &[SystemEntry] = &[];
-
-/// The entry that covers a bare-metal difference.
-pub fn system(seen: &system::Seen<'_>) -> Option<&'static Explained> {
-    SYSTEM.iter().find(|(_, covers)| covers(seen)).map(|(entry, _)| entry)
-}
-
 /// Who is right about the differences of that name, and by which paragraph.
 pub fn reason(name: &str) -> String {
     let mut all = USER.iter().map(|(entry, _)| entry).chain(SYSTEM.iter().map(|(entry, _)| entry));
@@ -141,4 +143,25 @@ pub fn reason(name: &str) -> String {
         Right::Both => "left open by",
     };
     format!("{who} {}", entry.paragraph)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_documentation_has_the_same_list() {
+        let text = include_str!("../../../docs/fidelity.md");
+        let section = text.split("\n## Differences from QEMU 10\n").nth(1).expect("the section");
+        let lines = section.split("\n## ").next().unwrap_or_default().lines();
+        let row = |line: &'static str| -> Option<(&str, &str)> {
+            let (name, rest) = line.strip_prefix("| `")?.split_once("` | ")?;
+            Some((name, rest.rsplit(" | ").nth(1)?))
+        };
+        let documented: BTreeSet<_> = lines.filter_map(row).collect();
+        let entries = USER.iter().map(|(entry, _)| entry).chain(SYSTEM.iter().map(|(entry, _)| entry));
+        let right = |entry: &Explained| if entry.right == Right::Hostel { "Hostel" } else { "Both" };
+        assert_eq!(documented, entries.map(|entry| (entry.name, right(entry))).collect());
+    }
 }

@@ -10,16 +10,21 @@ mod assembler;
 mod coverage;
 mod elf;
 mod explained;
+mod explained_system;
 mod mutants;
+mod mutants_system;
 mod qemu;
 mod random;
 mod system;
 mod system_case;
 mod system_run;
 mod system_runtime;
+mod system_slots;
+mod system_start;
 mod system_tables;
 mod user;
 mod user_case;
+mod user_draft;
 mod user_hostel;
 mod user_image;
 
@@ -30,7 +35,10 @@ use isa_riscv::ROWS;
 use isa_riscv::rows::Row;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use user::Findings;
 
+/// A level that differs in so many ways is not run any further.
+const ENOUGH_REPORTS: usize = 20;
 /// The seed of the sample, and of every run that names none.
 const SEED: u64 = 1;
 
@@ -94,23 +102,19 @@ fn main() -> ExitCode {
 }
 
 fn compare(arguments: &Arguments) -> Result<bool> {
-    let mut fine = true;
     if arguments.mutants {
         return plant(arguments);
     }
-    if !arguments.system {
-        fine &= match qemu::missing(qemu::USER) {
-            Some(why) => skipped(arguments, &why),
-            None => user_level(arguments)?,
-        };
+    let (mut fine, mut there) = (true, [!arguments.system, !arguments.user]);
+    for (wanted, program) in there.iter_mut().zip([qemu::USER, qemu::SYSTEM]) {
+        if let Some(why) = qemu::missing(program).filter(|_| *wanted) {
+            *wanted = false;
+            fine &= skipped(arguments, &why);
+        }
     }
-    if !arguments.user {
-        fine &= match qemu::missing(qemu::SYSTEM) {
-            Some(why) => skipped(arguments, &why),
-            None => system_level(arguments)?,
-        };
-    }
-    Ok(fine)
+    let mut session = Session::new(arguments, there);
+    session.run()?;
+    Ok(session.conclude() && fine)
 }
 
 /// Plants mistakes in the kinds of program asked for.
@@ -152,86 +156,98 @@ impl Limit {
     }
 }
 
-fn user_level(arguments: &Arguments) -> Result<bool> {
-    let pattern = arguments.rows.as_deref().unwrap_or("*");
-    let rows: Vec<&'static Row> = ROWS.iter().filter(|row| matches(pattern, row.name)).collect();
-    let limit = Limit::new(arguments, if arguments.sample { 4_000 } else { 600_000 });
-    let (mut coverage, mut findings) = (Coverage::default(), user::Findings::default());
-    let start = Instant::now();
-    let mut number = 0;
-    loop {
-        let n = limit.next(findings.cases, user::BATCH);
-        if n == 0 {
-            break;
-        }
-        let batch = user::Batch::new(arguments.seed, number, &rows, n);
-        user::compare(&batch, &mut coverage, &mut findings)?;
-        number += 1;
-        if findings.unexplained.len() >= 20 {
-            break;
-        }
-    }
-    let least = if arguments.sample || arguments.cases.is_some() { 1 } else { ENOUGH };
-    let (table, mut lacking) = coverage.report(&rows, least, false);
-    if pattern == "*" {
-        let signals = [4, 5, 7, 11].map(|signal| ("user (signal)", signal));
-        lacking.extend(coverage.missing_traps(&signals));
-    }
-    Ok(conclude(arguments, "user level", &table, lacking, &findings, start))
-}
-
-/// Prints what a comparison found; true if all is well.
-fn conclude(
-    arguments: &Arguments,
-    what: &str,
-    table: &str,
-    mut lacking: Vec<String>,
-    findings: &user::Findings,
+/// Both levels, one program of each after the other.
+struct Session<'a> {
+    arguments: &'a Arguments,
+    rows: Vec<&'static Row>,
+    coverage: Coverage,
+    /// What user-level programs and bare-metal images found; `None` for a level that is not run.
+    found: [Option<Findings>; 2],
     start: Instant,
-) -> bool {
-    if arguments.sample {
-        lacking.clear();
-    } else {
-        println!("{table}");
-    }
-    for report in &findings.unexplained {
-        println!("UNEXPLAINED, seed {}: {report}", arguments.seed);
-    }
-    for (name, count) in &findings.explained {
-        println!("explained: {count} cases of {name}: {}", explained::reason(name));
-    }
-    for what in &lacking {
-        println!("NOT COVERED: {what}");
-    }
-    println!(
-        "{what}: {} cases, {} unexplained differences, seed {}, {:.1} s",
-        findings.cases,
-        findings.differing,
-        arguments.seed,
-        start.elapsed().as_secs_f64()
-    );
-    findings.differing == 0 && lacking.is_empty()
 }
 
-fn system_level(arguments: &Arguments) -> Result<bool> {
-    let limit = Limit::new(arguments, if arguments.sample { 512 } else { 50_000 });
-    let (mut coverage, mut findings) = (Coverage::default(), user::Findings::default());
-    let start = Instant::now();
-    let mut number = 0;
-    loop {
-        let n = limit.next(findings.cases, system_runtime::CASES);
-        if n == 0 {
-            break;
-        }
-        let batch = system::Batch::new(arguments.seed, number, n);
-        system::compare(&batch, &mut coverage, &mut findings)?;
-        number += 1;
-        if findings.unexplained.len() >= 20 {
-            break;
-        }
+impl<'a> Session<'a> {
+    fn new(arguments: &'a Arguments, levels: [bool; 2]) -> Session<'a> {
+        let pattern = arguments.rows.as_deref().unwrap_or("*");
+        let rows = ROWS.iter().filter(|row| matches(pattern, row.name)).collect();
+        let found = levels.map(|wanted| wanted.then(Findings::default));
+        Session { arguments, rows, coverage: Coverage::default(), found, start: Instant::now() }
     }
-    let rows: Vec<&'static Row> = system_case::rows().collect();
-    let least = if arguments.sample || arguments.cases.is_some() { 1 } else { ENOUGH };
-    let (table, lacking) = coverage.report(&rows, least, true);
-    Ok(conclude(arguments, "system level", &table, lacking, &findings, start))
+
+    fn run(&mut self) -> Result<()> {
+        let (seed, sample) = (self.arguments.seed, self.arguments.sample);
+        let user_limit = Limit::new(self.arguments, if sample { 4_000 } else { 600_000 });
+        let system_limit = Limit::new(self.arguments, if sample { 1_024 } else { 50_000 });
+        for number in 0.. {
+            let mut more = false;
+            let [user, system] = &mut self.found;
+            if let Some(found) = user {
+                let n = user_limit.next(found.cases, user::BATCH);
+                if n > 0 && found.unexplained.len() < ENOUGH_REPORTS {
+                    let batch = user::Batch::new(seed, number, &self.rows, n);
+                    user::compare(&batch, &mut self.coverage, found)?;
+                    more = true;
+                }
+            }
+            if let Some(found) = system {
+                let n = system_limit.next(found.cases, system_runtime::CASES);
+                if n > 0 && found.unexplained.len() < ENOUGH_REPORTS {
+                    let batch = system::Batch::new(seed, number, n);
+                    system::compare(&batch, &mut self.coverage, found)?;
+                    more = true;
+                }
+            }
+            if !more {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints what was found; true if all is well.
+    fn conclude(&mut self) -> bool {
+        let lacking = self.coverage();
+        let mut fine = lacking.is_empty();
+        for (level, found) in ["user level", "system level"].iter().zip(&self.found) {
+            let Some(found) = found else { continue };
+            for report in &found.unexplained {
+                println!("UNEXPLAINED, {level}, seed {}: {report}", self.arguments.seed);
+            }
+            for (name, count) in &found.explained {
+                println!("explained, {level}: {count} cases of {name}: {}", explained::reason(name));
+            }
+            fine &= found.differing == 0;
+        }
+        lacking.iter().for_each(|what| println!("NOT COVERED: {what}"));
+        for (level, found) in ["user level", "system level"].iter().zip(&self.found) {
+            let Some(found) = found else { continue };
+            let explained: u64 = found.explained.values().sum();
+            println!(
+                "{level}: {} cases, {} unexplained differences, {explained} explained, seed {}",
+                found.cases, found.differing, self.arguments.seed
+            );
+        }
+        println!("differential: {:.1} s", self.start.elapsed().as_secs_f64());
+        fine
+    }
+
+    /// Prints what was executed, unless this is a sample; gives what should have been and was not.
+    fn coverage(&mut self) -> Vec<String> {
+        let [user, system] = [self.found[0].is_some(), self.found[1].is_some()];
+        if self.arguments.sample || !(user || system) {
+            return Vec::new();
+        }
+        let rows: Vec<&'static Row> = if user { self.rows.clone() } else { system_case::rows().collect() };
+        let least = if self.arguments.cases.is_some() { 1 } else { ENOUGH };
+        let (table, mut lacking) = self.coverage.report(&rows, least, system);
+        println!("{table}");
+        if user && self.arguments.rows.is_none() {
+            lacking.extend(self.coverage.missing_traps(&[4, 5, 7, 11].map(|s| ("user (signal)", s))));
+        }
+        if system {
+            lacking.extend(self.coverage.missing_traps(&coverage::system_traps()));
+            println!("{}\n", coverage::NEVER);
+        }
+        lacking
+    }
 }

@@ -1,13 +1,13 @@
 //! The bare-metal comparison: images of random cases, run by both sides, trap by trap.
 
 use crate::coverage::Coverage;
-use crate::explained;
+use crate::explained_system::explain;
 use crate::random::Random;
 use crate::system_case::{Case, Slot, Try, code_at, csr_text};
 use crate::system_run::{Image, Left, Meddler, run, start_qemu};
 use crate::system_runtime::{
-    ALIAS, ARENA, CASES, END, LEFT_CSRS, LEFT_X, LOG, LOG_AT, LOG_RECORD, LOG_WORDS, META, S_VECTOR, SLOTS,
-    left_csrs,
+    ALIAS, ARENA, CASES, CODES, END, LEFT_CSRS, LEFT_X, LOG, LOG_AT, LOG_RECORD, LOG_WORDS, META, S_VECTOR,
+    SLOTS, left_csrs,
 };
 use crate::user::Findings;
 use anyhow::Result;
@@ -32,10 +32,50 @@ pub enum Item {
     Memory(u64),
 }
 
+/// A trap as the architecture has it: one that S-mode took is noted by way of a call to M-mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// S-mode took it.
+    pub to_s: bool,
+    /// `mcause` or `scause`.
+    pub cause: u64,
+    /// `mepc` or `sepc`.
+    pub pc: u64,
+    /// `mtval` or `stval`.
+    pub value: u64,
+    /// `mstatus` in the handler of M-mode.
+    pub status: u64,
+    /// Which entry of `mtvec` was used.
+    pub vector: u64,
+}
+
+impl Event {
+    fn new(record: &[u64; 8]) -> Event {
+        let codes = CODES..CODES + 4096 * CASES as u64;
+        let to_s = codes.contains(&record[1]) && (S_VECTOR..END).contains(&(record[1] & 0xfff));
+        let at = if to_s { 5 } else { 0 };
+        let (status, vector) = (record[3], record[4]);
+        Event { to_s, cause: record[at], pc: record[at + 1], value: record[at + 2], status, vector }
+    }
+
+    /// Where the trap came from: 0 for U, 1 for S, 3 for M.
+    pub fn from(&self) -> u64 {
+        if self.to_s { self.status >> 8 & 1 } else { self.status >> 11 & 3 }
+    }
+
+    /// The slot that it happened in.
+    fn slot(&self) -> Option<usize> {
+        let at = self.pc & 0xfff;
+        (SLOTS..S_VECTOR).contains(&at).then(|| ((at - SLOTS) / 16) as usize)
+    }
+}
+
 /// A difference and where it comes from.
 pub struct Seen<'a> {
     /// The case.
     pub case: &'a Case,
+    /// Its place in the image.
+    pub place: usize,
     /// What differs: the item, Hostel's value, QEMU's.
     pub items: Vec<(Item, u64, u64)>,
     /// The first slot that can have to do with it.
@@ -59,16 +99,14 @@ pub fn traps(left: &[u8]) -> Vec<[u64; 8]> {
     (0..count).map(|i| std::array::from_fn(|w| word_at(left, LOG + i * LOG_RECORD + 8 * w as u64))).collect()
 }
 
-/// The slot in which a trap happened: its own address, or that of the trap that it tells M-mode of.
+/// The slot in which a trap happened.
 fn slot_of(trap: &[u64; 8]) -> Option<usize> {
-    let own = trap[1] & 0xfff;
-    let at = if (S_VECTOR..END).contains(&own) { trap[6] & 0xfff } else { own };
-    (SLOTS..S_VECTOR).contains(&at).then(|| ((at - SLOTS) / 16) as usize)
+    Event::new(trap).slot()
 }
 
 impl<'a> Seen<'a> {
     /// Compares what a case left; `None` if it is the same.
-    pub fn new(case: &'a Case, ours: &[u8], theirs: &[u8]) -> Option<Seen<'a>> {
+    pub fn new(case: &'a Case, place: usize, ours: &[u8], theirs: &[u8]) -> Option<Seen<'a>> {
         let (our_traps, their_traps) = (traps(ours), traps(theirs));
         let mut items = Vec::new();
         for trap in 0..our_traps.len().max(their_traps.len()) {
@@ -96,7 +134,7 @@ impl<'a> Seen<'a> {
         if items.is_empty() {
             return None;
         }
-        let mut seen = Seen { case, items, slot: None, traps: our_traps, their_traps };
+        let mut seen = Seen { case, place, items, slot: None, traps: our_traps, their_traps };
         seen.slot = seen.items.iter().filter_map(|(item, ..)| seen.origin(*item)).min();
         Some(seen)
     }
@@ -120,6 +158,27 @@ impl<'a> Seen<'a> {
             }
             Item::Memory(_) => None,
         }
+    }
+
+    /// The first trap in which the sides differ, as each has it; `None` if all are the same.
+    pub fn first(&self) -> Option<(Option<Event>, Option<Event>)> {
+        let count = self.traps.len().max(self.their_traps.len());
+        let at = (0..count).find(|&i| self.traps.get(i) != self.their_traps.get(i))?;
+        let event = |traps: &[[u64; 8]]| traps.get(at).map(Event::new);
+        Some((event(&self.traps), event(&self.their_traps)))
+    }
+
+    /// The instruction that a trap was taken at.
+    pub fn word_at(&self, event: &Event) -> Option<u32> {
+        let slot = self.case.slots.get(event.slot()?)?;
+        let mut at = SLOTS + 16 * event.slot()? as u64;
+        for &word in &slot.words {
+            if at == event.pc & 0xfff {
+                return Some(word);
+            }
+            at += u64::from(length(word));
+        }
+        None
     }
 
     /// The slot's purpose.
@@ -177,47 +236,60 @@ pub fn count(batch: &Batch, ours: &Left, coverage: &mut Coverage) {
                 _ => "M to M",
             };
             coverage.trap(whence, trap[0]);
-            if (S_VECTOR..END).contains(&(trap[1] & 0xfff)) {
-                let whence = if trap[3] >> 8 & 1 == 0 { "U to S" } else { "S to S" };
-                coverage.trap(whence, trap[5]);
+            let event = Event::new(&trap);
+            if event.to_s {
+                coverage.trap(if event.from() == 0 { "U to S" } else { "S to S" }, event.cause);
             }
         }
-        for slot in &case.slots {
-            slot.words.iter().for_each(|word| coverage.instruction(*word));
-        }
+        executed(case, left).for_each(|word| coverage.instruction(word));
         case.csrs.iter().filter_map(|(name, _)| isa_riscv::csr_number(name)).for_each(|n| coverage.csr(n, 1));
     }
 }
 
-/// Replaces slots by nothing while the case still differs; then the report of what is left.
-fn shrink_and_report(batch: &Batch, index: usize) -> Result<String> {
+/// The instructions that a case executed: in every slot, those up to its first exception.
+fn executed<'a>(case: &'a Case, left: &[u8]) -> impl Iterator<Item = u32> + 'a {
+    let events: Vec<Event> = traps(left).iter().map(Event::new).collect();
+    let full = events.len() as u64 == (META - LOG) / LOG_RECORD;
+    let last = events.iter().filter_map(Event::slot).max().filter(|_| full).unwrap_or(usize::MAX);
+    let stop = move |slot: usize| {
+        let own = events.iter().filter(|event| event.cause >> 63 == 0 && event.slot() == Some(slot));
+        own.map(|event| event.pc & 0xf).min().unwrap_or(0xf)
+    };
+    case.slots.iter().enumerate().take_while(move |(i, _)| *i <= last).flat_map(move |(i, slot)| {
+        let stop = stop(i);
+        let mut at = 0;
+        slot.words.iter().copied().take_while(move |word| {
+            at += u64::from(length(*word));
+            at - u64::from(length(*word)) <= stop
+        })
+    })
+}
+
+/// Replaces slots by nothing while the case still differs; then the report of what is left. `None` if
+/// it does not differ on its own.
+fn shrink_and_report(batch: &Batch, index: usize) -> Result<Option<String>> {
     let mut case = batch.cases[index].clone();
     let place = batch.first + index;
-    let mut text = String::new();
-    let differs = |case: &Case| -> Result<bool> {
+    let differs = |case: &Case| -> Result<Option<String>> {
         let (ours, theirs) = batch.alone(case.clone(), place).run_both()?;
-        let seen = Seen::new(case, &ours.cases[0], &theirs.cases[0]);
-        Ok(seen.is_some_and(|seen| explained::system(&seen).is_none()))
+        let seen = Seen::new(case, place, &ours.cases[0], &theirs.cases[0]);
+        Ok(seen.filter(|seen| explain(seen).is_none()).map(|seen| report(&seen)))
     };
-    if differs(&case)? {
+    let mut smallest = differs(&case)?;
+    if smallest.is_some() {
         for i in (0..case.slots.len()).rev() {
             let kept = std::mem::take(&mut case.slots[i].words);
-            if !differs(&case)? {
-                case.slots[i].words = kept;
+            match differs(&case)? {
+                Some(text) => smallest = Some(text),
+                None => case.slots[i].words = kept,
             }
         }
-    } else {
-        text.push_str("  (differs only after the cases before it)\n");
     }
-    let (ours, theirs) = batch.alone(case.clone(), place).run_both()?;
-    if let Some(seen) = Seen::new(&case, &ours.cases[0], &theirs.cases[0]) {
-        text.push_str(&report(&seen, place));
-    }
-    Ok(text)
+    Ok(smallest.map(|text| format!("\n{text}")))
 }
 
 /// A case and how the sides differ, readable.
-pub fn report(seen: &Seen<'_>, place: usize) -> String {
+pub fn report(seen: &Seen<'_>) -> String {
     let mut text = String::new();
     let case = seen.case;
     let _ =
@@ -227,7 +299,7 @@ pub fn report(seen: &Seen<'_>, place: usize) -> String {
     }
     text.push('\n');
     for (i, slot) in case.slots.iter().enumerate().filter(|(_, s)| !s.words.is_empty()) {
-        let mut pc = code_at(place) + SLOTS + 16 * i as u64;
+        let mut pc = code_at(seen.place) + SLOTS + 16 * i as u64;
         for &word in &slot.words {
             let row = row_of(word);
             let named =
@@ -271,8 +343,9 @@ pub fn compare(batch: &Batch, coverage: &mut Coverage, findings: &mut Findings) 
         if let Some((case, why)) = &left.stuck {
             findings.differing += 1;
             let text = format!("{who} does not get past case {case}: {why}\n");
-            let seen = Seen::new(&batch.cases[*case], &ours.cases[*case], &theirs.cases[*case]);
-            findings.unexplained.push(text + &seen.map_or(String::new(), |s| report(&s, *case)));
+            let seen =
+                Seen::new(&batch.cases[*case], batch.first + *case, &ours.cases[*case], &theirs.cases[*case]);
+            findings.unexplained.push(text + &seen.map_or(String::new(), |s| report(&s)));
             end = end.min(*case);
         }
     }
@@ -281,15 +354,20 @@ pub fn compare(batch: &Batch, coverage: &mut Coverage, findings: &mut Findings) 
     let mut reported = 0;
     for index in 0..end {
         let case = &batch.cases[index];
-        let Some(seen) = Seen::new(case, &ours.cases[index], &theirs.cases[index]) else { continue };
-        if let Some(entry) = explained::system(&seen) {
+        let Some(seen) = Seen::new(case, batch.first + index, &ours.cases[index], &theirs.cases[index])
+        else {
+            continue;
+        };
+        if let Some(entry) = explain(&seen) {
             *findings.explained.entry(entry.name).or_default() += 1;
             continue;
         }
         findings.differing += 1;
         if reported < REPORTED {
             reported += 1;
-            findings.unexplained.push(format!("case {index}, shrunk:\n{}", shrink_and_report(batch, index)?));
+            let smaller = shrink_and_report(batch, index)?;
+            let smaller = smaller.unwrap_or_else(|| format!("only after those before it\n{}", report(&seen)));
+            findings.unexplained.push(format!("case {index}, shrunk: {smaller}"));
         }
     }
     Ok(())
@@ -303,8 +381,8 @@ pub fn caught(batch: &Batch, theirs: &Left, meddler: Meddler<'_>) -> Result<Opti
     let ours = run(&Image::new(&batch.cases, batch.first), Some(meddler))?;
     let stuck = ours.stuck.as_ref().map(|(case, _)| *case as u64 + 1);
     let differs = (0..batch.cases.len()).find(|&i| {
-        let seen = Seen::new(&batch.cases[i], &ours.cases[i], &theirs.cases[i]);
-        seen.is_some_and(|seen| explained::system(&seen).is_none())
+        let seen = Seen::new(&batch.cases[i], batch.first + i, &ours.cases[i], &theirs.cases[i]);
+        seen.is_some_and(|seen| explain(&seen).is_none())
     });
     Ok(differs.map(|i| i as u64 + 1).or(stuck))
 }

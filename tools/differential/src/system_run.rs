@@ -2,7 +2,9 @@
 
 use crate::qemu;
 use crate::system_case::{Case, arena_at, code_at, meta_at};
-use crate::system_runtime::{ARENA, CASES, CLINT, FINISHER, HANDLER, META, METAS, RAM, RAM_BYTES, runtime};
+use crate::system_runtime::{
+    ARENA, CASES, CLINT, CURRENT, FINISHER, HANDLER, META, METAS, RAM, RAM_BYTES, runtime,
+};
 use anyhow::{Context, Result, bail};
 use dev_core::Slot;
 use dev_irq::Aclint;
@@ -19,10 +21,10 @@ use std::time::Duration;
 
 /// Instructions that no image needs.
 const BUDGET: u64 = 1 << 26;
+/// Steps that no image needs.
+const STEPS: u64 = 1 << 20;
 /// The longest that QEMU may run on an image that takes a fraction of a second.
 const LIMIT: Duration = Duration::from_secs(20);
-/// Offset in RAM of the pointer to the case being run.
-const CURRENT: u64 = HANDLER - RAM + 1024;
 
 /// Something that meddles with the hart, and with memory, after every instruction: state before, state
 /// after, the instruction's bits. It says whether it changed the hart.
@@ -76,7 +78,7 @@ impl Image {
             None => None,
             Some(why) => {
                 let mut pointer = [0; 8];
-                read(CURRENT, &mut pointer)?;
+                read(HANDLER - RAM + CURRENT as u64, &mut pointer)?;
                 let place = (u64::from_le_bytes(pointer).wrapping_sub(METAS) / META) as usize;
                 Some((place.wrapping_sub(self.first).min(self.count - 1), why))
             }
@@ -109,7 +111,10 @@ pub struct Qemu {
 /// # Errors
 /// What the host says.
 pub fn start_qemu(image: &Image) -> Result<Qemu> {
-    let file = tempfile::Builder::new().prefix("differential-").suffix(".ram").tempfile()?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("differential-").suffix(".ram");
+    // Memory, where there is such a folder: a file of a disk might be written there.
+    let file = builder.tempfile_in("/dev/shm").or_else(|_| builder.tempfile())?;
     file.as_file().set_len(RAM_BYTES)?;
     for (offset, bytes) in &image.pieces {
         file.as_file().write_all_at(bytes, *offset)?;
@@ -176,9 +181,10 @@ pub fn run(image: &Image, meddler: Option<Meddler<'_>>) -> Result<Left> {
         ram.copy_in(*offset, bytes).context("the image is larger than RAM")?;
     }
     let bus = Arc::new(builder.build());
-    // QEMU's processor has Svadu on its own and no Svade.
+    // QEMU's processor has Svadu on its own and no Svade, and with [`qemu::CPU`] all counters.
     let extensions = Features::FULL.extensions.without(Extension::Svade);
-    let mut hart = Hart::new(0, &Features { extensions, pmp_csrs: 16, ..Features::FULL });
+    let features = Features { extensions, pmp_csrs: 16, counter_mask: u32::MAX, ..Features::FULL };
+    let mut hart = Hart::new(0, &features);
     hart.pc = RAM;
     let time = TimeSource::new(timers, 10_000_000);
     let mut cpu = Interp::new(Config { hart, bus: Arc::clone(&bus), time, pending });
@@ -191,7 +197,7 @@ pub fn run(image: &Image, meddler: Option<Meddler<'_>>) -> Result<Left> {
 }
 
 fn step(cpu: &mut Interp, bus: &Bus, meddler: Meddler<'_>) -> Exit {
-    for _ in 0..BUDGET {
+    for _ in 0..STEPS {
         let before = cpu.state().clone();
         // The slots' code is where it is fetched from, or an alias of that.
         let pc = before.pc & 0xffff_ffff & !crate::system_runtime::ALIAS;

@@ -17,6 +17,9 @@ pub const DATA_PAGE: u64 = 10;
 /// The first page of code among the data.
 pub const JUMP_PAGE: u64 = 14;
 
+/// A pointer to where no memory is.
+pub const OUTSIDE: u64 = 0x10_0000 << 10 | V;
+
 /// Page tables with what they lead to.
 pub struct Tables {
     /// `satp`.
@@ -161,8 +164,7 @@ impl Maker<'_> {
                     0 => pte | self.random.pick(&[A, D, U]),
                     1 => pte | 1 << (54 + self.random.below(7)),
                     2 => pte | self.random.pick(&[1 << 61, 1 << 62, 1 << 63]),
-                    // Nothing is there.
-                    3 => 0x10_0000 << 10 | V,
+                    3 => OUTSIDE,
                     4 => pte & !V,
                     _ => pte | 1 << 5 | self.random.below(4) << 8,
                 };
