@@ -48,6 +48,9 @@ pub trait Device: Send + 'static {
     const NAME: &'static str;
     /// Version of [`Device::Saved`].
     const VERSION: u32;
+    /// Whether atomic instructions work on its registers as they do on memory. Devices seldom have
+    /// that (Privileged Architecture, "Atomicity PMAs": AMONone is what I/O regions need to support).
+    const ATOMICS: bool = false;
     /// Saved form: its own type, numbered fields, all the state and nothing else.
     type Saved: Serialize + DeserializeOwned + Clone + PartialEq + std::fmt::Debug;
 

@@ -1,6 +1,6 @@
 //! The slot: a device in a machine, with its lock, wires, deadline and host-side doorbell.
 
-use crate::{Device, RestoreError};
+use crate::{Device, NoRegister, RestoreError};
 use fabric_bus::{BusFault, Target};
 use fabric_clock::{Nanos, Timed, TimerId, Timers};
 use fabric_wire::{Sink, Wire};
@@ -107,6 +107,18 @@ impl<D: Device> Target for Slot<D> {
 
     fn write(&self, offset: u64, size: u8, value: u64) -> Result<(), BusFault> {
         self.with(|d, now| d.write(offset, size, value, now)).map_err(|_| BusFault)
+    }
+
+    fn update(&self, offset: u64, size: u8, change: &dyn Fn(u64) -> u64) -> Result<u64, BusFault> {
+        if !D::ATOMICS {
+            return Err(BusFault);
+        }
+        self.with(|d, now| {
+            let old = d.read(offset, size, now)?;
+            d.write(offset, size, change(old), now)?;
+            Ok(old)
+        })
+        .map_err(|_: NoRegister| BusFault)
     }
 }
 

@@ -181,6 +181,8 @@ impl Htif {
 impl Device for Htif {
     const NAME: &'static str = "htif";
     const VERSION: u32 = 1;
+    // The two words are memory to the program, and the host side only looks at them now and then.
+    const ATOMICS: bool = true;
     type Saved = saved::HtifV1;
 
     fn read(&mut self, offset: u64, size: u8, _now: Nanos) -> Result<u64, NoRegister> {

@@ -157,8 +157,8 @@ impl Cpu {
         Ok(())
     }
 
-    /// The arena offset of an atomic access's word.
-    fn atomic_place(&mut self, va: u64, width: Width, kind: AccessKind) -> Result<u64, Stop> {
+    /// Where an atomic access's word is: at an offset of the arena, or else at an address of the bus.
+    fn atomic_place(&mut self, va: u64, width: Width, kind: AccessKind) -> Result<Result<u64, u64>, Stop> {
         if va & (width.bytes() - 1) != 0 {
             let cause = match kind {
                 AccessKind::Store => Exception::StoreMisaligned,
@@ -171,17 +171,31 @@ impl Cpu {
             _ => self.read.find(self.data, va),
         };
         if let Some(offset) = found {
-            return Ok(offset);
+            return Ok(Ok(offset));
         }
-        // Only main memory supports atomics (PMA).
         let place = self.translate(va, width.bytes(), kind)?;
-        Ok(place.ram.ok_or_else(|| access_fault(kind, va))?)
+        Ok(place.ram.ok_or(place.address))
+    }
+
+    /// The arena offset of the word of an `lr` or `sc`, which only main memory supports (PMA).
+    fn reservable(&mut self, va: u64, width: Width, kind: AccessKind) -> Result<u64, Stop> {
+        Ok(self.atomic_place(va, width, kind)?.map_err(|_| access_fault(kind, va))?)
     }
 
     /// An atomic read-modify-write; gives the old word, sign-extended.
     pub fn atomic(&mut self, op: AmoOp, va: u64, width: Width, v: u64) -> Result<u64, Stop> {
-        let offset = self.atomic_place(va, width, AccessKind::Store)?;
         let fault = || access_fault(AccessKind::Store, va);
+        let offset = match self.atomic_place(va, width, AccessKind::Store)? {
+            Ok(offset) => offset,
+            Err(address) => {
+                self.sync_clock();
+                self.look_around();
+                // What exceeds the word is dropped by the device; the operation sees it extended.
+                let change = |old| op.apply(width.sign_extend(old), width.sign_extend(v));
+                let old = self.bus.update(address, width as u8, &change).map_err(|_| fault())?;
+                return Ok(width.sign_extend(old));
+            }
+        };
         let old = match width {
             Width::B4 => {
                 let v = v as i32 as u64;
@@ -195,7 +209,7 @@ impl Cpu {
 
     /// `lr`.
     pub fn reserve(&mut self, va: u64, width: Width) -> Result<u64, Stop> {
-        let offset = self.atomic_place(va, width, AccessKind::Load)?;
+        let offset = self.reservable(va, width, AccessKind::Load)?;
         let value = self.ram_word(offset, width).ok_or_else(|| access_fault(AccessKind::Load, va))?;
         self.reservation = Some(Reservation { offset, width, value });
         Ok(width.sign_extend(value))
@@ -203,7 +217,7 @@ impl Cpu {
 
     /// `sc`: stores if the word reserved still holds what `lr` saw. Gives 0 if stored.
     pub fn conditional(&mut self, va: u64, width: Width, v: u64) -> Result<u64, Stop> {
-        let offset = self.atomic_place(va, width, AccessKind::Store)?;
+        let offset = self.reservable(va, width, AccessKind::Store)?;
         let Some(held) = self.reservation.take() else { return Ok(1) };
         if held.offset != offset || held.width != width {
             return Ok(1);

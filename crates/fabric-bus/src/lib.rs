@@ -25,6 +25,15 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// [`BusFault`] if nothing there answers such an access.
     fn write(&self, offset: u64, size: u8, value: u64) -> Result<(), BusFault>;
+
+    /// Replaces the `size` bytes (4 or 8) at `offset` by `change` of them, with no other access in
+    /// between; gives what was there, zero-extended. Few targets support that.
+    ///
+    /// # Errors
+    /// [`BusFault`] if nothing there answers such an access.
+    fn update(&self, _offset: u64, _size: u8, _change: &dyn Fn(u64) -> u64) -> Result<u64, BusFault> {
+        Err(BusFault)
+    }
 }
 
 /// Nothing answered: the processor makes an access fault of it.

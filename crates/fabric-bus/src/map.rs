@@ -259,6 +259,19 @@ impl Bus {
         }
     }
 
+    /// Atomically replaces the `size` bytes (4 or 8, naturally aligned) at `address` by `change` of
+    /// them; gives what was there. For devices: RAM is the engines' business.
+    ///
+    /// # Errors
+    /// [`BusFault`] where no device answers that supports it.
+    pub fn update(&self, address: u64, size: u8, change: &dyn Fn(u64) -> u64) -> Result<u64, BusFault> {
+        let m = self.region(address, size)?;
+        match &m.region {
+            Region::Device(target) => target.update(address - m.base, size, change),
+            Region::Ram { .. } => Err(BusFault),
+        }
+    }
+
     /// The arena offset of `len` bytes of RAM (not ROM when `write`) at `address`, if they lie in
     /// one region and nothing overlays them.
     pub fn ram_range(&self, address: u64, len: u64, write: bool) -> Option<u64> {
@@ -325,6 +338,9 @@ mod tests {
         assert_eq!(bus.read(u64::MAX, 8), Err(BusFault));
         assert_eq!(bus.write(0x1000, 4, 1), Err(BusFault));
         assert_eq!(bus.read(0x1000, 4), Ok(0));
+        // Neither RAM nor a device that knows nothing of it.
+        assert_eq!(bus.update(0x8000_0010, 4, &|v| v), Err(BusFault));
+        assert_eq!(bus.update(0x1000_0004, 4, &|v| v), Err(BusFault));
     }
 
     #[test]

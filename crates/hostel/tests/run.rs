@@ -143,6 +143,15 @@ fn the_spike_machine_ends_through_tohost() {
     files.hostel(&BARE).args(["k", "--machine", "spike"]).assert().code(3).stdout_eq("").stderr_eq("");
 }
 
+/// As on Spike: `tohost` and `fromhost` are memory to a program, and what lies between them is no
+/// more than that; the console of HTIF is shown next to the UART's.
+#[test]
+fn the_spike_machine_shows_the_console_of_htif() {
+    let files = Files::new();
+    files.add("k", elf(EM_RISCV, &flat(HTIF_H), &[("tohost", RAM + 0x1000), ("fromhost", RAM + 0x1040)]));
+    files.hostel(&BARE).args(["k", "--machine", "spike"]).assert().code(3).stdout_eq("h").stderr_eq("");
+}
+
 #[test]
 fn what_is_written_to_htif_is_shown_and_what_is_typed_reaches_it() {
     let files = Files::new();

@@ -1,4 +1,4 @@
-//! The machine's end of a console: a UART (or HTIF) by what it gives and takes.
+//! The machine's end of a console: a UART, HTIF or both by what they give and take.
 
 use dev_core::{Doorbell, HostWork, Slot};
 use dev_time::Htif;
@@ -139,5 +139,42 @@ impl ConsolePort for Joined {
     }
     fn take(&self) -> Option<u8> {
         self.uart.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fabric_bus::Target;
+    use fabric_clock::{Clock, Timers};
+
+    #[test]
+    fn uart_and_htif_share_a_console() {
+        let timers = Timers::new(Arc::new(Clock::virtual_()));
+        let uart = Slot::new(SifiveUart::new(), Vec::new(), &timers);
+        let htif = Slot::new(Htif::new(0, 8), Vec::new(), &timers);
+        let both = Joined::new(Arc::clone(&uart) as _, Arc::clone(&htif));
+        // Transmit enable and a character; the UART then has the input, with receive enable.
+        uart.write(8, 4, 1).unwrap();
+        uart.write(0, 4, u64::from(b'u')).unwrap();
+        let mut said = Vec::new();
+        both.drain(&mut said);
+        uart.write(0xc, 4, 1).unwrap();
+        assert_eq!(both.feed(b"ab"), 2);
+        assert_eq!(uart.read(4, 4), Ok(u64::from(b'a')));
+        // putchar: from now on HTIF has it, once it asks, and what the UART has kept of it.
+        htif.write(0, 8, 0x0101_0000_0000_0000 | u64::from(b'h')).unwrap();
+        both.drain(&mut said);
+        assert_eq!(said, b"uh");
+        assert_eq!(both.feed(b"c"), 0);
+        for typed in *b"bc" {
+            htif.write(0, 8, 0x0100_0000_0000_0000).unwrap();
+            both.drain(&mut said);
+            if typed == b'c' {
+                assert_eq!(both.feed(b"cd"), 1);
+            }
+            assert_eq!(htif.read(8, 8), Ok(0x0100_0000_0000_0100 | u64::from(typed)));
+            htif.write(8, 8, 0).unwrap();
+        }
     }
 }

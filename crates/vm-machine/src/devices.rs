@@ -9,7 +9,7 @@ use dev_flash::Flash;
 use dev_irq::{Aclint, Plic};
 use dev_time::{Finisher, GoldfishRtc, Htif};
 use dev_uart::{Ns16550, Ns16550Config, SifiveUart};
-use fabric_bus::{Bus, BusBuilder};
+use fabric_bus::{Bus, BusBuilder, BusFault};
 use fabric_clock::Timers;
 use fabric_ram::{GuestRam, PAGE};
 use fabric_wire::{PendingWord, Sink, Wire};
@@ -27,6 +27,25 @@ pub(crate) struct Devices {
     pub htif: Option<Arc<Slot<Htif>>>,
     /// What MTIME shows beyond the ticks of guest time, for the harts' `time`.
     pub mtime_offset: Arc<AtomicU64>,
+}
+
+/// Eight bytes of a device, mapped by themselves.
+struct Word {
+    device: Arc<dyn fabric_bus::Target>,
+    /// Where they are in the device.
+    at: u64,
+}
+
+impl fabric_bus::Target for Word {
+    fn read(&self, offset: u64, size: u8) -> Result<u64, BusFault> {
+        self.device.read(self.at + offset, size)
+    }
+    fn write(&self, offset: u64, size: u8, value: u64) -> Result<(), BusFault> {
+        self.device.write(self.at + offset, size, value)
+    }
+    fn update(&self, offset: u64, size: u8, change: &dyn Fn(u64) -> u64) -> Result<u64, BusFault> {
+        self.device.update(self.at + offset, size, change)
+    }
 }
 
 /// What devices are plugged into.
@@ -104,10 +123,15 @@ impl Plugging<'_> {
     fn add<D: Device>(&mut self, placed: &Placed, device: D) -> Result<Arc<Slot<D>>, BuildError> {
         let slot = Slot::new(device, self.wires(placed), self.timers);
         let target = Arc::clone(&slot) as Arc<dyn fabric_bus::Target>;
-        if placed.overlays_ram() {
-            self.builder.overlay(placed.name, placed.base, placed.size, target)?;
-        } else {
-            self.builder.device(placed.name, placed.base, placed.size, target)?;
+        match placed.kind {
+            // What lies between the two words is the program's memory like any other.
+            DeviceKind::Htif { words, in_ram: true } => {
+                for at in [words.tohost, words.fromhost] {
+                    let word = Word { device: Arc::clone(&target), at: at - placed.base };
+                    self.builder.overlay(placed.name, at, 8, Arc::new(word))?;
+                }
+            }
+            _ => self.builder.device(placed.name, placed.base, placed.size, target)?,
         }
         self.sinks.insert(placed.name, Arc::clone(&slot) as _);
         self.devices.slots.push((placed.name, Arc::clone(&slot) as _));
