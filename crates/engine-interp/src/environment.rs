@@ -4,6 +4,9 @@ use crate::context::LINES;
 use crate::cpu::Cpu;
 use isa_riscv::{Change, Env, Hart, Trap};
 
+/// Pauses after which a spinning hart yields: one or two microseconds of a spin loop.
+const PAUSES: u32 = 32;
+
 impl Env for Cpu {
     #[inline(always)]
     fn hart(&mut self) -> &mut Hart {
@@ -56,6 +59,15 @@ impl Env for Cpu {
     fn wait_for_interrupt(&mut self) {
         self.waiting = true;
         self.look_around();
+    }
+
+    fn pause(&mut self) {
+        // With more harts than processors, the hart that is waited for may be waiting for ours. A few
+        // pauses cost nothing; to yield can cost a time slice.
+        self.pauses = self.pauses.wrapping_add(1);
+        if self.pauses.is_multiple_of(PAUSES) && !self.time.is_virtual() {
+            std::thread::yield_now();
+        }
     }
 
     fn jump_to(&mut self, pc: u64) {

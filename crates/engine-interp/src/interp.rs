@@ -89,6 +89,7 @@ impl Interp {
             unaligned: if features.has(Extension::C) { 0 } else { 2 },
             code_fence: 1,
             contexts_reused: false,
+            pauses: 0,
             waiting: false,
             timer_fired: false,
             firmware: Firmware::Guest,
@@ -273,6 +274,7 @@ impl Interp {
         }
         if std::mem::take(&mut cpu.contexts_reused) {
             self.blocks.forget_virtual();
+            self.rest = None;
         }
         cpu.timer_fired = cpu.hart.csr.next_timer().is_some_and(|at| ticks >= at);
         cpu.note_interrupts();

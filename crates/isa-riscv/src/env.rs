@@ -45,6 +45,8 @@ pub trait Env {
     fn changed(&mut self, what: Change);
     /// `wfi` with nothing pending: the hart may sleep.
     fn wait_for_interrupt(&mut self);
+    /// `pause`: the hart spins, waiting for another. A good time to let others have the processor.
+    fn pause(&mut self) {}
     /// Goes on at `pc` after this operation (`mret`, `sret`).
     fn jump_to(&mut self, pc: u64);
     /// `cbo.zero`: zeroes the 64-byte cache block that holds `va`.

@@ -4,7 +4,7 @@
 use crate::ops::{BlockOp, CsrOp, Fmt, FpOp, Op};
 
 /// Operations without variants; their place is their number.
-const PLAIN: [Op; 14] = [
+const PLAIN: [Op; 15] = [
     Op::FenceI,
     Op::Ecall,
     Op::Ebreak,
@@ -19,6 +19,7 @@ const PLAIN: [Op; 14] = [
     Op::Block(BlockOp::Clean),
     Op::Block(BlockOp::Flush),
     Op::Block(BlockOp::Zero),
+    Op::Pause,
 ];
 
 const CSR: u32 = 1 << 16;
@@ -73,6 +74,7 @@ impl Op {
             Op::Block(BlockOp::Clean) => 11,
             Op::Block(BlockOp::Flush) => 12,
             Op::Block(BlockOp::Zero) => 13,
+            Op::Pause => 14,
             Op::Csr(op, csr) => CSR | (op as u32) << 12 | csr as u32 & 0xfff,
             Op::Fp(op, fmt) => FP | (fmt as u32) << 8 | fp_number(op),
         }

@@ -50,6 +50,8 @@ pub enum Op {
     Sret,
     /// `wfi`
     Wfi,
+    /// `pause`: a hint, which changes nothing
+    Pause,
     /// `sfence.vma` of `[va, asid, whether va is named, whether asid is]`
     SfenceVma,
     /// `sinval.vma`, likewise
@@ -123,6 +125,7 @@ impl Op {
             Op::Ecall | Op::Ebreak => Effects { reads: system, writes: P::NONE, traps: true },
             Op::Mret | Op::Sret => Effects { reads: system, writes: system.and(P::CONTROL), traps: true },
             Op::Wfi => Effects { reads: system, writes: P::CONTROL, traps: true },
+            Op::Pause => Effects { reads: P::NONE, writes: P::NONE, traps: false },
             Op::SfenceVma | Op::SinvalVma | Op::SfenceWInval | Op::SfenceInvalIr => {
                 Effects { reads: system.and(P::MEMORY), writes: system, traps: true }
             }
@@ -171,6 +174,7 @@ pub fn run<E: Env>(env: &mut E, op: Op, args: [u64; 4]) -> Result<u64, Trap> {
         Op::Mret => priv_ops::mret(env)?,
         Op::Sret => priv_ops::sret(env)?,
         Op::Wfi => priv_ops::wfi(env)?,
+        Op::Pause => env.pause(),
         Op::SfenceVma => priv_ops::sfence_vma(env, va, asid)?,
         Op::SinvalVma => priv_ops::sinval_vma(env, va, asid)?,
         Op::SfenceWInval | Op::SfenceInvalIr => priv_ops::sfence_inval(env)?,

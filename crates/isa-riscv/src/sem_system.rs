@@ -88,8 +88,8 @@ pub fn fence_tso<M: RiscvMachine>(m: &mut M, _: args::FenceTso) -> Done<M> {
 }
 
 #[inline(always)]
-pub fn pause<M: RiscvMachine>(_: &mut M, _: args::Pause) -> Done<M> {
-    Ok(())
+pub fn pause<M: RiscvMachine>(m: &mut M, _: args::Pause) -> Done<M> {
+    call(m, Op::Pause)
 }
 
 #[inline(always)]
