@@ -5,6 +5,7 @@ use crate::status;
 use anyhow::Context;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
+use host_char::terminal;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
@@ -22,8 +23,10 @@ pub fn answer(text: &str) -> anyhow::Result<()> {
 
 /// Says something in passing, on standard error.
 pub fn note(text: &str) {
+    let raw = terminal::is_raw() && io::stderr().is_terminal();
+    let end = if raw { "\r\n" } else { "\n" };
     // In one piece: others may write to the same terminal or pipe.
-    let _ = io::stderr().lock().write_all(format!("hostel: {}\n", one_line(text)).as_bytes());
+    let _ = io::stderr().lock().write_all(format!("hostel: {}{end}", one_line(text)).as_bytes());
 }
 
 /// Says what went wrong.
