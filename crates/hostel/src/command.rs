@@ -78,7 +78,7 @@ pub struct RunOptions {
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<Memory>,
     /// What runs first in M-mode: builtin, none, or a firmware file [default: builtin]
-    #[arg(long, value_name = "NAME | FILE", value_parser = OsStringValueParser::new().map(Bios::from))]
+    #[arg(long, value_name = "NAME | FILE", value_parser = OsStringValueParser::new().try_map(Bios::try_from))]
     pub bios: Option<Bios>,
     /// The kernel, or a boot loader in its place: ELF, Linux Image or flat binary
     #[arg(long, value_name = "FILE")]

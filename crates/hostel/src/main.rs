@@ -14,6 +14,7 @@ mod doctor;
 mod file;
 mod image;
 mod life;
+mod origin;
 mod run;
 mod say;
 mod status;
