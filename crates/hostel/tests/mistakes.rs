@@ -35,7 +35,7 @@ fn programs_that_are_not_for_this_machine() {
     let mut image = vec![0; 64];
     image[0x38..0x3c].copy_from_slice(b"ARM\x64");
     check_kernel(&image, str!["k: this is an arm64 Linux Image, a riscv64 kernel is needed"]);
-    check_kernel(b"", str!["k: this file is empty"]);
+    check_kernel(b"", str!["k: this file is empty; name another one"]);
     check_kernel(b"#!/bin/sh\necho hello\n", str!["k: this is a text file, not a program for a machine"]);
     check_kernel(b"\x1f\x8b\x08 and so on", str!["k: this is gzip-compressed; unpack it first"]);
 }
@@ -46,12 +46,14 @@ fn damaged_programs() {
     check_kernel(
         &whole[..130],
         str![
-            "k: this ELF is truncated: its loadable segment would end at byte 140, but the file has 130 bytes"
+            "k: this ELF is truncated: its loadable segment would end at byte 140, but the file has 130 bytes; fetch or build it again"
         ],
     );
     check_kernel(
         &whole[..40],
-        str!["k: this ELF is truncated: its header would end at byte 64, but the file has 40 bytes"],
+        str![
+            "k: this ELF is truncated: its header would end at byte 64, but the file has 40 bytes; fetch or build it again"
+        ],
     );
 }
 
@@ -183,7 +185,13 @@ fn machines_that_cannot_be() {
                 "this host does not give a guest 1000 TiB of memory (Cannot allocate memory (os error 12)); try a smaller --memory"
             ],
         ),
-        ("--memory", "100000T", str!["100000 TiB of memory are too much; physical addresses have 56 bits"]),
+        (
+            "--memory",
+            "100000T",
+            str![
+                "100000 TiB of memory are too much; physical addresses have 56 bits: try a smaller --memory"
+            ],
+        ),
     ] {
         let option = format!("{option}={value}");
         check(&files, &["--bios", "none", "--kernel", "k", &option], expected);
