@@ -2,7 +2,7 @@
 
 use crate::OpenError;
 use crate::bell::{Event, wait};
-use crate::terminal::RawMode;
+use crate::terminal::{self, RawMode};
 use rustix::event::PollFlags;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
@@ -216,7 +216,12 @@ impl Port {
         let gone = happened.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL);
         if *reading {
             match rustix::io::read(&**fd, buffer) {
-                Ok(n) if n > 0 => return News::Bytes(n),
+                Ok(n) if n > 0 => {
+                    if self.terminal {
+                        terminal::key_read();
+                    }
+                    return News::Bytes(n);
+                }
                 Err(Errno::INTR | Errno::AGAIN) => return News::Nothing,
                 Ok(_) if self.reconnects() && !gone => {
                     // They may still be reading.

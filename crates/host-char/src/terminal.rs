@@ -47,7 +47,7 @@ pub struct RawMode(());
 
 impl RawMode {
     /// Puts `terminal` into raw mode. From its background that has to wait: until [`watch_signals`]
-    /// sees the process go on in the foreground. `None`, and nothing done, if it is no terminal, or if
+    /// sees the process go on in the foreground, or a console has read a key. `None`, and nothing done, if it is no terminal, or if
     /// one is held already.
     ///
     /// # Errors
@@ -115,6 +115,14 @@ fn restore_on_panic() {
             previous(info);
         }));
     });
+}
+
+/// A key was read, so this process is in the foreground by now: `fg` sends no SIGCONT to what was not stopped.
+pub(crate) fn key_read() {
+    if HELD.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|held| held.before.is_none())
+    {
+        resume();
+    }
 }
 
 /// Starts a thread that answers SIGHUP, SIGINT, SIGQUIT and SIGTERM: it asks `handle` with the

@@ -35,6 +35,13 @@ pub enum Verb {
     Image(ImageOptions),
     /// Say what this host offers and what Hostel can use of it
     Doctor(DoctorOptions),
+    /// Print the help of a verb
+    // Hidden: `--help` is the way that works everywhere.
+    #[command(hide = true)]
+    Help {
+        /// The verb, and a verb of its own
+        verb: Vec<String>,
+    },
 }
 
 const RUN_EXAMPLES: &str = "\

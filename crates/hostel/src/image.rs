@@ -2,8 +2,9 @@
 
 use crate::command::{ImageOptions, ImageVerb};
 use crate::{say, status};
-use anyhow::anyhow;
-use host_image::{Bars, Error, Image, ImageInfo, Options, State, Store};
+use anyhow::{Context, anyhow};
+use host_char::terminal;
+use host_image::{Bars, Error, Image, ImageInfo, Options, State, Store, leave_bars};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use vm_board::size::Size;
@@ -19,6 +20,11 @@ pub fn image(options: ImageOptions) -> anyhow::Result<u8> {
         ImageVerb::List => list(&store.list()?),
         ImageVerb::Get { name, fetch, refresh, check } => {
             let options = Options { refresh, check, ..fetch.options() };
+            terminal::watch_signals(|_| {
+                leave_bars();
+                false
+            })
+            .context("cannot watch for signals")?;
             let image = store.get(&name, &options, &mut Bars::new())?;
             let files = image.manifest.files.iter().filter_map(|file| image.file(&file.name));
             files.map(|file| format!("{}\n", file.display())).collect()

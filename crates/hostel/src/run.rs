@@ -41,6 +41,7 @@ pub fn run(options: RunOptions) -> anyhow::Result<u8> {
         say::answer(&machine.to_toml(image.as_ref())?)?;
         return Ok(status::SUCCESS);
     }
+    let wish = life::Wish::watch()?;
     let image = match &machine.guest {
         Some(name) => {
             let options = options.fetch.options();
@@ -50,7 +51,7 @@ pub fn run(options: RunOptions) -> anyhow::Result<u8> {
     };
     let files = Files::read(&machine, &origin, image.as_ref())?;
     let board = board(&machine, files.htif())?;
-    life::live(|| files.spec(&machine, &board), &machine.console)
+    life::live(wish, || files.spec(&machine, &board), &machine.console)
 }
 
 /// The image of a guest that may not be fetched yet, as long as there is a guest of that name.

@@ -2,7 +2,7 @@
 
 use crate::command::Command;
 use crate::status;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 use host_char::terminal;
@@ -50,12 +50,14 @@ fn chain(error: &anyhow::Error) -> String {
 /// Prints the help of the verb that these words lead to.
 ///
 /// # Errors
-/// As [`answer`].
+/// If there is no such verb, and as [`answer`].
 pub fn help(verb: &[&str]) -> anyhow::Result<u8> {
     let mut root = Command::command();
     root.build();
     let found = verb.iter().try_fold(&mut root, |command, word| command.find_subcommand_mut(word));
-    let help = found.map(clap::Command::render_help).unwrap_or_default();
+    let Some(help) = found.map(clap::Command::render_help) else {
+        bail!("there is no verb {:?}; see `hostel --help`", verb.join(" "));
+    };
     answer(&if io::stdout().is_terminal() { help.ansi().to_string() } else { help.to_string() })?;
     Ok(status::SUCCESS)
 }

@@ -396,6 +396,7 @@ fn usage() {
             "invalid value '' for '--bios <NAME | FILE>': the firmware's name is empty; give builtin, none or a file; see `hostel run --help`"
         ],
     );
+    wrong(&files, &["help", "rnu"], str![[r#"there is no verb "rnu"; see `hostel --help`"#]]);
     wrong(&files, &["rnu"], str!["unrecognized subcommand 'rnu'; see `hostel --help`"]);
     wrong(
         &files,

@@ -13,7 +13,7 @@ const BARE: [&str; 4] = ["run", "--bios", "none", "--kernel"];
 
 #[test]
 fn the_exit_status_is_the_guests() {
-    for (program, code) in [(OFF, 0), (FAIL_7, 7)] {
+    for (program, code) in [(OFF, 0), (FAIL_7, 7), (FAIL_0, 0)] {
         let files = Files::new();
         files.add("flat.bin", flat(program));
         files.add("program.elf", elf(EM_RISCV, &flat(program), &[]));
