@@ -17,6 +17,10 @@ use std::time::{Duration, Instant};
 /// What is done about an escape key. [`Command::Help`] and [`Command::Break`] the console does itself.
 pub type OnCommand = Box<dyn Fn(Command) + Send>;
 
+/// What is done when standard output or another open file takes no more output, once: the rest is
+/// thrown away. Who disconnects from a socket or a pseudo-terminal loses nothing and is not told of.
+pub type OnLost = Box<dyn FnOnce(io::Error) + Send>;
+
 /// Bytes read at a time.
 const READ: usize = 16 * 1024;
 /// Typed bytes that wait for the guest before reading stops. Large, so that escape keys typed at a
@@ -92,20 +96,24 @@ impl Console {
         source: Arc<dyn Source>,
         sink: Arc<dyn Sink>,
         on_command: Option<OnCommand>,
+        on_lost: OnLost,
     ) -> Result<Self, OpenError> {
         let shared = shared(&port).map_err(OpenError::Resources)?;
         let path = port.path().map(Path::to_owned);
         let cleanup = port.take_cleanup();
         let reconnects = port.reconnects();
         let mut console = Console { shared, input: None, output: None, path, _cleanup: cleanup };
-        let writer =
-            Writer { shared: Arc::clone(&console.shared), sink, waiting: VecDeque::new(), reconnects };
+        let on_lost = if reconnects { None } else { Some(on_lost) };
+        let shared = Arc::clone(&console.shared);
+        let writer = Writer { shared, sink, waiting: VecDeque::new(), reconnects, on_lost };
         console.output = Some(spawn("console output", || writer.run())?);
         let reader = Reader {
             shared: Arc::clone(&console.shared),
             source,
             port,
             typed: VecDeque::new(),
+            taken: 0,
+            breaks: VecDeque::new(),
             escape: Escape::new(),
             on_command,
         };
@@ -178,6 +186,10 @@ struct Reader {
     source: Arc<dyn Source>,
     port: Port,
     typed: VecDeque<u8>,
+    /// How many typed bytes the guest has taken, ever.
+    taken: u64,
+    /// After how many typed bytes, counted so, a break was typed.
+    breaks: VecDeque<u64>,
     escape: Escape,
     on_command: Option<OnCommand>,
 }
@@ -188,7 +200,7 @@ impl Reader {
         let mut buffer = vec![0; READ];
         while !shared.closing() {
             self.offer();
-            let room = self.typed.len() < TYPED;
+            let room = self.typed.len() + self.breaks.len() < TYPED;
             match self.port.wait(&shared.bells.room.event, room, &mut buffer) {
                 News::Nothing => {}
                 News::Bytes(n) => self.filter(buffer.get(..n).unwrap_or_default()),
@@ -205,14 +217,21 @@ impl Reader {
     /// the guest is asked, so that it cannot ring in between unheard.
     fn offer(&mut self) {
         loop {
+            while self.breaks.front() == Some(&self.taken) {
+                self.breaks.pop_front();
+                self.source.send_break();
+            }
             self.shared.bells.room.set(!self.typed.is_empty());
             let (next, _) = self.typed.as_slices();
+            let until = self.breaks.front().map_or(u64::MAX, |at| at - self.taken);
+            let next = usize::try_from(until).ok().and_then(|until| next.get(..until)).unwrap_or(next);
             let offered = next.len();
             if offered == 0 {
                 return;
             }
             let taken = self.source.offer(next).min(offered);
             self.typed.drain(..taken);
+            self.taken += taken as u64;
             if taken < offered {
                 return;
             }
@@ -229,7 +248,8 @@ impl Reader {
                 Key::Byte(byte) => self.typed.push_back(byte),
                 Key::Prefix | Key::Unknown(_) => {}
                 Key::Command(Command::Help) => self.shared.say(HELP),
-                Key::Command(Command::Break) => self.source.send_break(),
+                // In order: what was typed before it may still wait for the guest.
+                Key::Command(Command::Break) => self.breaks.push_back(self.taken + self.typed.len() as u64),
                 Key::Command(command) => on_command(command),
             }
         }
@@ -243,6 +263,7 @@ struct Writer {
     /// Taken from the guest and not yet written.
     waiting: VecDeque<u8>,
     reconnects: bool,
+    on_lost: Option<OnLost>,
 }
 
 impl Writer {
@@ -313,7 +334,12 @@ impl Writer {
                 std::thread::sleep(Duration::from_millis(1));
                 true
             }
-            Err(_) => false,
+            Err(error) => {
+                if let Some(tell) = self.on_lost.take() {
+                    tell(error.into());
+                }
+                false
+            }
         }
     }
 }

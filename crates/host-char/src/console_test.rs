@@ -16,6 +16,7 @@ struct Guest {
     tx: Mutex<Vec<u8>>,
     offers: AtomicUsize,
     breaks: AtomicUsize,
+    lost: Mutex<Vec<io::ErrorKind>>,
     bell: OnceLock<Bell>,
 }
 
@@ -84,7 +85,10 @@ fn pattern(n: usize) -> Vec<u8> {
 fn start(backend: Backend, on_command: Option<OnCommand>) -> (Console, Arc<Guest>) {
     let guest = Arc::new(Guest::default());
     let port = Port::open(backend).unwrap();
-    let console = Console::start(port, Arc::clone(&guest) as _, Arc::clone(&guest) as _, on_command).unwrap();
+    let told = Arc::clone(&guest);
+    let on_lost: OnLost = Box::new(move |error| told.lost.lock().unwrap().push(error.kind()));
+    let console =
+        Console::start(port, Arc::clone(&guest) as _, Arc::clone(&guest) as _, on_command, on_lost).unwrap();
     assert!(guest.bell.set(console.bell()).is_ok());
     (console, guest)
 }
@@ -145,8 +149,23 @@ fn escape_keys_are_seen_while_the_guest_reads_nothing() {
     let timeout = Duration::from_secs(10);
     assert_eq!(p.commands.recv_timeout(timeout), Ok(Command::Monitor));
     assert_eq!(p.commands.recv_timeout(timeout), Ok(Command::Quit));
-    assert_eq!(p.guest.breaks.load(Ordering::SeqCst), 1);
+    assert_eq!(p.guest.breaks.load(Ordering::SeqCst), 0, "the break waits for its turn");
     assert_eq!(p.guest.read_exactly(50_004)[50_000..], *b"more");
+    assert_eq!(p.guest.breaks.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_break_comes_after_what_was_typed_before_it() {
+    let mut p = pipes();
+    // Sixteen bytes are taken at once, the break waits behind the seventeenth.
+    p.keyboard.write_all(b"0123456789abcdefg\x01b\x01bh").unwrap();
+    until(|| p.guest.rx.lock().unwrap().len() == 16);
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(p.guest.breaks.load(Ordering::SeqCst), 0);
+    assert_eq!(p.guest.read_exactly(18), b"0123456789abcdefgh");
+    assert_eq!(p.guest.breaks.load(Ordering::SeqCst), 2);
+    p.keyboard.write_all(b"\x01b").unwrap();
+    until(|| p.guest.breaks.load(Ordering::SeqCst) == 3);
 }
 
 #[test]
@@ -212,6 +231,20 @@ fn an_output_nobody_reads_any_more_does_not_stop_the_guest() {
     }
     until(|| p.guest.tx.lock().unwrap().is_empty());
     drop(p.console);
+    assert_eq!(*p.guest.lost.lock().unwrap(), [io::ErrorKind::BrokenPipe], "told once");
+}
+
+#[test]
+fn output_that_cannot_be_written_is_told_of_once() {
+    let (input, _keyboard) = io::pipe().unwrap();
+    let output = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let (console, guest) = start(Backend::Files { input: input.into(), output: output.into() }, None);
+    for _ in 0..10 {
+        guest.send(b"lost");
+        until(|| guest.tx.lock().unwrap().is_empty());
+    }
+    console.close();
+    assert_eq!(*guest.lost.lock().unwrap(), [io::ErrorKind::StorageFull]);
 }
 
 #[test]
@@ -255,6 +288,24 @@ fn a_socket_serves_one_client_after_another() {
     assert_eq!(read_exactly(&second, 13), b"to the second");
     console.close();
     assert!(!path.exists());
+    assert!(guest.lost.lock().unwrap().is_empty(), "who goes may come back");
+}
+
+#[test]
+fn what_others_put_where_the_socket_was_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("console");
+    let (console, _guest) = start(Backend::Unix(path.clone()), None);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "precious").unwrap();
+    console.close();
+    assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+}
+
+#[test]
+fn a_path_too_long_for_a_socket_is_said_to_be() {
+    let open = |bytes| Port::open(Backend::Unix("x".repeat(bytes).into())).unwrap_err().to_string();
+    assert!(open(108).ends_with("has 108 bytes; choose one shorter than 108 bytes"), "{}", open(108));
 }
 
 #[test]

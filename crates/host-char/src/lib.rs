@@ -19,7 +19,7 @@ mod port;
 pub mod terminal;
 
 pub use bell::Bell;
-pub use console::{Console, OnCommand};
+pub use console::{Console, OnCommand, OnLost};
 pub use escape::{Command, Escape, HELP, Key};
 pub use port::{Backend, Port};
 
@@ -55,6 +55,15 @@ pub enum OpenError {
         path: PathBuf,
         /// Why not.
         source: io::Error,
+    },
+    /// The kernel keeps a socket's path in 108 bytes, the last of them zero (unix(7)).
+    #[error(
+        "the console socket's path {path} has {} bytes; choose one shorter than {} bytes",
+        path.as_os_str().len(), port::SOCKET_PATH
+    )]
+    LongPath {
+        /// Where it was to be.
+        path: PathBuf,
     },
     /// Somebody listens there already.
     #[error("the console socket {path} is in use by another process; choose another path")]

@@ -2,7 +2,7 @@
 
 use crate::OpenError;
 use crate::bell::{Event, wait};
-use crate::terminal::RawMode;
+use crate::terminal::{self, RawMode};
 use rustix::event::PollFlags;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
@@ -11,7 +11,7 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use std::fs::Permissions;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +20,9 @@ use std::time::Duration;
 /// How often a pseudo-terminal that nobody has open is looked at: the kernel tells when it is closed,
 /// but not when it is opened.
 const PTY_LOOK: Duration = Duration::from_millis(100);
+
+/// Bytes of a socket's path with the zero at its end: `sun_path` of `sockaddr_un`.
+pub(crate) const SOCKET_PATH: usize = 108;
 
 /// What a console is to be joined to.
 #[derive(Debug)]
@@ -80,6 +83,7 @@ pub struct Port {
     line: Line,
     output: Option<Arc<OwnedFd>>,
     path: Option<PathBuf>,
+    socket: Option<Socket>,
     terminal: bool,
     raw: Option<RawMode>,
 }
@@ -100,7 +104,7 @@ impl Port {
     }
 
     fn new(kind: Kind, line: Line) -> Self {
-        Port { kind, line, output: None, path: None, terminal: false, raw: None }
+        Port { kind, line, output: None, path: None, socket: None, terminal: false, raw: None }
     }
 
     fn files(input: OwnedFd, output: OwnedFd) -> Self {
@@ -133,6 +137,9 @@ impl Port {
     }
 
     fn unix(path: PathBuf) -> Result<Self, OpenError> {
+        if path.as_os_str().len() >= SOCKET_PATH {
+            return Err(OpenError::LongPath { path });
+        }
         let socket = |source| OpenError::Socket { path: path.clone(), source };
         let listener = match UnixListener::bind(&path) {
             Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
@@ -152,7 +159,9 @@ impl Port {
         .map_err(socket)?;
         std::fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(socket)?;
         listener.set_nonblocking(true).map_err(socket)?;
-        Ok(Port { path: Some(path), ..Port::new(Kind::Unix(listener), Line::Waiting) })
+        let made = Socket::at(&path).map_err(socket)?;
+        let port = Port::new(Kind::Unix(listener), Line::Waiting);
+        Ok(Port { path: Some(path), socket: Some(made), ..port })
     }
 
     /// Where to connect: the pseudo-terminal's device or the socket.
@@ -177,8 +186,7 @@ impl Port {
 
     /// What must be done when the console is closed: the terminal's modes, the socket's name.
     pub(crate) fn take_cleanup(&mut self) -> Cleanup {
-        let socket = if matches!(self.kind, Kind::Unix(_)) { self.path.clone() } else { None };
-        Cleanup { _raw: self.raw.take(), socket }
+        Cleanup { _raw: self.raw.take(), socket: self.socket.take() }
     }
 
     /// Sleeps until `event` is rung or something happens on the line. Reads into `buffer` only if
@@ -208,7 +216,12 @@ impl Port {
         let gone = happened.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL);
         if *reading {
             match rustix::io::read(&**fd, buffer) {
-                Ok(n) if n > 0 => return News::Bytes(n),
+                Ok(n) if n > 0 => {
+                    if self.terminal {
+                        terminal::key_read();
+                    }
+                    return News::Bytes(n);
+                }
                 Err(Errno::INTR | Errno::AGAIN) => return News::Nothing,
                 Ok(_) if self.reconnects() && !gone => {
                     // They may still be reading.
@@ -261,13 +274,29 @@ impl Port {
 #[derive(Debug)]
 pub(crate) struct Cleanup {
     _raw: Option<RawMode>,
-    socket: Option<PathBuf>,
+    socket: Option<Socket>,
+}
+
+/// A socket that was made, by its name and by what tells it from others that come to have that name.
+#[derive(Debug)]
+struct Socket {
+    path: PathBuf,
+    inode: (u64, u64),
+}
+
+impl Socket {
+    fn at(path: &Path) -> io::Result<Self> {
+        let metadata = std::fs::symlink_metadata(path)?;
+        Ok(Socket { path: path.to_owned(), inode: (metadata.dev(), metadata.ino()) })
+    }
 }
 
 impl Drop for Cleanup {
     fn drop(&mut self) {
-        if let Some(path) = &self.socket {
-            let _ = std::fs::remove_file(path);
+        if let Some(made) = &self.socket
+            && Socket::at(&made.path).is_ok_and(|now| now.inode == made.inode)
+        {
+            let _ = std::fs::remove_file(&made.path);
         }
     }
 }

@@ -11,35 +11,62 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, Once, PoisonError};
 
-/// The terminal that is in raw mode, and its modes before.
-static SAVED: Mutex<Option<(OwnedFd, Termios)>> = Mutex::new(None);
+/// The terminal that is in raw mode, or will be once this process is in its foreground.
+static HELD: Mutex<Option<Held>> = Mutex::new(None);
 
-/// While this lives, a terminal is in raw mode.
+#[derive(Debug)]
+struct Held {
+    terminal: OwnedFd,
+    /// The modes before; `None` until it has been raw.
+    before: Option<Termios>,
+}
+
+impl Held {
+    fn make_raw(&mut self) -> io::Result<()> {
+        let before = match &self.before {
+            Some(before) => before.clone(),
+            None => tcgetattr(&self.terminal)?,
+        };
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(&self.terminal, OptionalActions::Now, &raw)?;
+        self.before = Some(before);
+        Ok(())
+    }
+}
+
+/// Whether the kernel lets this process change the terminal's modes; from the background it would be
+/// stopped (`SIGTTOU`).
+fn in_foreground(terminal: impl AsFd) -> bool {
+    tcgetpgrp(terminal).map_or(true, |group| group == getpgrp())
+}
+
+/// While this lives, a terminal is in raw mode whenever this process is in its foreground.
 #[derive(Debug)]
 pub struct RawMode(());
 
 impl RawMode {
-    /// Puts `terminal` into raw mode. `None`, and nothing done, if it is no terminal, if this process
-    /// is not in its foreground (changing the modes would stop it), or if one is in raw mode already.
+    /// Puts `terminal` into raw mode. From its background that has to wait: until [`watch_signals`]
+    /// sees the process go on in the foreground, or a console has read a key. `None`, and nothing done, if it is no terminal, or if
+    /// one is held already.
     ///
     /// # Errors
     /// If the terminal refuses.
     pub fn enter(terminal: impl AsFd) -> io::Result<Option<Self>> {
         let terminal = terminal.as_fd();
-        let background = tcgetpgrp(terminal).is_ok_and(|group| group != getpgrp());
-        if !isatty(terminal) || background {
+        if !isatty(terminal) {
             return Ok(None);
         }
-        let mut saved = SAVED.lock().unwrap_or_else(PoisonError::into_inner);
-        if saved.is_some() {
+        let mut slot = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_some() {
             return Ok(None);
         }
-        let before = tcgetattr(terminal)?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        tcsetattr(terminal, OptionalActions::Now, &raw)?;
-        *saved = Some((terminal.try_clone_to_owned()?, before));
-        drop(saved);
+        let mut held = Held { terminal: terminal.try_clone_to_owned()?, before: None };
+        if in_foreground(terminal) {
+            held.make_raw()?;
+        }
+        *slot = Some(held);
+        drop(slot);
         restore_on_panic();
         Ok(Some(RawMode(())))
     }
@@ -51,12 +78,30 @@ impl Drop for RawMode {
     }
 }
 
+/// Whether a terminal is in raw mode.
+pub fn is_raw() -> bool {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|held| held.before.is_some())
+}
+
 /// Gives the terminal its modes back, if one is in raw mode. Keys that nobody has read are dropped:
 /// they were meant for the guest, not for the shell. To be called before any `exit`.
 pub fn restore() {
-    if let Some((terminal, before)) = SAVED.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    let held = HELD.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(Held { terminal, before: Some(before) }) = held
+        // In the background the modes are the shell's by now.
+        && in_foreground(&terminal)
+    {
         let _ = tcflush(&terminal, QueueSelector::IFlush);
         let _ = tcsetattr(&terminal, OptionalActions::Now, &before);
+    }
+}
+
+/// After a stop: the shell has given the terminal modes of its own meanwhile.
+fn resume() {
+    if let Some(held) = HELD.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
+        && in_foreground(&held.terminal)
+    {
+        let _ = held.make_raw();
     }
 }
 
@@ -72,24 +117,47 @@ fn restore_on_panic() {
     });
 }
 
+/// A key was read, so this process is in the foreground by now: `fg` sends no SIGCONT to what was not stopped.
+pub(crate) fn key_read() {
+    if HELD.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|held| held.before.is_none())
+    {
+        resume();
+    }
+}
+
 /// Starts a thread that answers SIGHUP, SIGINT, SIGQUIT and SIGTERM: it asks `handle` with the
 /// signal's number. True: the caller ends the process in its own good time. False: the terminal is
-/// restored and the signal does what it does by default. To be called once in a process.
+/// restored and the signal does what it does by default. Those that whoever started this process had it
+/// ignore (`nohup`, a shell's `&`) stay ignored. After SIGCONT the terminal is raw again if it was.
+/// To be called once in a process.
 ///
 /// # Errors
 /// If the handlers or the thread cannot be set up.
 pub fn watch_signals(handle: impl Fn(i32) -> bool + Send + 'static) -> io::Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
+    use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    let ignored = ignored();
+    let wanted = [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter();
+    let wanted = wanted.filter(|signal| ignored & 1 << (signal - 1) == 0).chain([SIGCONT]);
+    let mut signals = signal_hook::iterator::Signals::new(wanted)?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
-            if !handle(signal) {
+            if signal == SIGCONT {
+                resume();
+            } else if !handle(signal) {
                 restore();
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
         }
     })?;
     Ok(())
+}
+
+/// The signals that this process ignores, n in bit n - 1. `sigaction` would say so too, but not without
+/// `unsafe`. Without /proc: none.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -120,8 +188,13 @@ mod tests {
 
     /// Runs this test binary again as `test`, with `role`, on a terminal; waits until that is raw.
     fn spawn(test: &str, role: &str, terminal: &OwnedFd) -> Child {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", &format!("terminal::tests::{test}")])
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", &format!("terminal::tests::{test}")]);
+        start(command, role, terminal)
+    }
+
+    fn start(mut command: Command, role: &str, terminal: &OwnedFd) -> Child {
+        let child = command
             .env(ROLE, role)
             .stdin(terminal.try_clone().unwrap())
             .stdout(std::process::Stdio::null())
@@ -210,6 +283,51 @@ mod tests {
             assert_eq!((status.code(), status.signal()), (code, signal), "{role}");
             assert_eq!(format!("{:?}", tcgetattr(&slave).unwrap()), before, "{role}");
         }
+    }
+
+    #[test]
+    fn after_a_stop_the_terminal_is_raw_again() {
+        if std::env::var_os(ROLE).is_some() {
+            watch_signals(|_| false).unwrap();
+            return play(|| ());
+        }
+        let (master, slave) = pty();
+        let before = tcgetattr(&slave).unwrap();
+        let child = spawn("after_a_stop_the_terminal_is_raw_again", "stopped", &slave);
+        let pid = Pid::from_child(&child);
+        kill_process(pid, Signal::STOP).unwrap();
+        // What a shell does when a job of its stops.
+        tcsetattr(&slave, OptionalActions::Now, &before).unwrap();
+        let end = Instant::now() + Duration::from_secs(10);
+        while !is_raw(&slave) {
+            assert!(Instant::now() < end, "the terminal stays as the shell had it");
+            kill_process(pid, Signal::CONT).unwrap();
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        rustix::io::write(&master, b"k").unwrap();
+        assert!(wait(child).success());
+        assert_eq!(format!("{:?}", tcgetattr(&slave).unwrap()), format!("{before:?}"));
+    }
+
+    #[test]
+    fn what_was_ignored_at_the_start_stays_ignored() {
+        if std::env::var_os(ROLE).is_some() {
+            watch_signals(|_| false).unwrap();
+            return play(|| ());
+        }
+        let (_master, slave) = pty();
+        let test = "terminal::tests::what_was_ignored_at_the_start_stays_ignored";
+        let mut shell = Command::new("sh");
+        let script = "trap '' HUP INT; exec \"$0\" --exact \"$1\"";
+        shell.args(["-c", script]).arg(std::env::current_exe().unwrap()).arg(test);
+        let mut child = start(shell, "ignored", &slave);
+        for signal in [Signal::HUP, Signal::INT] {
+            kill_process(Pid::from_child(&child), signal).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(child.try_wait().unwrap(), None);
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        assert_eq!(wait(child).signal(), Some(15));
     }
 
     #[test]

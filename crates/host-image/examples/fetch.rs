@@ -33,7 +33,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     let name = words.get(1).map_or(DEFAULT_GUEST, String::as_str);
     match words.first().map(String::as_str) {
         Some("list") => {
-            for image in store.list() {
+            for image in store.list()? {
                 let state = match image.state {
                     State::Absent => "not fetched".to_owned(),
                     State::Cached(cached) => {

@@ -19,6 +19,8 @@ pub struct ImageName {
     pub name: &'static str,
     /// What it is, in half a line.
     pub about: &'static str,
+    /// Whether it has a kernel; else it is firmware only.
+    pub boots: bool,
 }
 
 /// Every image, the default guest first.
@@ -26,9 +28,18 @@ pub const IMAGES: &[ImageName] = &[
     ImageName {
         name: DEFAULT_GUEST,
         about: "Debian 13 riscv64 kernel with a busybox shell (the default guest)",
+        boots: true,
     },
-    ImageName { name: "opensbi", about: "OpenSBI firmware, generic platform: fw_dynamic.bin, fw_jump.bin" },
-    ImageName { name: "u-boot", about: "U-Boot for supervisor mode on the virt machine: u-boot.bin" },
+    ImageName {
+        name: "opensbi",
+        about: "OpenSBI firmware, generic platform: fw_dynamic.bin, fw_jump.bin",
+        boots: false,
+    },
+    ImageName {
+        name: "u-boot",
+        about: "U-Boot for supervisor mode on the virt machine: u-boot.bin",
+        boots: false,
+    },
 ];
 
 const MIB: u64 = 1 << 20;
@@ -151,5 +162,9 @@ mod tests {
         let listed: Vec<_> = IMAGES.iter().map(|image| image.name).collect();
         let made: Vec<_> = RECIPES.iter().map(|recipe| recipe.name).collect();
         assert_eq!(listed, made);
+        for (image, recipe) in IMAGES.iter().zip(RECIPES) {
+            let mut picks = recipe.sources.iter().flat_map(|source| source.picks);
+            assert_eq!(image.boots, picks.any(|pick| pick.role == Some(Role::Kernel)), "{}", image.name);
+        }
     }
 }

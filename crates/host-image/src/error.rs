@@ -1,4 +1,5 @@
 //! What can go wrong with a guest image; each message is one line that says what to do.
+use crate::catalog::{ALIAS, SUITE};
 use std::io;
 use std::path::PathBuf;
 
@@ -26,10 +27,15 @@ pub enum Error {
         /// The cache directory that was looked in.
         dir: PathBuf,
     },
-    /// The cached copy is damaged and the caller forbade the network.
+    /// The image is not cached, and the caller only looked.
+    #[error("{name} is not in the cache; `hostel image get {name}` fetches it")]
+    Absent {
+        /// The image.
+        name: String,
+    },
+    /// The cached copy is damaged, and the caller forbade the network or only looked.
     #[error(
-        "the cached guest image \"{name}\" is damaged ({reason}) and may not be fetched again offline: \
-         run `hostel image get {name}` while online"
+        "{name} in the cache is damaged ({reason}); `hostel image get {name} --refresh` fetches it anew, while online"
     )]
     Damaged {
         /// The image.
@@ -99,7 +105,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// The suite's name is not one that can be handed to apt.
-    #[error("\"{suite}\" is no name of an archive suite")]
+    #[error("\"{suite}\" is no name of an archive suite: --suite wants something like {SUITE} or {ALIAS}")]
     BadSuite {
         /// The suite as given.
         suite: String,
@@ -135,7 +141,8 @@ pub enum Error {
     },
     /// The mirror could not be reached or has no such suite.
     #[error(
-        "cannot fetch {suite} from {url} ({detail}): check the network, or try another mirror with --mirror URL"
+        "cannot fetch {suite} from {url} ({detail}): check {}the network, or try another mirror with --mirror URL",
+        if suite == SUITE { "" } else { "what --suite names, and " }
     )]
     Unreachable {
         /// The mirror.
@@ -154,7 +161,10 @@ pub enum Error {
         seconds: u64,
     },
     /// The signed index is of another release than the images are made from.
-    #[error("{suite} at {url} is {found}, not Debian's {wanted}: try another mirror with --mirror URL")]
+    #[error(
+        "{suite} at {url} is {found}, not Debian's {wanted}: {}try another mirror with --mirror URL",
+        if suite == SUITE { "" } else { "leave --suite out, or " }
+    )]
     WrongRelease {
         /// The mirror.
         url: String,
@@ -197,9 +207,9 @@ fn advice(error: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "free some space there, or set XDG_CACHE_HOME to a directory on another disk"
         }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "set XDG_CACHE_HOME to a directory that you can write"
-        }
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::ReadOnlyFilesystem
+        | io::ErrorKind::NotADirectory => "set XDG_CACHE_HOME to a directory that you can write",
         _ => "the image cache is there; XDG_CACHE_HOME moves it",
     }
 }

@@ -43,5 +43,5 @@ pub use error::Error;
 pub use initramfs::write_initramfs;
 pub use manifest::{ArchiveRecord, FileRecord, Manifest, PackageRecord, Role};
 pub use mirror::Mirror;
-pub use progress::{Bars, Progress, Silent};
+pub use progress::{Bars, Progress, Silent, leave_bars};
 pub use store::{Image, ImageInfo, Options, State, Store};

@@ -1,6 +1,18 @@
 //! How long work is shown: a trait, nothing, or bars on the terminal.
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// Whether a bar stands on the terminal.
+static SHOWN: AtomicBool = AtomicBool::new(false);
+
+/// Ends the line of a bar that nobody will erase any more. To be called when a signal is about to end the process.
+pub fn leave_bars() {
+    if SHOWN.swap(false, Ordering::SeqCst) {
+        let _ = std::io::stderr().lock().write_all(b"\n");
+    }
+}
 
 /// Receives what a long operation is doing.
 pub trait Progress {
@@ -62,6 +74,7 @@ impl Progress for Bars {
             ProgressStyle::with_template("{spinner} {msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_spinner()),
         );
+        SHOWN.store(!self.bar.is_hidden(), Ordering::SeqCst);
         self.bar.set_message(what.to_owned());
         self.bar.enable_steady_tick(Duration::from_millis(100));
     }
@@ -84,5 +97,6 @@ impl Progress for Bars {
 impl Drop for Bars {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+        SHOWN.store(false, Ordering::SeqCst);
     }
 }

@@ -137,12 +137,12 @@ impl Store {
         &self.directory
     }
 
-    /// Every known image and its state, after a look at file sizes.
-    pub fn list(&self) -> Vec<ImageInfo> {
-        let info = |image: &crate::ImageName| ImageInfo {
-            name: image.name,
-            about: image.about,
-            state: self.state(image.name, false),
+    /// Every known image and its state, after a look at file sizes. [`Error::Cache`] if the cache cannot be
+    /// looked into.
+    pub fn list(&self) -> Result<Vec<ImageInfo>, Error> {
+        let info = |image: &crate::ImageName| {
+            let state = self.state(image.name, false)?;
+            Ok(ImageInfo { name: image.name, about: image.about, state })
         };
         IMAGES.iter().map(info).collect()
     }
@@ -150,15 +150,15 @@ impl Store {
     /// One image and its state, after reading and hashing its files.
     pub fn info(&self, name: &str) -> Result<ImageInfo, Error> {
         let image = IMAGES.iter().find(|image| image.name == name).ok_or_else(|| unknown(name))?;
-        Ok(ImageInfo { name: image.name, about: image.about, state: self.state(name, true) })
+        Ok(ImageInfo { name: image.name, about: image.about, state: self.state(name, true)? })
     }
 
     /// The image if it is cached and its files have the right sizes. No lock, no network, no writing.
     pub fn get_cached(&self, name: &str) -> Result<Image, Error> {
         recipe(name).ok_or_else(|| unknown(name))?;
-        match self.state(name, false) {
+        match self.state(name, false)? {
             State::Cached(image) => Ok(*image),
-            State::Absent => Err(Error::NotCached { name: name.to_owned(), dir: self.directory.clone() }),
+            State::Absent => Err(Error::Absent { name: name.to_owned() }),
             State::Damaged(reason) => Err(Error::Damaged { name: name.to_owned(), reason }),
         }
     }
@@ -167,7 +167,7 @@ impl Store {
     pub fn get(&self, name: &str, options: &Options, progress: &mut dyn Progress) -> Result<Image, Error> {
         let recipe = recipe(name).ok_or_else(|| unknown(name))?;
         if !options.refresh || options.offline {
-            match self.state(name, options.check) {
+            match self.state(name, options.check)? {
                 State::Cached(image) => return Ok(*image),
                 State::Absent if options.offline => {
                     return Err(Error::NotCached { name: name.to_owned(), dir: self.directory.clone() });
@@ -181,7 +181,7 @@ impl Store {
         }
         let _lock = self.lock(name, progress)?;
         if !options.refresh
-            && let State::Cached(image) = self.state(name, options.check)
+            && let State::Cached(image) = self.state(name, options.check)?
         {
             return Ok(*image); // made by another process while this one waited
         }
@@ -200,23 +200,32 @@ impl Store {
         self.root().join("files").join(name)
     }
 
-    fn state(&self, name: &str, thorough: bool) -> State {
-        let text = match read_limited(&self.manifest_path(name)) {
+    fn state(&self, name: &str, thorough: bool) -> Result<State, Error> {
+        let path = self.manifest_path(name);
+        let text = match read_limited(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return State::Absent,
-            Err(error) => return State::Damaged(format!("its manifest cannot be read: {error}")),
+            Err(error) => {
+                return match error.kind() {
+                    io::ErrorKind::NotFound => Ok(State::Absent),
+                    io::ErrorKind::InvalidData | io::ErrorKind::IsADirectory => {
+                        Ok(State::Damaged(format!("its manifest cannot be read: {error}")))
+                    }
+                    // Nothing is known of the image: a directory above it is none, or is not for this user.
+                    _ => Err(Error::cache("read", path)(error)),
+                };
+            }
         };
         let Some(manifest) = Manifest::parse(&text).filter(|manifest| manifest.name == name) else {
-            return State::Damaged("its manifest is not one of this version".to_owned());
+            return Ok(State::Damaged("its manifest is not one of this version".to_owned()));
         };
         if manifest.recipe != RECIPE {
-            return State::Damaged("it was made by another version of Hostel".to_owned());
+            return Ok(State::Damaged("it was made by another version of Hostel".to_owned()));
         }
         let image = Image { directory: self.files(name).join(&manifest.directory), manifest };
-        match image.damage(thorough) {
+        Ok(match image.damage(thorough) {
             Some(reason) => State::Damaged(reason),
             None => State::Cached(Box::new(image)),
-        }
+        })
     }
 
     /// Waits for the lock of `name`; dropping the file releases it, and so does the process's end.

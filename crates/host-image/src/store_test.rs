@@ -52,8 +52,35 @@ fn an_empty_cache_offline_says_what_to_do_in_one_line() {
     let line = error.to_string();
     assert!(matches!(error, Error::NotCached { .. }));
     assert!(line.contains("hostel image get debian-busybox") && !line.contains('\n'), "{line}");
-    assert!(store.list().iter().all(|image| image.state == State::Absent));
+    assert!(store.list().unwrap().iter().all(|image| image.state == State::Absent));
     assert!(!store.root().exists(), "looking writes nothing");
+}
+
+#[test]
+fn a_cache_that_cannot_be_looked_into_is_not_damage() {
+    let (store, directory) = store();
+    fs::write(directory.path().join(LAYOUT), "a file where a directory should be").unwrap();
+    for error in [
+        store.list().unwrap_err(),
+        store.get_cached(DEFAULT_GUEST).unwrap_err(),
+        store.get(DEFAULT_GUEST, &OFFLINE, &mut Silent).unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::Cache { .. }), "{error}");
+        assert!(error.to_string().contains("set XDG_CACHE_HOME"), "{error}");
+    }
+}
+
+#[test]
+fn advice_names_what_the_user_may_have_got_wrong() {
+    let cannot = |suite: &str| {
+        let (url, suite, detail) = ("u".into(), suite.into(), "d".into());
+        Error::Unreachable { url, suite, detail }.to_string()
+    };
+    assert!(cannot("nosuch").contains("check what --suite names, and the network"), "{}", cannot("nosuch"));
+    assert!(!cannot(SUITE).contains("--suite"), "{}", cannot(SUITE));
+    let (store, _directory) = store();
+    let line = store.get_cached(DEFAULT_GUEST).unwrap_err().to_string();
+    assert_eq!(line, "debian-busybox is not in the cache; `hostel image get debian-busybox` fetches it");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The values that options take, each with one spelling for the command line and for TOML files.
 
 use crate::text::from_text;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -27,6 +28,9 @@ pub enum ChoiceError {
     /// Not a number of harts.
     #[error("{0:?} is no number of CPUs; write a whole number such as 4")]
     Cpus(String),
+    /// Not a firmware.
+    #[error("the firmware's name is empty; give builtin, none or a file")]
+    NoBios,
     /// Not a console.
     #[error("there is no console {0:?}; consoles are stdio, none, pty and unix=PATH")]
     Console(String),
@@ -163,20 +167,22 @@ pub enum Bios {
     File(PathBuf),
 }
 
-impl From<std::ffi::OsString> for Bios {
-    fn from(text: std::ffi::OsString) -> Self {
+impl TryFrom<OsString> for Bios {
+    type Error = ChoiceError;
+    fn try_from(text: OsString) -> Result<Self, ChoiceError> {
         match text.to_str() {
-            Some("builtin") => Bios::Builtin,
-            Some("none") => Bios::None,
-            _ => Bios::File(text.into()),
+            Some("") => Err(ChoiceError::NoBios),
+            Some("builtin") => Ok(Bios::Builtin),
+            Some("none") => Ok(Bios::None),
+            _ => Ok(Bios::File(text.into())),
         }
     }
 }
 
 impl FromStr for Bios {
-    type Err = std::convert::Infallible;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(std::ffi::OsString::from(text).into())
+    type Err = ChoiceError;
+    fn from_str(text: &str) -> Result<Self, ChoiceError> {
+        OsString::from(text).try_into()
     }
 }
 
@@ -257,7 +263,9 @@ impl fmt::Display for Cpus {
 impl FromStr for Cpus {
     type Err = ChoiceError;
     fn from_str(text: &str) -> Result<Self, ChoiceError> {
-        text.parse().map(Cpus).map_err(|_| ChoiceError::Cpus(text.to_owned()))
+        // `parse` would take a plus sign.
+        let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+        number.map(Cpus).ok_or_else(|| ChoiceError::Cpus(text.to_owned()))
     }
 }
 
@@ -313,6 +321,14 @@ mod tests {
         assert_eq!(bytes("1T"), Ok(1 << 40));
         for wrong in ["", "G", "2X", "-1", "+1", "1.5G", "2 G", "2GG", "99999999999999999999", "16777216T"] {
             assert_eq!(bytes(wrong), Err(ChoiceError::Memory(wrong.into())), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_of_harts_is_digits() {
+        assert_eq!("12".parse(), Ok(Cpus(12)));
+        for wrong in ["", "+3", "-1", " 3", "0x3", "4294967296"] {
+            assert_eq!(wrong.parse::<Cpus>(), Err(ChoiceError::Cpus(wrong.into())));
         }
     }
 

@@ -35,6 +35,13 @@ pub enum Verb {
     Image(ImageOptions),
     /// Say what this host offers and what Hostel can use of it
     Doctor(DoctorOptions),
+    /// Print the help of a verb
+    // Hidden: `--help` is the way that works everywhere.
+    #[command(hide = true)]
+    Help {
+        /// The verb, and a verb of its own
+        verb: Vec<String>,
+    },
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -78,7 +85,7 @@ pub struct RunOptions {
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<Memory>,
     /// What runs first in M-mode: builtin, none, or a firmware file [default: builtin]
-    #[arg(long, value_name = "NAME | FILE", value_parser = OsStringValueParser::new().map(Bios::from))]
+    #[arg(long, value_name = "NAME | FILE", value_parser = OsStringValueParser::new().try_map(Bios::try_from))]
     pub bios: Option<Bios>,
     /// The kernel, or a boot loader in its place: ELF, Linux Image or flat binary
     #[arg(long, value_name = "FILE")]

@@ -2,7 +2,9 @@
 
 use crate::choice;
 use crate::status::Why;
-use host_char::{Backend, Bell, Command, Console, OnCommand, OpenError, Port, Sink, Source};
+use host_char::{
+    Backend, Bell, Command, Console, OnCommand, OnLost, OpenError, Port, Sink, Source, terminal,
+};
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
 use vm_machine::ConsolePort;
@@ -48,6 +50,22 @@ impl Sink for Line {
     }
 }
 
+/// SIGPIPE's number, on every Linux that Hostel runs on.
+const SIGPIPE: i32 = 13;
+
+/// What is done when the output cannot be written: `hostel run | head -1` ends as a pipeline does, and a full disk
+/// is said, but does not take the machine with it.
+fn on_lost(stop: impl Fn(Why) + Send + 'static, say: impl Fn(&str) + Send + 'static) -> OnLost {
+    Box::new(move |error| {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return stop(Why::Signal(SIGPIPE));
+        }
+        let error = error.to_string();
+        let why = error.split(" (os error").next().unwrap_or_default();
+        say(&format!("cannot write the console's output ({why}); the rest is thrown away"));
+    })
+}
+
 /// A console that stays while machines come and go.
 pub struct Joined {
     line: Arc<Line>,
@@ -55,14 +73,15 @@ pub struct Joined {
 }
 
 impl Joined {
-    /// Opens the console and puts a terminal into raw mode. `stop` is called for the key that quits.
+    /// Opens the console and puts a terminal into raw mode. `stop` is called for the key that quits, and when
+    /// whoever read the output is gone.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub fn open(
         choice: &choice::Console,
-        stop: impl Fn(Why) + Send + 'static,
-        say: impl Fn(&str),
+        stop: impl Fn(Why) + Clone + Send + 'static,
+        say: impl Fn(&str) + Send + 'static + Copy,
     ) -> Result<Joined, OpenError> {
         let backend = match choice {
             choice::Console::Stdio => Backend::Stdio,
@@ -71,10 +90,12 @@ impl Joined {
             choice::Console::Unix(path) => Backend::Unix(path.clone()),
         };
         let keys = matches!(choice, choice::Console::Stdio) && std::io::stdin().is_terminal();
-        if keys && std::io::stderr().is_terminal() {
+        let port = Port::open(backend)?;
+        // Started in the background, there is nobody at the keys.
+        if keys && terminal::is_raw() && std::io::stderr().is_terminal() {
             say("Ctrl-A x quits, Ctrl-A h lists the keys");
         }
-        let port = Port::open(backend)?;
+        let on_lost = on_lost(stop.clone(), say);
         let on_command = move |command| {
             if command == Command::Quit {
                 stop(Why::Quit);
@@ -82,7 +103,8 @@ impl Joined {
         };
         let on_command: Option<OnCommand> = if keys { Some(Box::new(on_command)) } else { None };
         let line = Arc::new(Line::default());
-        let console = Console::start(port, Arc::clone(&line) as _, Arc::clone(&line) as _, on_command)?;
+        let console =
+            Console::start(port, Arc::clone(&line) as _, Arc::clone(&line) as _, on_command, on_lost)?;
         if let Some(path) = console.path() {
             say(&format!("the console is at {}", path.display()));
         }

@@ -3,7 +3,8 @@
 use crate::choice::{Bios, Clock, Console, Cpus, Engine, Machine, Memory};
 use crate::command::RunOptions;
 use crate::cpu::Cpu;
-use anyhow::{Context, bail};
+use crate::origin::{Origin, position};
+use anyhow::{Context, anyhow, bail};
 use host_image::{DEFAULT_GUEST, Image};
 use serde::Deserialize;
 use std::ffi::OsStr;
@@ -72,8 +73,12 @@ enum What<'a> {
 /// A guest's name has no slash and no dot; all else is a file.
 fn what(argument: &OsStr) -> anyhow::Result<What<'_>> {
     let path = Path::new(argument);
-    if path.extension().is_some_and(|extension| extension == "toml") {
-        return Ok(What::File(path));
+    match path.extension() {
+        Some(extension) if extension == "toml" => return Ok(What::File(path)),
+        Some(extension) if extension.eq_ignore_ascii_case("toml") => {
+            bail!("{}: the name of a machine description ends in .toml, in small letters", path.display())
+        }
+        _ => {}
     }
     match argument.to_str() {
         Some(name) if !name.contains('/') && !path.exists() => Ok(What::Guest(name)),
@@ -85,18 +90,19 @@ fn what(argument: &OsStr) -> anyhow::Result<What<'_>> {
     }
 }
 
-/// The machine that `options` ask for.
+/// The machine that `options` ask for, and which of its values are a file's.
 ///
 /// # Errors
 /// If its file cannot be read, or options contradict each other or would have no effect.
-pub fn resolve(options: &RunOptions) -> anyhow::Result<Description> {
-    let mut file = Partial::default();
+pub fn resolve(options: &RunOptions) -> anyhow::Result<(Description, Origin)> {
+    let (mut file, mut origin) = Default::default();
     let mut named = None;
     match options.what.as_deref().map(what).transpose()? {
         None => {}
         Some(What::Guest(name)) => named = Some(name.to_owned()),
-        Some(What::File(path)) => file = read(path)?,
+        Some(What::File(path)) => (file, origin) = read(path)?,
     }
+    override_by(options, &mut file, &mut origin);
     let mut machine = Description {
         engine: options.engine.or(file.engine).unwrap_or_default(),
         machine: options.machine.or(file.machine).unwrap_or_default(),
@@ -114,51 +120,98 @@ pub fn resolve(options: &RunOptions) -> anyhow::Result<Description> {
     if machine.guest.is_none() && machine.kernel.is_none() && machine.bios == Bios::Builtin {
         machine.guest = Some(DEFAULT_GUEST.to_owned());
     }
-    check(&machine)?;
+    check(&machine).map_err(|(keys, error)| origin.blame(keys, error))?;
     if let (None, Some(option)) = (&machine.guest, options.fetch.given()) {
         bail!("{option} has no effect: this machine starts from files of your own, so no image is fetched");
     }
-    Ok(machine)
+    Ok((machine, origin))
 }
 
-/// Refuses what contradicts itself or would have no effect.
-fn check(machine: &Description) -> anyhow::Result<()> {
+/// Takes out of the file what options replace: the kernel of a guest together with the rest of that guest.
+fn override_by(options: &RunOptions, file: &mut Partial, origin: &mut Origin) {
+    let given = [
+        ("engine", options.engine.is_some()),
+        ("machine", options.machine.is_some()),
+        ("cpu", options.cpu.is_some()),
+        ("cpus", options.cpus.is_some()),
+        ("memory", options.memory.is_some()),
+        ("clock", options.clock.is_some()),
+        ("console", options.console.is_some()),
+        ("bios", options.bios.is_some()),
+        ("kernel", options.kernel.is_some()),
+        ("initrd", options.initrd.is_some()),
+        ("append", options.append.is_some()),
+    ];
+    for (key, _) in given.into_iter().filter(|(_, given)| *given) {
+        origin.forget(key);
+    }
+    if options.kernel.is_some() && file.guest.take().is_some() {
+        // It was written for the guest's kernel.
+        file.append = None;
+    }
+}
+
+/// Refuses what contradicts itself or would have no effect; with the keys that are to blame.
+fn check(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::Error)> {
     if let (Some(guest), Some(kernel)) = (&machine.guest, &machine.kernel) {
-        bail!("both a guest ({guest}) and a kernel ({}) are given; leave one out", kernel.display());
+        let kernel = kernel.display();
+        let error = anyhow!("both a guest ({guest}) and a kernel ({kernel}) are given; leave one out");
+        return Err((&["kernel", "guest"], error));
     }
-    match (&machine.bios, &machine.guest, &machine.kernel) {
-        (Bios::None, Some(guest), _) => {
-            bail!("the guest {guest} needs firmware; use --bios builtin, or --bios FILE")
-        }
-        (Bios::None, None, None) => {
-            bail!("there is nothing to run: with --bios none, give a program for M-mode with --kernel FILE")
-        }
-        (Bios::File(_), None, None) if machine.initrd.is_some() => {
-            bail!("an initrd has no effect without a kernel; add --kernel FILE")
-        }
-        (Bios::File(_), None, None) if machine.append.is_some() => {
-            bail!("a command line (--append) has no effect without a kernel; add --kernel FILE")
-        }
-        _ => {}
+    if let Some(guest) = machine.guest.as_deref().filter(|guest| cannot_boot(guest)) {
+        return Err((&["guest"], no_kernel(guest)));
     }
-    if machine.append.as_ref().is_some_and(|append| append.contains('\0')) {
-        bail!("the kernel's command line contains a NUL character; remove it from --append");
+    if let (Bios::None, Some(guest)) = (&machine.bios, &machine.guest) {
+        let error = anyhow!("the guest {guest} needs firmware; use --bios builtin, or --bios FILE");
+        return Err((&["bios", "guest"], error));
     }
-    if machine.clock.0 == ClockKind::Virtual && machine.cpus.0 > 1 {
-        bail!("a virtual clock follows the instructions of one hart; use --cpus 1, or --clock real");
-    }
-    Ok(())
+    let (keys, error): (&[_], _) = match (&machine.bios, &machine.kernel) {
+        (Bios::None, None) => (
+            &["bios"],
+            "there is nothing to run: with --bios none, give a program for M-mode with --kernel FILE",
+        ),
+        (Bios::File(_), None) if machine.guest.is_none() && machine.initrd.is_some() => {
+            (&["initrd", "bios"], "an initrd has no effect without a kernel; add --kernel FILE")
+        }
+        (Bios::File(_), None) if machine.guest.is_none() && machine.append.is_some() => (
+            &["append", "bios"],
+            "a command line (--append) has no effect without a kernel; add --kernel FILE",
+        ),
+        _ if machine.append.as_ref().is_some_and(|append| append.contains('\0')) => {
+            (&["append"], "the kernel's command line contains a NUL character; remove it from --append")
+        }
+        _ if machine.clock.0 == ClockKind::Virtual && machine.cpus.0 > 1 => (
+            &["cpus", "clock"],
+            "a virtual clock follows the instructions of one hart; use --cpus 1, or --clock real",
+        ),
+        _ => return Ok(()),
+    };
+    Err((keys, anyhow!(error)))
+}
+
+/// Whether that is an image that has only firmware.
+fn cannot_boot(guest: &str) -> bool {
+    host_image::IMAGES.iter().any(|image| image.name == guest && !image.boots)
+}
+
+/// What to say of an image without a kernel.
+pub fn no_kernel(name: &str) -> anyhow::Error {
+    anyhow!(
+        "the image {name} has no kernel to boot; `hostel image path {name}` says where its files are, \
+         for --bios FILE or --kernel FILE"
+    )
 }
 
 /// Reads a machine description. Its paths count from its directory.
-fn read(path: &Path) -> anyhow::Result<Partial> {
+fn read(path: &Path) -> anyhow::Result<(Partial, Origin)> {
     let name = path.display();
     let cannot = || format!("cannot read the machine description {name}");
     let mut text = String::new();
-    let file = std::fs::File::open(path).with_context(cannot)?;
-    if !file.metadata().with_context(cannot)?.is_file() {
+    // Asked first, because opening a named pipe waits for its writer.
+    if !std::fs::metadata(path).with_context(cannot)?.is_file() {
         bail!("{name} is not a file; a machine description must be one");
     }
+    let file = std::fs::File::open(path).with_context(cannot)?;
     file.take(FILE_LIMIT).read_to_string(&mut text).with_context(cannot)?;
     if text.len() as u64 == FILE_LIMIT {
         bail!("{name} is no machine description: it is larger than {FILE_LIMIT} bytes");
@@ -168,23 +221,22 @@ fn read(path: &Path) -> anyhow::Result<Partial> {
         let (line, column) = position(&text, at);
         anyhow::anyhow!("{name}:{line}:{column}: {}", error.message())
     })?;
+    let origin = Origin::of(&name.to_string(), &text);
+    for (key, value) in [("kernel", &machine.kernel), ("initrd", &machine.initrd)] {
+        if value.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+            return Err(origin.blame(&[key], anyhow!("the path is empty; name a file, or leave {key} out")));
+        }
+    }
     let directory = path.parent().unwrap_or(Path::new(""));
     let join = |path: PathBuf| directory.join(path);
-    Ok(Partial {
+    let machine = Partial {
         console: machine.console.map(|console| console.relative_to(directory)),
         bios: machine.bios.map(|bios| bios.relative_to(directory)),
         kernel: machine.kernel.map(join),
         initrd: machine.initrd.map(join),
         ..machine
-    })
-}
-
-/// Line and column, from 1, of the byte at `at`.
-fn position(text: &str, at: usize) -> (usize, usize) {
-    let before = text.get(..at).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or(before).chars().count() + 1;
-    (line, column)
+    };
+    Ok((machine, origin))
 }
 
 /// The command line of a guest whose user gave none. What the image itself wants is known once it is fetched.

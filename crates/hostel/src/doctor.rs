@@ -119,6 +119,8 @@ fn images(findings: &mut Findings) {
         Err(error) => return findings.say(Verdict::Missing, "image cache", error.to_string()),
     };
     let images = store.list();
+    let unreadable = images.as_ref().err().map(ToString::to_string);
+    let images = images.unwrap_or_default();
     let states = images.iter().map(|image| {
         let state = match image.state {
             State::Absent => "not fetched",
@@ -132,17 +134,15 @@ fn images(findings: &mut Findings) {
         images.iter().any(|image| image.name == DEFAULT_GUEST && matches!(image.state, State::Cached(_)));
     let otherwise = if there { Verdict::Note } else { Verdict::Missing };
     let directory = store.directory();
-    let writable = writable(directory).then(|| format!("{}: {states}", directory.display()));
-    findings.result(
-        "image cache",
-        writable.ok_or_else(|| {
-            format!(
-                "{} cannot be written; set XDG_CACHE_HOME to a directory that can ({states})",
-                directory.display()
-            )
-        }),
-        otherwise,
-    );
+    let cache = match (unreadable, writable(directory)) {
+        (Some(error), _) => Err(error),
+        (None, Ok(())) => Ok(format!("{}: {states}", directory.display())),
+        (None, Err(error)) => Err(format!(
+            "{} cannot be written ({error}); set XDG_CACHE_HOME to a directory that can ({states})",
+            directory.display()
+        )),
+    };
+    findings.result("image cache", cache, otherwise);
     for (program, package) in [("apt-get", "apt"), ("dpkg-deb", "dpkg")] {
         let path = find(program).map(|path| path.display().to_string());
         findings.result(program, path.ok_or_else(|| absent(package)), otherwise);
@@ -151,10 +151,13 @@ fn images(findings: &mut Findings) {
     findings.result("Debian's keys", archive_keys().map(|path| path.display().to_string()), otherwise);
 }
 
-/// Whether files can be made in `directory`, or it itself where it does not exist yet.
-fn writable(directory: &Path) -> bool {
+/// Whether something can be made in `directory`, or where it itself is to be made. It is tried: what `access` says
+/// of /proc, or of a network's disk, is not what happens.
+fn writable(directory: &Path) -> std::io::Result<()> {
     let existing = directory.ancestors().find(|path| path.exists());
-    existing.is_some_and(|path| path.is_dir() && access(path, Access::WRITE_OK | Access::EXEC_OK).is_ok())
+    let trial = existing.unwrap_or(directory).join(format!(".hostel-doctor-{}", std::process::id()));
+    std::fs::create_dir(&trial)?;
+    std::fs::remove_dir(&trial)
 }
 
 fn terminal(findings: &mut Findings) {

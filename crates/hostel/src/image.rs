@@ -2,8 +2,9 @@
 
 use crate::command::{ImageOptions, ImageVerb};
 use crate::{say, status};
-use anyhow::{anyhow, bail};
-use host_image::{Bars, Image, ImageInfo, Options, State, Store};
+use anyhow::{Context, anyhow};
+use host_char::terminal;
+use host_image::{Bars, Error, Image, ImageInfo, Options, State, Store, leave_bars};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use vm_board::size::Size;
@@ -16,9 +17,14 @@ pub fn image(options: ImageOptions) -> anyhow::Result<u8> {
     let Some(verb) = options.verb else { return say::help(&["image"]) };
     let store = Store::open(None)?;
     let answer = match verb {
-        ImageVerb::List => list(&store.list()),
+        ImageVerb::List => list(&store.list()?),
         ImageVerb::Get { name, fetch, refresh, check } => {
             let options = Options { refresh, check, ..fetch.options() };
+            terminal::watch_signals(|_| {
+                leave_bars();
+                false
+            })
+            .context("cannot watch for signals")?;
             let image = store.get(&name, &options, &mut Bars::new())?;
             let files = image.manifest.files.iter().filter_map(|file| image.file(&file.name));
             files.map(|file| format!("{}\n", file.display())).collect()
@@ -56,11 +62,9 @@ fn directory(image: &Image) -> anyhow::Result<PathBuf> {
 fn info(image: &ImageInfo) -> anyhow::Result<String> {
     let name = image.name;
     let cached = match &image.state {
-        State::Absent => bail!("{name} is not in the cache; `hostel image get {name}` fetches it"),
+        State::Absent => return Err(Error::Absent { name: name.to_owned() }.into()),
         State::Damaged(why) => {
-            bail!(
-                "{name} in the cache is damaged ({why}); `hostel image get {name} --refresh` fetches it anew"
-            )
+            return Err(Error::Damaged { name: name.to_owned(), reason: why.clone() }.into());
         }
         State::Cached(cached) => cached,
     };

@@ -12,15 +12,36 @@ use vm_machine::{BuildError, End, Machine, Spec, Stopper};
 
 /// What others want of the machine that runs now.
 #[derive(Clone, Default)]
-struct Wish(Arc<Mutex<Wished>>);
+pub struct Wish(Arc<Mutex<Wished>>);
 
 #[derive(Default)]
 struct Wished {
+    /// There is a machine, or there soon will be.
+    begun: bool,
     stopper: Option<Stopper>,
     why: Option<Why>,
 }
 
 impl Wish {
+    /// Has signals stop the machine once it begins; until then they end the process.
+    ///
+    /// # Errors
+    /// If they cannot be watched for.
+    pub fn watch() -> anyhow::Result<Wish> {
+        let wish = Wish::default();
+        let signalled = wish.clone();
+        // A second signal does what it does by default, should the machine not stop.
+        terminal::watch_signals(move |number| {
+            if signalled.with(|wished| wished.begun) {
+                return signalled.stop(Why::Signal(number));
+            }
+            host_image::leave_bars();
+            false
+        })
+        .context("cannot watch for signals")?;
+        Ok(wish)
+    }
+
     fn with<R>(&self, f: impl FnOnce(&mut Wished) -> R) -> R {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -63,18 +84,19 @@ fn build(spec: Spec) -> anyhow::Result<Machine> {
     })
 }
 
-/// Runs machines built from `spec`, a new one after each reset, until one ends otherwise. Gives the exit status.
+/// Runs machines built from `spec`, a new one after each reset, until one ends otherwise or as `wish` says. Gives the
+/// exit status.
 ///
 /// # Errors
 /// If a machine or the console cannot be had, or the machine ends by no wish of the guest's or the user's.
-pub fn live(spec: impl Fn() -> anyhow::Result<Spec>, console: &choice::Console) -> anyhow::Result<u8> {
+pub fn live(
+    wish: Wish,
+    spec: impl Fn() -> anyhow::Result<Spec>,
+    console: &choice::Console,
+) -> anyhow::Result<u8> {
     // Before the console: what is wrong with the machine is said on a terminal that is as it was.
     let mut machine = build(spec()?)?;
-    let wish = Wish::default();
-    let signalled = wish.clone();
-    // A second signal does what it does by default, should the machine not stop.
-    terminal::watch_signals(move |number| signalled.stop(Why::Signal(number)))
-        .context("cannot watch for signals")?;
+    wish.with(|wished| wished.begun = true);
     let quit = wish.clone();
     let joined = Joined::open(
         console,

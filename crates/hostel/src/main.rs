@@ -14,6 +14,7 @@ mod doctor;
 mod file;
 mod image;
 mod life;
+mod origin;
 mod run;
 mod say;
 mod status;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> anyhow::Result<u8> {
     match command.verb {
         None => say::help(&[]),
+        Some(Verb::Help { verb }) => say::help(&verb.iter().map(String::as_str).collect::<Vec<_>>()),
         Some(Verb::Run(options)) => run::run(*options),
         Some(Verb::Image(options)) => image::image(options),
         Some(Verb::Doctor(_)) => doctor::doctor(),

@@ -2,9 +2,10 @@
 
 use crate::choice::{Bios, Machine};
 use crate::command::RunOptions;
-use crate::description::{Description, guest_append, resolve};
+use crate::description::{Description, guest_append, no_kernel, resolve};
+use crate::origin::Origin;
 use crate::{file, life, say, status};
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use host_image::{Bars, Image, Store};
 use std::io::Read;
 use std::path::Path;
@@ -25,33 +26,51 @@ const SEED: usize = 32;
 /// # Errors
 /// If the machine cannot be described, built or run.
 pub fn run(options: RunOptions) -> anyhow::Result<u8> {
-    let machine = resolve(&options)?;
+    let (machine, origin) = resolve(&options)?;
+    // Mistakes in the machine itself are told before anything is fetched.
+    board(&machine, None).map_err(|error| origin.blame(keys(&error), error))?;
+    let unknown = |error| match error {
+        error @ host_image::Error::UnknownImage { .. } => origin.blame(&["guest"], error),
+        error => error.into(),
+    };
     if options.print_config {
-        board(&machine, None)?;
         let image = match &machine.guest {
-            Some(name) => cached(name)?,
+            Some(name) => cached(name).map_err(unknown)?,
             None => None,
         };
         say::answer(&machine.to_toml(image.as_ref())?)?;
         return Ok(status::SUCCESS);
     }
-    // Mistakes in the machine itself are told before anything is fetched.
-    board(&machine, None)?;
+    let wish = life::Wish::watch()?;
     let image = match &machine.guest {
-        Some(name) => Some(Store::open(None)?.get(name, &options.fetch.options(), &mut Bars::new())?),
+        Some(name) => {
+            let options = options.fetch.options();
+            Some(Store::open(None)?.get(name, &options, &mut Bars::new()).map_err(unknown)?)
+        }
         None => None,
     };
-    let files = Files::read(&machine, image.as_ref())?;
+    let files = Files::read(&machine, &origin, image.as_ref())?;
     let board = board(&machine, files.htif())?;
-    life::live(|| files.spec(&machine, &board), &machine.console)
+    life::live(wish, || files.spec(&machine, &board), &machine.console)
 }
 
 /// The image of a guest that may not be fetched yet, as long as there is a guest of that name.
-fn cached(name: &str) -> anyhow::Result<Option<Image>> {
+fn cached(name: &str) -> Result<Option<Image>, host_image::Error> {
     match Store::open(None)?.get_cached(name) {
         Ok(image) => Ok(Some(image)),
-        Err(error @ host_image::Error::UnknownImage { .. }) => Err(error.into()),
+        Err(error @ host_image::Error::UnknownImage { .. }) => Err(error),
         Err(_) => Ok(None),
+    }
+}
+
+/// The keys of a machine description that such an error is about.
+fn keys(error: &BoardError) -> &'static [&'static str] {
+    match error {
+        BoardError::NoCpus | BoardError::TooManyCpus(..) => &["cpus"],
+        BoardError::MemoryTooSmall(_) | BoardError::MemoryNotPages(_) | BoardError::MemoryTooLarge(_) => {
+            &["memory"]
+        }
+        _ => &[],
     }
 }
 
@@ -81,8 +100,11 @@ struct Files {
 }
 
 impl Files {
-    fn read(machine: &Description, image: Option<&Image>) -> anyhow::Result<Files> {
-        let read = |what: &str, path: &Path| file::program(what, path, machine.memory.0);
+    fn read(machine: &Description, origin: &Origin, image: Option<&Image>) -> anyhow::Result<Files> {
+        let read = |what: &str, path: &Path| {
+            let key = if what == "firmware" { "bios" } else { what };
+            file::program(what, path, machine.memory.0).map_err(|error| origin.blame(&[key], error))
+        };
         let bios = match &machine.bios {
             Bios::Builtin => vm_machine::Bios::BuiltIn,
             Bios::None => vm_machine::Bios::None,
@@ -90,7 +112,7 @@ impl Files {
         };
         let kernel = match image {
             None => machine.kernel.clone(),
-            Some(image) => Some(image.kernel().ok_or_else(|| no_kernel(image))?),
+            Some(image) => Some(image.kernel().ok_or_else(|| no_kernel(&image.manifest.name))?),
         };
         let initrd = machine.initrd.clone().or_else(|| image.and_then(Image::initrd));
         Ok(Files {
@@ -135,14 +157,6 @@ impl Files {
             budget: None,
         })
     }
-}
-
-fn no_kernel(image: &Image) -> anyhow::Error {
-    let name = &image.manifest.name;
-    anyhow!(
-        "the image {name} has no kernel to boot; `hostel image path {name}` says where its files are, \
-         for --bios FILE or --kernel FILE"
-    )
 }
 
 /// The wall clock, in nanoseconds since 1970.

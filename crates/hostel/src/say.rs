@@ -2,9 +2,10 @@
 
 use crate::command::Command;
 use crate::status;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
+use host_char::terminal;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
@@ -22,8 +23,10 @@ pub fn answer(text: &str) -> anyhow::Result<()> {
 
 /// Says something in passing, on standard error.
 pub fn note(text: &str) {
+    let raw = terminal::is_raw() && io::stderr().is_terminal();
+    let end = if raw { "\r\n" } else { "\n" };
     // In one piece: others may write to the same terminal or pipe.
-    let _ = io::stderr().lock().write_all(format!("hostel: {}\n", one_line(text)).as_bytes());
+    let _ = io::stderr().lock().write_all(format!("hostel: {}{end}", one_line(text)).as_bytes());
 }
 
 /// Says what went wrong.
@@ -47,12 +50,14 @@ fn chain(error: &anyhow::Error) -> String {
 /// Prints the help of the verb that these words lead to.
 ///
 /// # Errors
-/// As [`answer`].
+/// If there is no such verb, and as [`answer`].
 pub fn help(verb: &[&str]) -> anyhow::Result<u8> {
     let mut root = Command::command();
     root.build();
     let found = verb.iter().try_fold(&mut root, |command, word| command.find_subcommand_mut(word));
-    let help = found.map(clap::Command::render_help).unwrap_or_default();
+    let Some(help) = found.map(clap::Command::render_help) else {
+        bail!("there is no verb {:?}; see `hostel --help`", verb.join(" "));
+    };
     answer(&if io::stdout().is_terminal() { help.ansi().to_string() } else { help.to_string() })?;
     Ok(status::SUCCESS)
 }

@@ -79,6 +79,21 @@ fn options_override_the_description() {
 }
 
 #[test]
+fn a_kernel_takes_the_place_of_the_files_guest() {
+    let files = Files::new();
+    let guest = printed(&files, &["--cpus", "2"]);
+    assert!(guest.contains("guest = ") && guest.contains("append = "), "{guest}");
+    files.add("g.toml", &guest);
+    let machine = printed(&files, &["g.toml", "--kernel", "/k"]);
+    assert!(machine.ends_with("bios = \"builtin\"\nkernel = \"/k\"\n"), "{machine}");
+    assert!(machine.contains("cpus = 2\n"), "{machine}");
+    // The command line of a kernel of one's own is not tied to that kernel.
+    files.add("k.toml", "kernel = \"/a\"\nappend = \"quiet\"\n");
+    let machine = printed(&files, &["k.toml", "--kernel", "/k"]);
+    assert!(machine.ends_with("kernel = \"/k\"\nappend = \"quiet\"\n"), "{machine}");
+}
+
+#[test]
 fn an_empty_description_is_the_default_guest() {
     let files = Files::new();
     files.add("m.toml", "");

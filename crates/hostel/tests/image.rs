@@ -42,7 +42,29 @@ fn damage_is_found_by_who_looks() {
         let assert = files.hostel(arguments).assert().code(125).stdout_eq("");
         let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
         assert!(said.contains("vmlinux has other contents than were stored"), "{said}");
+        assert!(said.contains("`hostel image get debian-busybox --refresh`"), "{said}");
     }
+}
+
+#[test]
+fn a_cache_that_is_no_directory_is_said_once() {
+    let files = Files::new();
+    files.add("cache", "a file where the directory should be");
+    for arguments in [&["image", "list"][..], &["image", "path", "opensbi"], &["run", "--offline"]] {
+        let assert = files.hostel(arguments).assert().code(125).stdout_eq("");
+        let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert_eq!(said.matches('\n').count(), 1, "{said}");
+        assert!(said.contains("Not a directory") && said.contains("set XDG_CACHE_HOME"), "{said}");
+    }
+}
+
+#[test]
+fn an_image_that_is_not_there_has_no_path() {
+    let files = Files::new();
+    files.hostel(&["image", "path", "opensbi"]).assert().code(125).stdout_eq("").stderr_eq(str![[r#"
+hostel: opensbi is not in the cache; `hostel image get opensbi` fetches it
+
+"#]]);
 }
 
 #[test]
@@ -68,6 +90,10 @@ fn doctor_says_why_the_cache_cannot_be_used() {
     let assert = files.hostel(&["doctor"]).assert().code(1);
     let said = String::from_utf8_lossy(&assert.get_output().stdout).into_owned();
     assert!(said.contains("missing  image cache") && said.contains("set XDG_CACHE_HOME"), "{said}");
+    // Where nobody can make anything, whatever the permissions say.
+    let assert = files.hostel(&["doctor"]).env("XDG_CACHE_HOME", "/proc/x").assert().code(1);
+    let said = String::from_utf8_lossy(&assert.get_output().stdout).into_owned();
+    assert!(said.contains("missing  image cache          /proc/x/hostel cannot be written"), "{said}");
 }
 
 #[test]

@@ -78,5 +78,8 @@ fn without_a_verb_there_is_help() {
     let files = Files::new();
     assert_eq!(output(&files, &[]), output(&files, &["--help"]));
     assert_eq!(output(&files, &["image"]), output(&files, &["image", "--help"]));
+    assert_eq!(output(&files, &["help"]), output(&files, &["--help"]));
+    assert_eq!(output(&files, &["help", "run"]), output(&files, &["run", "--help"]));
+    assert_eq!(output(&files, &["help", "image", "get"]), output(&files, &["image", "get", "--help"]));
     assert!(output(&files, &["--version"]).starts_with("hostel 0."));
 }

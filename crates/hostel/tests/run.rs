@@ -13,7 +13,7 @@ const BARE: [&str; 4] = ["run", "--bios", "none", "--kernel"];
 
 #[test]
 fn the_exit_status_is_the_guests() {
-    for (program, code) in [(OFF, 0), (FAIL_7, 7)] {
+    for (program, code) in [(OFF, 0), (FAIL_7, 7), (FAIL_0, 0)] {
         let files = Files::new();
         files.add("flat.bin", flat(program));
         files.add("program.elf", elf(EM_RISCV, &flat(program), &[]));
@@ -106,23 +106,52 @@ fn signals_stop_the_machine() {
     }
 }
 
-#[test]
-fn nobody_reading_the_output_stops_nothing() {
+/// Runs `program` with this standard output; the exit status, and what is said.
+fn run_into(program: &[u32], typed: &[u8], output: impl Into<Stdio>) -> (Option<i32>, String) {
     let files = Files::new();
-    files.add("k", flat(ECHO));
+    files.add("k", flat(program));
     let mut child = files.process(&BARE);
-    child.arg("k").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    child.arg("k").stdin(Stdio::piped()).stdout(output).stderr(Stdio::piped());
     let mut child = child.spawn().map(Running).unwrap();
-    drop(child.0.stdout.take());
-    let mut typed = child.0.stdin.take().unwrap();
-    typed.write_all(b"abc").unwrap();
-    std::thread::sleep(Duration::from_millis(100));
-    typed.write_all(b"x").unwrap();
+    child.0.stdin.take().unwrap().write_all(typed).unwrap();
     let mut stderr = child.0.stderr.take().unwrap();
-    assert_eq!(child.ends().code(), Some(0));
+    let status = child.ends().code();
     let mut said = String::new();
     stderr.read_to_string(&mut said).unwrap();
-    assert_eq!(said, "");
+    (status, said)
+}
+
+#[test]
+fn a_reader_who_goes_away_ends_the_machine_as_a_signal_would() {
+    let (reader, output) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(run_into(FLOOD, b"", output), (Some(128 + 13), String::new()));
+}
+
+#[test]
+fn output_that_cannot_be_written_is_said_and_stops_nothing() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let said =
+        "hostel: cannot write the console's output (No space left on device); the rest is thrown away\n";
+    assert_eq!(run_into(ECHO, b"abcx", full), (Some(0), said.to_owned()));
+}
+
+#[test]
+fn signals_that_were_ignored_stay_ignored() {
+    let files = Files::new();
+    files.add("k", flat(WAIT));
+    // As `nohup` and the `&` of a script do.
+    let mut shell = std::process::Command::new("sh");
+    let script = "trap '' HUP INT; exec \"$0\" \"$@\"";
+    shell.args(["-c", script]).arg(files.process(&[]).get_program()).args(BARE).arg("k");
+    shell.current_dir(files.path()).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut child = shell.spawn().map(Running).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    child.signal(Signal::HUP);
+    child.signal(Signal::INT);
+    std::thread::sleep(Duration::from_millis(200));
+    child.signal(Signal::TERM);
+    assert_eq!(child.ends().code(), Some(143));
 }
 
 #[test]

@@ -44,7 +44,10 @@ pub enum ElfError {
     #[error("this ELF has no loadable segment, so there is nothing to run in it")]
     NoLoadableSegment,
     /// The headers speak of bytes past the end of the file.
-    #[error("this ELF is truncated: its {what} would end at byte {needed}, but the file has {actual} bytes")]
+    #[error(
+        "this ELF is truncated: its {what} would end at byte {needed}, but the file has {actual} bytes; \
+         fetch or build it again"
+    )]
     Truncated {
         /// Which piece is missing.
         what: &'static str,

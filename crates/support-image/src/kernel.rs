@@ -22,7 +22,7 @@ pub enum Kernel<'data> {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum KernelError {
     /// No bytes at all.
-    #[error("this file is empty")]
+    #[error("this file is empty; name another one")]
     Empty,
     /// Printable text only.
     #[error("this is a text file, not a program for a machine")]

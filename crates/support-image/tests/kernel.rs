@@ -84,7 +84,7 @@ fn compressed_files_say_by_what() {
 
 #[test]
 fn files_of_another_purpose_say_where_they_belong() {
-    check_error(b"", "this file is empty");
+    check_error(b"", "this file is empty; name another one");
     check_error(b"#!/bin/sh\necho hello\n", "this is a text file, not a program for a machine");
     check_error(&padded(b"\xd0\x0d\xfe\xed"), "this is a devicetree blob or FIT image, not a kernel");
     check_error(

@@ -27,7 +27,7 @@ pub enum BoardError {
     #[error("{0} bytes of memory are not a whole number of {PAGE}-byte pages; try --memory {next}M", next = .0.div_ceil(MIB))]
     MemoryNotPages(u64),
     /// Memory would reach past the last physical address.
-    #[error("{asked} of memory are too much; physical addresses have {PHYSICAL_BITS} bits", asked = Size(*.0))]
+    #[error("{asked} of memory are too much; physical addresses have {PHYSICAL_BITS} bits: try a smaller --memory", asked = Size(*.0))]
     MemoryTooLarge(u64),
     /// The program's words of the host-target interface cannot be used.
     #[error("the program's tohost ({:#x}) and fromhost ({:#x}) words {problem}", .words.tohost, .words.fromhost)]
@@ -85,13 +85,12 @@ pub(crate) fn ram(config: &Config, base: u64, board: &'static str) -> Result<Ran
     if memory < MIN_MEMORY {
         return Err(BoardError::MemoryTooSmall(memory));
     }
+    let end = base.checked_add(memory).filter(|end| *end <= 1 << PHYSICAL_BITS);
+    let end = end.ok_or(BoardError::MemoryTooLarge(memory))?;
     if !memory.is_multiple_of(PAGE) {
         return Err(BoardError::MemoryNotPages(memory));
     }
-    match base.checked_add(memory) {
-        Some(end) if end <= 1 << PHYSICAL_BITS => Ok(base..end),
-        _ => Err(BoardError::MemoryTooLarge(memory)),
-    }
+    Ok(base..end)
 }
 
 impl Board {

@@ -20,14 +20,13 @@ pub struct Size(pub u64);
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Size(bytes) = *self;
-        match UNITS.iter().find(|(unit, ..)| bytes >= *unit) {
+        let tenths = |unit: u64| (u128::from(bytes) * 10).div_ceil(u128::from(unit));
+        // Once it is rounded, in the unit below: nobody writes 1024.0 KiB.
+        match UNITS.iter().find(|(unit, ..)| tenths(unit / KIB) >= 10 * u128::from(KIB)) {
             None if bytes == 1 => f.write_str("1 byte"),
             None => write!(f, "{bytes} bytes"),
             Some((unit, name, _)) if bytes % unit == 0 => write!(f, "{} {name}", bytes / unit),
-            Some((unit, name, _)) => {
-                let tenths = (u128::from(bytes) * 10).div_ceil(u128::from(*unit));
-                write!(f, "{}.{} {name}", tenths / 10, tenths % 10)
-            }
+            Some((unit, name, _)) => write!(f, "{}.{} {name}", tenths(*unit) / 10, tenths(*unit) % 10),
         }
     }
 }
@@ -59,6 +58,10 @@ mod tests {
         assert_eq!(print(KIB), "1 KiB");
         assert_eq!(print(300 * MIB), "300 MiB");
         assert_eq!(print(2 * GIB), "2 GiB");
+        assert_eq!(print(KIB - 1), "1023 bytes");
+        assert_eq!(print(1023 * KIB), "1023 KiB");
+        assert_eq!(print(MIB - 1), "1.0 MiB");
+        assert_eq!(print(MIB - KIB / 8), "1023.9 KiB");
         assert_eq!(print(128 * MIB + 1), "128.1 MiB");
         assert_eq!(print(1536 * KIB), "1.5 MiB");
         assert_eq!(print(u64::MAX), "16777216.0 TiB");

@@ -83,12 +83,19 @@ fn impossible_choices_say_what_to_do() {
         MIB + 3,
         "1048579 bytes of memory are not a whole number of 4096-byte pages; try --memory 2M",
     );
-    check_choice(1, 1 << 56, "65536 TiB of memory are too much; physical addresses have 56 bits");
     check_choice(
         1,
-        u64::MAX - 4095,
-        "16777216.0 TiB of memory are too much; physical addresses have 56 bits",
+        1 << 56,
+        "65536 TiB of memory are too much; physical addresses have 56 bits: try a smaller --memory",
     );
+    // Not a whole number of pages either, but the next one is no better.
+    for most in [u64::MAX, u64::MAX - 4095] {
+        check_choice(
+            1,
+            most,
+            "16777216.0 TiB of memory are too much; physical addresses have 56 bits: try a smaller --memory",
+        );
+    }
 }
 
 #[test]

@@ -25,6 +25,15 @@ pub const FAIL_7: &[u32] = &[
     0x0000_006f, // j     .
 ];
 
+/// The same with code 0, which is no failure: 0x3333.
+pub const FAIL_0: &[u32] = &[
+    0x0010_02b7, // lui   t0, 0x100
+    0x0000_3337, // lui   t1, 0x3
+    0x3333_0313, // addi  t1, t1, 0x333
+    0x0062_a023, // sw    t1, 0(t0)
+    0x0000_006f, // j     .
+];
+
 /// The same with code 0x100, which no process can pass on: 0x1003333.
 pub const FAIL_256: &[u32] = &[
     0x0010_02b7, // lui   t0, 0x100
