@@ -246,7 +246,6 @@ impl<'a> Session<'a> {
         }
         if system {
             lacking.extend(self.coverage.missing_traps(&coverage::system_traps()));
-            println!("{}\n", coverage::NEVER);
         }
         lacking
     }

@@ -199,6 +199,8 @@ pub struct Batch {
     /// Its cases.
     pub cases: Vec<Case>,
     first: usize,
+    /// Whether the hart has C. Without it jumps can be misaligned.
+    compressed: bool,
 }
 
 impl Batch {
@@ -206,12 +208,17 @@ impl Batch {
     pub fn new(seed: u64, number: u64, count: usize) -> Batch {
         let mut random = Random::new(seed ^ 0x5157, number);
         let count = count.min(CASES);
-        let cases = (0..count).map(|i| Case::new(&mut random, i, i + 1 == CASES)).collect();
-        Batch { cases, first: 0 }
+        let compressed = number % 8 != 7;
+        let cases = (0..count).map(|i| Case::new(&mut random, i, i + 1 == CASES, compressed)).collect();
+        Batch { cases, first: 0, compressed }
     }
 
     fn alone(&self, case: Case, index: usize) -> Batch {
-        Batch { cases: vec![case], first: index }
+        Batch { cases: vec![case], first: index, compressed: self.compressed }
+    }
+
+    fn image(&self) -> Image {
+        Image::new(&self.cases, self.first, self.compressed)
     }
 
     /// Runs the batch on both sides.
@@ -219,7 +226,7 @@ impl Batch {
     /// # Errors
     /// If a side cannot be run.
     pub fn run_both(&self) -> Result<(Left, Left)> {
-        let image = Image::new(&self.cases, self.first);
+        let image = self.image();
         let qemu = start_qemu(&image)?;
         let ours = run(&image, None)?;
         Ok((ours, qemu.finish(&image)?))
@@ -378,7 +385,7 @@ pub fn compare(batch: &Batch, coverage: &mut Coverage, findings: &mut Findings) 
 /// # Errors
 /// If Hostel cannot be run.
 pub fn caught(batch: &Batch, theirs: &Left, meddler: Meddler<'_>) -> Result<Option<u64>> {
-    let ours = run(&Image::new(&batch.cases, batch.first), Some(meddler))?;
+    let ours = run(&batch.image(), Some(meddler))?;
     let stuck = ours.stuck.as_ref().map(|(case, _)| *case as u64 + 1);
     let differs = (0..batch.cases.len()).find(|&i| {
         let seen = Seen::new(&batch.cases[i], batch.first + i, &ours.cases[i], &theirs.cases[i]);

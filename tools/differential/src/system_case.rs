@@ -3,8 +3,8 @@
 use crate::assembler::{Assembler, word};
 use crate::random::Random;
 use crate::system_runtime::{
-    ARENA, ARENAS, CLINT, CODES, CONSTANTS, END, LOG, LOG_AT, LOG_END, META, METAS, MTIMECMP, S_COMMON,
-    S_VECTOR, SLOTS,
+    ARENA, ARENAS, CLINT, CODES, CONSTANTS, END, LOG, LOG_AT, LOG_END, META, METAS, MTIMECMP, PLIC_CONTEXT,
+    PLIC_ENABLE, S_COMMON, S_VECTOR, SLOTS, UART_SOURCE, look_again,
 };
 use crate::system_start::{Draft, TEMPORARY};
 use crate::system_tables::DATA_PAGE;
@@ -40,6 +40,16 @@ pub struct Slot {
     pub words: Vec<u32>,
 }
 
+/// MSIP, MTIP, MEIP and SEIP as the CLINT and the PLIC drive them.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs)]
+pub struct Lines {
+    pub msip: bool,
+    pub mtip: bool,
+    pub meip: bool,
+    pub seip: bool,
+}
+
 /// One case.
 #[derive(Clone, Debug)]
 pub struct Case {
@@ -57,8 +67,8 @@ pub struct Case {
     pub pc: u64,
     /// How the handler in S-mode calls M-mode.
     pub escape: u32,
-    /// MSIP and MTIP.
-    pub lines: (bool, bool),
+    /// The interrupt lines that are up.
+    pub lines: Lines,
 }
 
 /// Address of a case's code page.
@@ -77,10 +87,10 @@ pub fn arena_at(index: usize) -> u64 {
 }
 
 impl Case {
-    /// A random case, which will be number `index` of an image; the last one of an image may lock PMP
-    /// entries.
-    pub fn new(random: &mut Random, index: usize, last: bool) -> Case {
-        let mut draft = Draft::new(random, index, last);
+    /// A random case, which will be number `index` of an image for a hart with or without C; the last
+    /// one of an image may lock PMP entries.
+    pub fn new(random: &mut Random, index: usize, last: bool, compressed: bool) -> Case {
+        let mut draft = Draft::new(random, index, last, compressed);
         draft.start();
         draft.slots();
         draft.case
@@ -96,7 +106,7 @@ impl Case {
             mstatus: 0,
             pc: code_at(index) + SLOTS,
             escape: word("ecall", &[]),
-            lines: (false, false),
+            lines: Lines::default(),
         }
     }
 
@@ -125,12 +135,18 @@ impl Case {
             a.csrrw(0, csr, 6);
         }
         a.li(6, CLINT);
-        a.li(7, u64::from(self.lines.0));
+        a.li(7, u64::from(self.lines.msip));
         a.op("sw", &[("rs2", 7), ("rs1", 6)]);
-        if self.lines.1 {
+        if self.lines.mtip {
             a.li(6, MTIMECMP);
             a.sd(0, 0, 6);
         }
+        a.li(6, PLIC_ENABLE);
+        for (up, context) in [(self.lines.meip, 0), (self.lines.seip, PLIC_CONTEXT)] {
+            a.li(7, u64::from(up) << UART_SOURCE);
+            a.op("sw", &[("rs2", 7), ("rs1", 6), ("imm_s", context)]);
+        }
+        look_again(&mut a);
         a.ld(6, next(), 30);
         a.csrrw(0, "mepc", 6);
         for i in 1..28 {

@@ -3,11 +3,13 @@
 use crate::qemu;
 use crate::system_case::{Case, arena_at, code_at, meta_at};
 use crate::system_runtime::{
-    ARENA, CASES, CLINT, CURRENT, FINISHER, HANDLER, META, METAS, RAM, RAM_BYTES, runtime,
+    ARENA, CASES, CLINT, CURRENT, FINISHER, HANDLER, META, METAS, PLIC, PLIC_SOURCES, RAM, RAM_BYTES, UART,
+    UART_SOURCE, runtime,
 };
 use anyhow::{Context, Result, bail};
 use dev_core::Slot;
-use dev_irq::Aclint;
+use dev_irq::{Aclint, Plic};
+use dev_uart::{Ns16550, Ns16550Config};
 use engine_core::{Exit, Vcpu};
 use engine_interp::{Config, Interp, TimeSource};
 use fabric_bus::{Bus, BusBuilder, BusFault, Target};
@@ -45,11 +47,13 @@ pub struct Image {
     /// Indices of the cases in it.
     first: usize,
     count: usize,
+    /// Whether the hart has C.
+    compressed: bool,
 }
 
 impl Image {
     /// An image of `cases`, from place number `first` on.
-    pub fn new(cases: &[Case], first: usize) -> Image {
+    pub fn new(cases: &[Case], first: usize, compressed: bool) -> Image {
         assert!(first + cases.len() <= CASES);
         let mut pieces = vec![(0, runtime(first, first + cases.len()))];
         for (i, case) in cases.iter().enumerate() {
@@ -58,7 +62,7 @@ impl Image {
             pieces.push((meta_at(place) - RAM, case.meta(place)));
             pieces.push((arena_at(place) - RAM, case.arena.clone()));
         }
-        Image { pieces, first, count: cases.len() }
+        Image { pieces, first, count: cases.len(), compressed }
     }
 
     fn collect(
@@ -124,6 +128,7 @@ pub fn start_qemu(image: &Image) -> Result<Qemu> {
         file.path().to_str().context("the name of a temporary file")?
     );
     let size = format!("{}M", RAM_BYTES >> 20);
+    let cpu = if image.compressed { qemu::CPU.to_string() } else { format!("{},c=false", qemu::CPU) };
     let arguments = [
         "-M",
         "virt,memory-backend=ram",
@@ -132,7 +137,7 @@ pub fn start_qemu(image: &Image) -> Result<Qemu> {
         "-m",
         &size,
         "-cpu",
-        qemu::CPU,
+        &cpu,
         "-bios",
         "none",
         "-display",
@@ -174,15 +179,24 @@ pub fn run(image: &Image, meddler: Option<Meddler<'_>>) -> Result<Left> {
     builder.ram("ram", RAM, RAM_BYTES, 0, true)?;
     builder.device("finisher", FINISHER, 0x1000, Arc::new(Finisher(Arc::clone(&pending))))?;
     let sink: Arc<dyn Sink> = Arc::clone(&pending) as _;
-    let wires = vec![Some(Wire::new(Arc::clone(&sink), 3)), Some(Wire::new(sink, 7))];
+    let wires = vec![Some(Wire::new(Arc::clone(&sink), 3)), Some(Wire::new(Arc::clone(&sink), 7))];
     let clint = Slot::new(Aclint::new(1, 10_000_000), wires, &timers);
     builder.device("clint", CLINT, 0x1_0000, clint)?;
+    let outputs = vec![Some(Wire::new(Arc::clone(&sink), 11)), Some(Wire::new(sink, 9))];
+    let plic = Slot::new(Plic::new(PLIC_SOURCES, 2), outputs, &timers);
+    builder.device("plic", PLIC, 0x60_0000, Arc::clone(&plic) as _)?;
+    let uart = Ns16550::new(Ns16550Config { clock_hz: 3_686_400, reg_shift: 0 });
+    let uart = Slot::new(uart, vec![Some(Wire::new(plic, UART_SOURCE))], &timers);
+    builder.device("uart", UART, 0x100, uart)?;
     for (offset, bytes) in &image.pieces {
         ram.copy_in(*offset, bytes).context("the image is larger than RAM")?;
     }
     let bus = Arc::new(builder.build());
     // QEMU's processor has Svadu on its own and no Svade, and with [`qemu::CPU`] all counters.
-    let extensions = Features::FULL.extensions.without(Extension::Svade);
+    let mut extensions = Features::FULL.extensions.without(Extension::Svade);
+    if !image.compressed {
+        extensions = extensions.without(Extension::C);
+    }
     let features = Features { extensions, pmp_csrs: 16, counter_mask: u32::MAX, ..Features::FULL };
     let mut hart = Hart::new(0, &features);
     hart.pc = RAM;

@@ -35,6 +35,18 @@ pub const ALIAS: u64 = 0x40_0000;
 pub const FINISHER: u64 = 0x10_0000;
 /// The core-local interruptor.
 pub const CLINT: u64 = 0x200_0000;
+/// The platform-level interrupt controller, as on the `virt` board.
+pub const PLIC: u64 = 0xc00_0000;
+/// Its sources.
+pub const PLIC_SOURCES: usize = 95;
+/// Enable bits of context 0 (M-mode), and how far on those of context 1 (S-mode) are.
+pub const PLIC_ENABLE: u64 = PLIC + 0x2000;
+/// See [`PLIC_ENABLE`].
+pub const PLIC_CONTEXT: i64 = 0x80;
+/// The UART: its transmitter is always empty, so that it always interrupts.
+pub const UART: u64 = 0x1000_0000;
+/// Its source number.
+pub const UART_SOURCE: u32 = 10;
 /// `mtimecmp` of hart 0.
 pub const MTIMECMP: u64 = CLINT + 0x4000;
 
@@ -96,6 +108,13 @@ pub fn runtime(first: usize, end: usize) -> Vec<u8> {
     a.sd(5, LAST, 29);
     a.li(5, METAS + META * first as u64);
     a.sd(5, CURRENT, 29);
+    // The UART's "transmitter holding register empty" (IER bit 1), at priority 1.
+    a.li(6, UART);
+    a.li(7, 2);
+    a.op("sb", &[("rs2", 7), ("rs1", 6), ("imm_s", 1)]);
+    a.li(6, PLIC);
+    a.li(7, 1);
+    a.op("sw", &[("rs2", 7), ("rs1", 6), ("imm_s", 4 * i64::from(UART_SOURCE))]);
     let (next, done) = (a.mark(), a.label());
     a.ld(5, CURRENT, 29);
     a.ld(6, LAST, 29);
@@ -113,6 +132,14 @@ pub fn runtime(first: usize, end: usize) -> Vec<u8> {
     handler(&mut a, next);
     a.pad_to((HANDLER - RAM) as usize + SAVED as usize);
     a.finish()
+}
+
+/// Writes the PLIC's thresholds. QEMU's does not look at its enable bits before.
+pub fn look_again(a: &mut Assembler) {
+    for context in 0..2 {
+        a.li(7, PLIC + 0x20_0000 + 0x1000 * context);
+        a.op("sw", &[("rs1", 7)]);
+    }
 }
 
 /// The same CSRs for every case. Nothing but x5 (the case's meta page) need be kept.
@@ -156,6 +183,10 @@ fn reset(a: &mut Assembler) {
     a.op("sw", &[("rs1", 7)]);
     a.li(7, MTIMECMP);
     a.sd(6, 0, 7);
+    a.li(7, PLIC_ENABLE);
+    a.op("sw", &[("rs1", 7)]);
+    a.op("sw", &[("rs1", 7), ("imm_s", PLIC_CONTEXT)]);
+    look_again(a);
     // No reservation and no floating-point number is left from the case before.
     a.op("sc.w", &[("rs1", 5)]);
     for i in 0..32 {

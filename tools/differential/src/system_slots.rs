@@ -54,14 +54,15 @@ impl Draft<'_> {
 
     /// The bits of a CSR that mean something in it and that both sides treat alike. What QEMU keeps in
     /// others, though nothing is behind them, docs/fidelity.md lists.
-    fn shared_bits(number: u16) -> u64 {
+    fn shared_bits(&self, number: u16) -> u64 {
         match number {
             0x302 => 0xb3ff,
             0x104 | 0x144 | 0x303 | 0x344 => 0x222,
             0x304 => 0xaaa,
             0x30a => 0xe000_0000_0000_00d1,
             0x10a => 0xd1,
-            0x141 | 0x341 => !1,
+            0x141 | 0x341 if self.compressed => !1,
+            0x141 | 0x341 => !3,
             0x300 | 0x100 => !(3 << 32),
             0x306 | 0x106 | 0x320 => 0xffff_ffff,
             0x3b0..=0x3ef => (1 << 54) - 1,
@@ -85,8 +86,8 @@ impl Draft<'_> {
             }
             0x180 => v & !(0xf << 60) | self.random.pick(&[0, 1, 7, 8, 9, 10, 11, 15]) << 60,
             // Not 0, which is a matter of its own as the end of a range.
-            0x3b0..=0x3bf => v & Self::shared_bits(number) | 4,
-            _ => v & Self::shared_bits(number),
+            0x3b0..=0x3bf => v & self.shared_bits(number) | 4,
+            _ => v & self.shared_bits(number),
         }
     }
 
@@ -120,7 +121,7 @@ impl Draft<'_> {
         let value = self.csr_value(number);
         let name = self.random.pick(&["csrrw", "csrrs", "csrrc", "csrrwi", "csrrsi", "csrrci"]);
         let rs = if self.random.one_in(8) { 0 } else { self.constant(value) };
-        let small = (self.random.below(32) & Self::shared_bits(number)) as i64;
+        let small = (self.random.below(32) & self.shared_bits(number)) as i64;
         // Often no result, now and then one where the operand was.
         let rd = match self.random.below(12) {
             0 => 0,

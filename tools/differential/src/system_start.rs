@@ -2,7 +2,7 @@
 
 use crate::assembler::word;
 use crate::random::Random;
-use crate::system_case::{Case, arena_at, code_at};
+use crate::system_case::{Case, Lines, arena_at, code_at};
 use crate::system_runtime::{ALIAS, END, GRANTED, RAM, S_VECTOR};
 use crate::system_tables::{DATA_PAGE, Tables, Wanted, data_pages};
 use isa_riscv::csr_fields::mstatus;
@@ -61,11 +61,13 @@ pub struct Draft<'a> {
     pub tw: bool,
     /// The last case of an image may lock PMP entries.
     pub last: bool,
+    /// The hart has C.
+    pub compressed: bool,
 }
 
 impl<'a> Draft<'a> {
     /// Nothing chosen yet.
-    pub fn new(random: &'a mut Random, index: usize, last: bool) -> Draft<'a> {
+    pub fn new(random: &'a mut Random, index: usize, last: bool, compressed: bool) -> Draft<'a> {
         Draft {
             random,
             case: Case::empty(index),
@@ -79,6 +81,7 @@ impl<'a> Draft<'a> {
             delicate: false,
             tw: false,
             last,
+            compressed,
         }
     }
 }
@@ -181,11 +184,14 @@ impl Draft<'_> {
             return (mideleg, 0, 0);
         }
         if self.random.one_in(8) {
-            self.case.lines = (self.random.one_in(2), self.random.one_in(2));
+            let mut line = || self.random.one_in(2);
+            self.case.lines = Lines { msip: line(), mtip: line(), meip: line(), seip: line() };
             return (mideleg, self.random.bits() & 0xaaa, self.random.bits() & 0x222);
         }
-        let mie = 1 << self.random.pick(&[1, 3, 5, 7, 9]);
-        self.case.lines = (mie == 8 || self.random.one_in(8), mie == 0x80 || self.random.one_in(8));
+        let number = self.random.pick(&[1, 3, 5, 7, 9, 11]);
+        let mie = 1 << number;
+        let mut line = |own| number == own || self.random.one_in(8);
+        self.case.lines = Lines { msip: line(3), mtip: line(7), meip: line(11), seip: line(9) };
         let mip = if self.random.one_in(4) { self.random.bits() & 0x222 } else { 0x222 };
         (mideleg, mie, mip)
     }
