@@ -47,8 +47,8 @@ pub struct RawMode(());
 
 impl RawMode {
     /// Puts `terminal` into raw mode. From its background that has to wait: until [`watch_signals`]
-    /// sees the process go on in the foreground, or a console has read a key. `None`, and nothing done, if it is no terminal, or if
-    /// one is held already.
+    /// sees the process go on in the foreground, or a console has read a key. `None`, and nothing done,
+    /// if it is no terminal, or if one is held already.
     ///
     /// # Errors
     /// If the terminal refuses.
