@@ -66,10 +66,11 @@ fn cached(name: &str) -> Result<Option<Image>, host_image::Error> {
 /// The keys of a machine description that such an error is about.
 fn keys(error: &BoardError) -> &'static [&'static str] {
     match error {
-        BoardError::NoCpus | BoardError::TooManyCpus(..) => &["cpus"],
-        BoardError::MemoryTooSmall(_) | BoardError::MemoryNotPages(_) | BoardError::MemoryTooLarge(_) => {
-            &["memory"]
-        }
+        BoardError::NoCpus | BoardError::TooManyCpus(..) | BoardError::OneCpu(..) => &["cpus"],
+        BoardError::MemoryTooSmall(_)
+        | BoardError::MemoryNotPages(_)
+        | BoardError::MemoryTooLarge(_)
+        | BoardError::MemoryOver { .. } => &["memory"],
         _ => &[],
     }
 }

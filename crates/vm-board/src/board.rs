@@ -11,6 +11,8 @@ pub const MIN_MEMORY: u64 = 1 << 20;
 pub const PAGE: u64 = 4096;
 /// Physical addresses have this many bits (Privileged ISA, Sv39 to Sv57: 44-bit physical page numbers).
 pub const PHYSICAL_BITS: u32 = 56;
+/// I/O ports of an x86 processor (SDM volume 1, "I/O Port Addressing").
+pub const PORTS: u64 = 1 << 16;
 
 /// What a user chooses of a board.
 #[derive(Clone, Debug)]
@@ -102,6 +104,48 @@ pub enum DeviceKind {
         /// True where the words lie in RAM: the device's window then covers RAM, whose other bytes stay RAM.
         in_ram: bool,
     },
+    /// The cascaded pair of 8259A interrupt controllers of a PC.
+    I8259,
+    /// The I/O APIC.
+    IoApic,
+    /// The local APIC of an x86 processor. It has no window: its processor alone sees its registers.
+    LocalApic {
+        /// The processor's number, which is its APIC id.
+        cpu: u32,
+    },
+    /// The 8254 interval timer of a PC, with port 0x61.
+    I8254,
+    /// The MC146818 real-time clock of a PC with its CMOS memory.
+    Cmos,
+    /// The 8042 keyboard controller, without a keyboard: it resets the machine.
+    I8042,
+    /// A port that ends the machine: a write of `v` with status `2 v + 1`.
+    DebugExit,
+    /// A PC's power management as far as power-off: a write of 0x2000 ends the machine with status 0.
+    PowerControl,
+    /// The reset control register of a PC's chipset.
+    ResetControl,
+}
+
+/// The address spaces of a board.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Space {
+    /// Guest-physical memory.
+    #[default]
+    Memory,
+    /// The 64 KiB of I/O ports of an x86 processor.
+    Ports,
+}
+
+/// A further window of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Address in the device's space.
+    pub base: u64,
+    /// Bytes.
+    pub size: u64,
+    /// What offset of the device its first byte is.
+    pub offset: u64,
 }
 
 /// An interrupt pin of a hart; the value is its bit in `mip` (Privileged ISA, "Machine Interrupt Registers").
@@ -134,6 +178,16 @@ pub enum Target {
         /// Which pin.
         interrupt: HartInterrupt,
     },
+    /// A line of an x86 processor.
+    Processor {
+        /// The processor's number.
+        cpu: u32,
+        /// The line, as `fabric_wire::local::line` counts them.
+        line: u32,
+    },
+    /// An interrupt of a PC's ISA bus, 0 to 15, which both the 8259 and the I/O APIC get: the latter at the pin of the
+    /// same number, but 0 at pin 2.
+    Isa(u32),
 }
 
 /// A device in its place.
@@ -143,10 +197,14 @@ pub struct Placed {
     pub name: &'static str,
     /// Its model.
     pub kind: DeviceKind,
-    /// Physical address of its window.
+    /// Where its windows are.
+    pub space: Space,
+    /// Address of its window.
     pub base: u64,
     /// Bytes of its window.
     pub size: u64,
+    /// Further windows, of a device whose registers do not lie together.
+    pub more: Vec<Window>,
     /// What its outputs drive, by number of the output. A CLINT's outputs are software and timer interrupt of hart 0,
     /// then of hart 1, and so on; a PLIC's are its contexts; other devices have at most one.
     pub outputs: Vec<Target>,
@@ -155,7 +213,20 @@ pub struct Placed {
 impl Placed {
     /// A device without outputs.
     pub fn new(name: &'static str, kind: DeviceKind, base: u64, size: u64) -> Placed {
-        Placed { name, kind, base, size, outputs: Vec::new() }
+        let (space, more) = (Space::Memory, Vec::new());
+        Placed { name, kind, space, base, size, more, outputs: Vec::new() }
+    }
+
+    /// The same for a device at I/O ports.
+    pub fn at_ports(name: &'static str, kind: DeviceKind, base: u64, size: u64) -> Placed {
+        Placed { space: Space::Ports, ..Placed::new(name, kind, base, size) }
+    }
+
+    /// The same device with a further window, whose first byte is the device's `offset`.
+    #[must_use]
+    pub fn and(mut self, base: u64, size: u64, offset: u64) -> Placed {
+        self.more.push(Window { base, size, offset });
+        self
     }
 
     /// The same device with outputs.
@@ -165,15 +236,31 @@ impl Placed {
         self
     }
 
-    /// Physical addresses of its window.
+    /// Addresses of its (first) window.
     pub fn window(&self) -> Range<u64> {
         self.base..self.base.saturating_add(self.size)
+    }
+
+    /// Addresses of all its windows.
+    pub fn windows(&self) -> Vec<Range<u64>> {
+        let more = self.more.iter().map(|window| window.base..window.base.saturating_add(window.size));
+        std::iter::once(self.window()).chain(more).filter(|range| !range.is_empty()).collect()
     }
 
     /// True where the window covers RAM on purpose.
     pub fn overlays_ram(&self) -> bool {
         matches!(self.kind, DeviceKind::Htif { in_ram: true, .. })
     }
+}
+
+/// What kind of processors a board has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Processor {
+    /// RISC-V harts.
+    #[default]
+    Riscv,
+    /// x86-64 processors.
+    X86,
 }
 
 /// A machine, described. The functions that make one check it; see [`crate::check`].
@@ -183,6 +270,9 @@ pub struct Board {
     pub name: &'static str,
     /// One line for a list of boards.
     pub description: &'static str,
+    /// What processors it has. What is said of harts, instruction set, translation, timebase, boot ROM and devicetree
+    /// is for RISC-V only.
+    pub processor: Processor,
     /// The devicetree's `model`.
     pub model: &'static str,
     /// The devicetree's root `compatible`.
@@ -211,8 +301,18 @@ impl Board {
 
     /// The address map, lowest address first: every device and the RAM.
     pub fn address_map(&self) -> Vec<(&'static str, Range<u64>)> {
-        let mut map: Vec<_> = self.devices.iter().map(|device| (device.name, device.window())).collect();
-        map.push(("ram", self.ram.clone()));
+        self.map(Space::Memory)
+    }
+
+    /// The map of an address space, lowest address first.
+    pub fn map(&self, space: Space) -> Vec<(&'static str, Range<u64>)> {
+        let devices = self.devices.iter().filter(|device| device.space == space);
+        let mut map: Vec<_> = devices
+            .flat_map(|device| device.windows().into_iter().map(|window| (device.name, window)))
+            .collect();
+        if space == Space::Memory {
+            map.push(("ram", self.ram.clone()));
+        }
         map.sort_by_key(|(_, range)| (range.start, range.end));
         map
     }

@@ -4,7 +4,8 @@
 //! graph is the order in which locks of devices may be taken.
 
 use crate::board::{
-    Board, Config, DeviceKind, HtifWords, MAX_CPUS, MIN_MEMORY, PAGE, PHYSICAL_BITS, Placed, Target,
+    Board, Config, DeviceKind, HtifWords, MAX_CPUS, MIN_MEMORY, PAGE, PHYSICAL_BITS, PORTS, Placed,
+    Processor, Space, Target,
 };
 use crate::size::{MIB, Size};
 use std::collections::HashMap;
@@ -29,6 +30,19 @@ pub enum BoardError {
     /// Memory would reach past the last physical address.
     #[error("{asked} of memory are too much; physical addresses have {PHYSICAL_BITS} bits: try a smaller --memory", asked = Size(*.0))]
     MemoryTooLarge(u64),
+    /// More memory than this board has room for.
+    #[error("{asked} of memory are too much; the {board} board has room for {limit}: try a smaller --memory", asked = Size(*.asked), limit = Size(*.limit))]
+    MemoryOver {
+        /// What was asked for, in bytes.
+        asked: u64,
+        /// What there is room for, in bytes.
+        limit: u64,
+        /// The board.
+        board: &'static str,
+    },
+    /// More processors than the board can have.
+    #[error("{0} CPUs are too many; the {1} board has one so far: use --cpus 1")]
+    OneCpu(u32, &'static str),
     /// The program's words of the host-target interface cannot be used.
     #[error("the program's tohost ({:#x}) and fromhost ({:#x}) words {problem}", .words.tohost, .words.fromhost)]
     Htif {
@@ -108,9 +122,16 @@ impl Board {
             if self.devices.iter().take(index).any(|other| other.name == device.name) {
                 return Err(BoardError::DuplicateName(device.name));
             }
-            let end = device.base.checked_add(device.size);
-            if device.size == 0 || end.is_none_or(|end| end > 1 << PHYSICAL_BITS) {
-                return Err(BoardError::BadWindow(device.name));
+            let last = match device.space {
+                Space::Memory => 1 << PHYSICAL_BITS,
+                Space::Ports => PORTS,
+            };
+            let further = device.more.iter().map(|window| (window.base, window.size));
+            for (base, size) in std::iter::once((device.base, device.size)).chain(further) {
+                let windowless = matches!(device.kind, DeviceKind::LocalApic { .. });
+                if (size == 0) != windowless || base.checked_add(size).is_none_or(|end| end > last) {
+                    return Err(BoardError::BadWindow(device.name));
+                }
             }
             if let Some(problem) = problem(self, device) {
                 return Err(BoardError::BadDevice { device: device.name, problem });
@@ -121,11 +142,13 @@ impl Board {
 
     fn check_address_map(&self) -> Result<(), BoardError> {
         let overlaying = |name: &str| self.device(name).is_some_and(Placed::overlays_ram);
-        let mut map = self.address_map();
-        map.retain(|(name, _)| !overlaying(name));
-        for (first, second) in map.iter().zip(map.iter().skip(1)) {
-            if first.1.end > second.1.start {
-                return Err(BoardError::Overlap(first.clone(), second.clone()));
+        for space in [Space::Memory, Space::Ports] {
+            let mut map = self.map(space);
+            map.retain(|(name, _)| !overlaying(name));
+            for (first, second) in map.iter().zip(map.iter().skip(1)) {
+                if first.1.end > second.1.start {
+                    return Err(BoardError::Overlap(first.clone(), second.clone()));
+                }
             }
         }
         Ok(())
@@ -136,7 +159,9 @@ impl Board {
         for device in &self.devices {
             for (output, &target) in device.outputs.iter().enumerate() {
                 let exists = match target {
-                    Target::Hart { hart, .. } => hart < self.cpus,
+                    Target::Hart { hart, .. } => hart < self.cpus && self.processor == Processor::Riscv,
+                    Target::Processor { cpu, .. } => cpu < self.cpus && self.processor == Processor::X86,
+                    Target::Isa(irq) => irq < 16 && self.isa_controllers().count() == 2,
                     Target::Input { device, input } => {
                         self.device(device).is_some_and(|controller| has_input(controller, input))
                     }
@@ -157,9 +182,10 @@ impl Board {
         let driven = |device: &Placed| -> Vec<usize> {
             let controllers = device.outputs.iter().filter_map(|target| match target {
                 Target::Input { device, .. } => self.devices.iter().position(|other| other.name == *device),
-                Target::Hart { .. } => None,
+                Target::Hart { .. } | Target::Processor { .. } | Target::Isa(_) => None,
             });
-            controllers.collect()
+            let isa = device.outputs.iter().any(|target| matches!(target, Target::Isa(_)));
+            controllers.chain(self.isa_controllers().filter(|_| isa)).collect()
         };
         let mut waiting: Vec<(usize, &Placed)> = self.devices.iter().enumerate().collect();
         let mut order = Vec::with_capacity(waiting.len());
@@ -178,10 +204,21 @@ impl Board {
     }
 }
 
+impl Board {
+    /// The devices that get the interrupts of the ISA bus.
+    fn isa_controllers(&self) -> impl Iterator<Item = usize> {
+        let all = self.devices.iter().enumerate();
+        all.filter(|(_, device)| matches!(device.kind, DeviceKind::I8259 | DeviceKind::IoApic))
+            .map(|(index, _)| index)
+    }
+}
+
 fn has_input(controller: &Placed, input: u32) -> bool {
     match controller.kind {
         // Source 0 means "no interrupt" (PLIC specification, "Interrupt Gateways").
         DeviceKind::Plic { sources, .. } => (1..=sources).contains(&input),
+        // LINT0 and LINT1.
+        DeviceKind::LocalApic { .. } => input < 2,
         _ => false,
     }
 }
@@ -220,6 +257,9 @@ fn problem(board: &Board, device: &Placed) -> Option<&'static str> {
         DeviceKind::Ns16550 { reg_shift, .. } if reg_shift > 2 || 8 << reg_shift > device.size => {
             Some("the window is too small for eight registers")
         }
+        DeviceKind::LocalApic { cpu } if cpu >= board.cpus => Some("a local APIC belongs to a processor"),
+        DeviceKind::LocalApic { .. } if outputs != 4 => Some("a local APIC has four outputs"),
+        DeviceKind::LocalApic { .. } => None,
         DeviceKind::Htif { .. } if outputs != 0 => Some("the host-target interface has no output"),
         _ if outputs > 1 => Some("this model has one output at most"),
         _ => None,

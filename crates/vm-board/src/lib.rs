@@ -17,6 +17,7 @@ pub mod board;
 pub mod check;
 pub mod isa;
 pub mod layout;
+pub mod microvm;
 pub mod plan;
 pub mod reset;
 pub mod size;

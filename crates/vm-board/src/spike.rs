@@ -5,7 +5,7 @@
 //! interface); for the address of the interface's own window, the devicetree of QEMU 10's `spike` machine.
 
 use crate::board::{
-    Board, Config, DeviceKind, HtifWords, Placed, Serial, Target, clint_outputs, plic_outputs,
+    Board, Config, DeviceKind, HtifWords, Placed, Processor, Serial, Target, clint_outputs, plic_outputs,
 };
 use crate::check::{self, BoardError};
 use std::ops::Range;
@@ -46,6 +46,7 @@ pub fn spike(config: &Config) -> Result<Board, BoardError> {
         description: "as the Spike simulator: HTIF at the program's tohost, CLINT, PLIC, UART",
         model: "ucbbar,spike-bare,hostel",
         compatible: "ucbbar,spike-bare-dev",
+        processor: Processor::Riscv,
         cpus,
         isa: config.isa.clone(),
         mmu: config.mmu,

@@ -166,6 +166,16 @@ impl Board {
         let node = Node::new(node_name(device));
         let compatible: &[&str] = match device.kind {
             DeviceKind::BootRom | DeviceKind::Htif { .. } => return None,
+            // A PC has no devicetree.
+            DeviceKind::I8259
+            | DeviceKind::IoApic
+            | DeviceKind::LocalApic { .. }
+            | DeviceKind::I8254
+            | DeviceKind::Cmos
+            | DeviceKind::I8042
+            | DeviceKind::DebugExit
+            | DeviceKind::PowerControl
+            | DeviceKind::ResetControl => return None,
             DeviceKind::TestFinisher => &["sifive,test1", "sifive,test0", "syscon"],
             DeviceKind::CfiFlash { .. } => &["cfi-flash"],
             DeviceKind::GoldfishRtc => &["google,goldfish-rtc"],
@@ -207,6 +217,7 @@ impl Board {
                     extended.extend([self.intc_phandle(hart), interrupt as u32]);
                 }
                 Target::Input { device, input } => extended.extend([self.phandle(device), input]),
+                Target::Processor { .. } | Target::Isa(_) => {}
             }
         }
         if extended.is_empty() { node } else { node.cells("interrupts-extended", &extended) }
@@ -281,6 +292,7 @@ fn node_name(device: &Placed) -> String {
         DeviceKind::Plic { .. } => "plic",
         DeviceKind::Ns16550 { .. } | DeviceKind::SifiveUart { .. } => "serial",
         DeviceKind::Htif { .. } => "htif",
+        _ => device.name,
     };
     format!("{name}@{:x}", device.base)
 }

@@ -14,7 +14,9 @@
 //! | 0x3000_0000 | 0x1000_0000 | PCIe ECAM; INTA to INTD on PLIC sources 32 to 35 |
 //! | 0x4000_0000 | 0x4000_0000 | PCIe memory window |
 
-use crate::board::{Board, Config, DeviceKind, Placed, Serial, Target, clint_outputs, plic_outputs};
+use crate::board::{
+    Board, Config, DeviceKind, Placed, Processor, Serial, Target, clint_outputs, plic_outputs,
+};
 use crate::check::{self, BoardError};
 
 /// Physical address of the first byte of RAM.
@@ -54,6 +56,7 @@ pub fn virt(config: &Config) -> Result<Board, BoardError> {
         description: "compatible with QEMU's virt: CLINT, PLIC, UART, clock, flash, test finisher",
         model: "riscv-virtio,hostel",
         compatible: "riscv-virtio",
+        processor: Processor::Riscv,
         cpus,
         isa: config.isa.clone(),
         mmu: config.mmu,
