@@ -15,11 +15,14 @@
 
 pub mod board;
 pub mod check;
+pub mod core;
 pub mod isa;
 pub mod layout;
 pub mod plan;
 pub mod reset;
+pub mod sifive_u;
 pub mod size;
 pub mod spike;
 pub mod tree;
+mod tree_fu540;
 pub mod virt;
