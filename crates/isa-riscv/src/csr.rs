@@ -96,9 +96,7 @@ fn counter_enabled(hart: &Hart, bit: u64) -> bool {
         Mode::M => true,
         Mode::S => csrs.mcounteren & bit != 0,
         // Without S-mode there is no scounteren to ask.
-        Mode::U => {
-            csrs.mcounteren & bit != 0 && (csrs.scounteren & bit != 0 || !hart.features.supervisor)
-        }
+        Mode::U => csrs.mcounteren & bit != 0 && (csrs.scounteren & bit != 0 || !hart.features.supervisor),
     }
 }
 

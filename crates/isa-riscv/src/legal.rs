@@ -36,8 +36,8 @@ impl Legal {
         let mut rows = [false; Insn::COUNT];
         for (legal, row) in rows.iter_mut().zip(ROWS) {
             let mode = features.supervisor || !matches!(row.extension, "S-mode" | "Svinval");
-            *legal =
-                mode && needs(row).is_some_and(|all| all.into_iter().all(|extension| features.has(extension)));
+            *legal = mode
+                && needs(row).is_some_and(|all| all.into_iter().all(|extension| features.has(extension)));
         }
         Legal { rows, compressed: features.has(Extension::C) }
     }
