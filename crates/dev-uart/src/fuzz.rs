@@ -1,6 +1,6 @@
 //! Fuzz entries: any bytes, played on each device of this crate.
 
-use crate::{Ns16550, Ns16550Config, SifiveUart};
+use crate::{Ns16550, Ns16550Config, SifivePace, SifiveUart};
 use dev_core::chipset::Chipset;
 
 /// Plays `bytes` on a 16550A with byte-wide registers.
@@ -8,9 +8,10 @@ pub fn ns16550(bytes: &[u8]) {
     ns16550_chipset().fuzz(bytes);
 }
 
-/// Plays `bytes` on a SiFive UART.
+/// Plays `bytes` on a SiFive UART; the first says whether characters take time.
 pub fn sifive(bytes: &[u8]) {
-    sifive_chipset().fuzz(bytes);
+    let Some((first, rest)) = bytes.split_first() else { return };
+    sifive_chipset(first & 1 != 0).fuzz(rest);
 }
 
 fn ns16550_chipset() -> Chipset<Ns16550> {
@@ -33,19 +34,21 @@ fn ns16550_chipset() -> Chipset<Ns16550> {
     }
 }
 
-fn sifive_chipset() -> Chipset<SifiveUart> {
+fn sifive_chipset(paced: bool) -> Chipset<SifiveUart> {
     Chipset {
-        make: SifiveUart::new,
+        make: if paced { || SifiveUart::new(SifivePace::Line(500_000_000)) } else { SifiveUart::default },
         window: 0x1c,
         inputs: 1,
-        host: |d, bytes, _| match bytes {
+        host: |d, bytes, now| match bytes {
+            [0, byte, ..] => d.arrive(*byte, now),
+            [1, hz, ..] => d.turn_on(u32::from(*hz) << 22, now),
             [2, ..] => {
-                d.drain(&mut Vec::new());
+                d.drain(&mut Vec::new(), now);
                 assert!(!dev_core::Device::wants_host(d));
             }
             _ => {
                 let room = d.room();
-                assert_eq!(d.feed(bytes), room.min(bytes.len()));
+                assert_eq!(d.feed(bytes, now), room.min(bytes.len()));
             }
         },
     }
@@ -60,6 +63,7 @@ mod tests {
 
     #[test]
     fn sifive_keeps_the_rules_under_any_bytes() {
-        super::sifive_chipset().smoke(200);
+        super::sifive_chipset(false).smoke(200);
+        super::sifive_chipset(true).smoke(200);
     }
 }

@@ -10,7 +10,7 @@ mod ns16550;
 mod sifive;
 
 pub use ns16550::{Config as Ns16550Config, Ns16550, saved as ns16550_saved};
-pub use sifive::{SifiveUart, saved as sifive_saved};
+pub use sifive::{Pace as SifivePace, SifiveUart, saved as sifive_saved};
 
 #[doc(hidden)]
 pub mod fuzz;

@@ -1,12 +1,12 @@
 //! SiFive UART, as in the FU540-C000.
 //!
 //! Source: SiFive FU540-C000 Manual v1p5, chapter 13 "Universal Asynchronous Receiver/Transmitter";
-//! sections are cited below. Where it is silent (the value of `ip` between its two conditions) the
-//! bits are the plain comparison, as in SiFive's published RTL (sifive-blocks, `UART.scala`).
+//! sections are cited below. Where it is silent (the value of `ip` between its two conditions, the
+//! shift register behind the transmit FIFO) this is as SiFive's published RTL (sifive-blocks,
+//! `UART.scala`, `UARTTx.scala`, `UARTRx.scala`).
 //!
-//! Transmission takes no guest time: with the transmitter on, a character goes through the FIFO to
-//! the outgoing buffer at once, and stays in the FIFO only while that buffer is full. `div` and
-//! `nstop` are kept and have no effect: timing by the divisor is not modelled yet.
+//! How long a character takes is the machine's choice ([`Pace`]). At the line's pace it is on the line
+//! for 10 or 11 bit times of `div + 1` cycles, in both directions. Without, it is gone or there at once.
 
 use dev_core::{Device, NoRegister, RestoreError, registers};
 use fabric_clock::Nanos;
@@ -31,15 +31,42 @@ registers! {
 const DEPTH: usize = 8;
 /// `div` after reset (13.2, `div_init`).
 const DIV_INIT: u32 = 289;
+/// Start bit, data bits and the first stop bit of a character (13.1: 8-N-1).
+const BITS: u64 = 10;
 /// Characters that wait for the host side.
 const OUTGOING: usize = 64 * 1024;
+/// A baud rate that everybody knows.
+const BAUD: u32 = 115_200;
+
+/// How long a character is on the line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pace {
+    /// No time.
+    #[default]
+    None,
+    /// As many bit times as it has bits, each of `div + 1` cycles of an input clock of so many Hz (13.9).
+    Line(u32),
+}
 
 // ---- state ----
+
+/// A character on its way out, and when its last stop bit ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Shifting {
+    byte: u8,
+    until: Nanos,
+}
 
 #[derive(Clone, Debug, PartialEq)]
 struct State {
     tx: VecDeque<u8>,
     rx: VecDeque<u8>,
+    /// The transmitter's shift register.
+    shifting: Option<Shifting>,
+    /// What the line's other end is sending, as it has been told that there is room; and when the first
+    /// of it has arrived, while the receiver listens.
+    arriving: VecDeque<u8>,
+    arrives: Option<Nanos>,
     out: Vec<u8>,
     txctrl: u32,
     rxctrl: u32,
@@ -52,6 +79,9 @@ impl State {
         State {
             tx: VecDeque::with_capacity(DEPTH),
             rx: VecDeque::with_capacity(DEPTH),
+            shifting: None,
+            arriving: VecDeque::new(),
+            arrives: None,
             out: Vec::new(),
             txctrl: 0,
             rxctrl: 0,
@@ -72,19 +102,81 @@ impl State {
         ip
     }
 
-    /// Moves characters to the outgoing buffer, if the transmitter is on (13.6) and as far as there
-    /// is room.
-    fn send(&mut self) {
-        if TxCtrl::txen(u64::from(self.txctrl)) != 0 {
-            let n = self.tx.len().min(OUTGOING.saturating_sub(self.out.len()));
-            self.out.extend(self.tx.drain(..n));
+    fn transmits(&self) -> bool {
+        TxCtrl::txen(u64::from(self.txctrl)) != 0
+    }
+
+    fn listens(&self) -> bool {
+        RxCtrl::rxen(u64::from(self.rxctrl)) != 0
+    }
+
+    /// How long a character is on the line; 0 where that takes no time. The other end sends as many stop
+    /// bits as this one.
+    fn frame(&self, pace: Pace) -> Nanos {
+        let Pace::Line(hz) = pace else { return 0 };
+        let cycles = (BITS + TxCtrl::nstop(u64::from(self.txctrl))) * (u64::from(self.div) + 1);
+        // At most 11 times 2^20 cycles, so no overflow.
+        (cycles * 1_000_000_000).div_ceil(u64::from(hz.max(1))).max(1)
+    }
+
+    fn room_outside(&self) -> bool {
+        self.out.len() < OUTGOING
+    }
+
+    /// Does all that has happened on the line until `now`.
+    fn advance(&mut self, pace: Pace, now: Nanos) {
+        self.send(pace, now);
+        self.receive(pace, now);
+    }
+
+    /// Moves characters out: from the FIFO to the shift register while the transmitter is on (13.6), from
+    /// there to the outgoing buffer when their time is over and as far as there is room.
+    fn send(&mut self, pace: Pace, now: Nanos) {
+        let frame = self.frame(pace);
+        // When the shift register became free; the next character follows without a pause.
+        let mut free = now;
+        while self.room_outside() {
+            match self.shifting {
+                Some(Shifting { until, .. }) if until > now => return,
+                Some(Shifting { byte, until }) => {
+                    self.out.push(byte);
+                    (self.shifting, free) = (None, until);
+                }
+                None if !self.transmits() => return,
+                None => {
+                    let Some(byte) = self.tx.pop_front() else { return };
+                    if frame == 0 {
+                        self.out.push(byte);
+                    } else {
+                        self.shifting = Some(Shifting { byte, until: free.saturating_add(frame) });
+                    }
+                }
+            }
         }
+    }
+
+    /// Takes what has arrived by `now`. While the receiver is off the other end waits (13.7: it would be
+    /// ignored).
+    fn receive(&mut self, pace: Pace, now: Nanos) {
+        if !self.listens() {
+            self.arrives = None;
+            return;
+        }
+        let frame = self.frame(pace);
+        let mut at = self.arrives.take().unwrap_or(now.saturating_add(frame));
+        while at <= now {
+            let Some(byte) = self.arriving.pop_front() else { return };
+            self.rx.push_back(byte);
+            at = at.saturating_add(frame);
+        }
+        self.arrives = (!self.arriving.is_empty()).then_some(at);
     }
 }
 
 /// The UART.
 #[derive(Debug)]
 pub struct SifiveUart {
+    pace: Pace,
     state: State,
     /// The host side had more characters than fitted. Not the guest's business, so not saved.
     refused: bool,
@@ -92,7 +184,7 @@ pub struct SifiveUart {
 
 impl Default for SifiveUart {
     fn default() -> Self {
-        SifiveUart { state: State::reset(), refused: false }
+        SifiveUart::new(Pace::None)
     }
 }
 
@@ -100,23 +192,53 @@ impl Default for SifiveUart {
 
 impl SifiveUart {
     /// A UART after reset.
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(pace: Pace) -> Self {
+        SifiveUart { pace, state: State::reset(), refused: false }
+    }
+
+    /// Turns both directions on at 115200 baud of an input clock of `clock_hz`, as firmware does that
+    /// uses the UART.
+    pub fn turn_on(&mut self, clock_hz: u32, now: Nanos) {
+        let s = &mut self.state;
+        s.txctrl |= TxCtrl::mask::txen as u32;
+        s.rxctrl |= RxCtrl::mask::rxen as u32;
+        s.div = clock_hz.div_ceil(BAUD).saturating_sub(1).min(Div::FIELDS as u32);
+        s.advance(self.pace, now);
     }
 
     /// How many characters [`SifiveUart::feed`] would take now. None while the receiver is off: it
     /// ignores the line then (13.7), and the line's other end waits.
     pub fn room(&self) -> usize {
-        let on = RxCtrl::rxen(u64::from(self.state.rxctrl)) != 0;
-        if on { DEPTH.saturating_sub(self.state.rx.len()) } else { 0 }
+        let s = &self.state;
+        if s.listens() { DEPTH.saturating_sub(s.rx.len() + s.arriving.len()) } else { 0 }
     }
 
-    /// Gives the receiver characters from the line; returns how many it took.
-    pub fn feed(&mut self, bytes: &[u8]) -> usize {
+    /// Has the line's other end send characters, as many as the FIFO has room for, one after the other;
+    /// returns how many it takes. None of these can be lost.
+    pub fn feed(&mut self, bytes: &[u8], now: Nanos) -> usize {
+        self.state.advance(self.pace, now);
         let n = self.room().min(bytes.len());
-        self.state.rx.extend(bytes.iter().take(n));
+        self.state.arriving.extend(bytes.iter().take(n));
         self.refused = n < bytes.len();
+        self.state.receive(self.pace, now);
         n
+    }
+
+    /// A character arrives whose sender did not ask whether there is room. The receiver drops it if its
+    /// FIFO is full, and ignores it while it is off (13.5, 13.7).
+    pub fn arrive(&mut self, byte: u8, now: Nanos) {
+        let s = &mut self.state;
+        s.advance(self.pace, now);
+        // Room that was promised to others is theirs.
+        if s.listens() && s.rx.len() + s.arriving.len() < DEPTH {
+            s.rx.push_back(byte);
+        }
+    }
+
+    /// A break on the line: with no detector for it (13.1), and as stop bits are not checked, the receiver
+    /// takes it for a character of zeros.
+    pub fn send_break(&mut self, now: Nanos) {
+        self.arrive(0, now);
     }
 
     /// Puts text on the line as if the guest had sent it (firmware that shares the UART does so);
@@ -128,29 +250,32 @@ impl SifiveUart {
     }
 
     /// Takes a received character as if the guest had read it.
-    pub fn take(&mut self) -> Option<u8> {
+    pub fn take(&mut self, now: Nanos) -> Option<u8> {
+        self.state.advance(self.pace, now);
         self.state.rx.pop_front()
     }
 
     /// Appends to `into` what the guest has sent.
-    pub fn drain(&mut self, into: &mut Vec<u8>) {
+    pub fn drain(&mut self, into: &mut Vec<u8>, now: Nanos) {
+        self.state.send(self.pace, now);
         while !self.state.out.is_empty() {
             into.append(&mut self.state.out);
-            self.state.send();
+            self.state.send(self.pace, now);
         }
     }
 }
 
 impl Device for SifiveUart {
     const NAME: &'static str = "sifive-uart";
-    const VERSION: u32 = 1;
-    type Saved = saved::SifiveUartV1;
+    const VERSION: u32 = 2;
+    type Saved = saved::SifiveUartV2;
 
-    fn read(&mut self, offset: u64, size: u8, _now: Nanos) -> Result<u64, NoRegister> {
+    fn read(&mut self, offset: u64, size: u8, now: Nanos) -> Result<u64, NoRegister> {
         if size != 4 {
             return Err(NoRegister);
         }
         let s = &mut self.state;
+        s.advance(self.pace, now);
         Ok(match Reg::at(offset).ok_or(NoRegister)? {
             Reg::TxData if s.tx.len() >= DEPTH => TxData::mask::full,
             Reg::TxData => 0,
@@ -163,11 +288,12 @@ impl Device for SifiveUart {
         })
     }
 
-    fn write(&mut self, offset: u64, size: u8, value: u64, _now: Nanos) -> Result<(), NoRegister> {
+    fn write(&mut self, offset: u64, size: u8, value: u64, now: Nanos) -> Result<(), NoRegister> {
         if size != 4 {
             return Err(NoRegister);
         }
         let s = &mut self.state;
+        s.advance(self.pace, now);
         match Reg::at(offset).ok_or(NoRegister)? {
             Reg::TxData if s.tx.len() < DEPTH => s.tx.push_back(TxData::data(value) as u8),
             Reg::TxCtrl => s.txctrl = (value & TxCtrl::FIELDS) as u32,
@@ -177,7 +303,7 @@ impl Device for SifiveUart {
             // A full FIFO ignores writes (13.4), rxdata does always (13.5), ip is read-only (13.8).
             Reg::TxData | Reg::RxData | Reg::Ip => {}
         }
-        s.send();
+        s.advance(self.pace, now);
         Ok(())
     }
 
@@ -187,6 +313,17 @@ impl Device for SifiveUart {
 
     fn outputs(&self) -> usize {
         1
+    }
+
+    fn deadline(&self, _now: Nanos) -> Option<Nanos> {
+        let s = &self.state;
+        // A full outgoing buffer holds the transmitter until it is fetched.
+        let sent = s.shifting.filter(|_| s.room_outside()).map(|shifting| shifting.until);
+        [sent, s.arrives].into_iter().flatten().min()
+    }
+
+    fn tick(&mut self, now: Nanos) {
+        self.state.advance(self.pace, now);
     }
 
     fn wants_host(&self) -> bool {
@@ -199,9 +336,9 @@ impl Device for SifiveUart {
     }
 
     fn reset(&mut self, _now: Nanos) {
-        // What was sent has left the chip.
-        let out = std::mem::take(&mut self.state.out);
-        self.state = State { out, ..State::reset() };
+        // What was sent has left the chip; what the other end has begun to send it sends again.
+        let old = std::mem::replace(&mut self.state, State::reset());
+        (self.state.out, self.state.arriving) = (old.out, old.arriving);
     }
 
     fn save(&self) -> Self::Saved {
@@ -217,15 +354,20 @@ impl Device for SifiveUart {
 
 /// Saved state.
 pub mod saved {
-    use super::{DEPTH, Div, Ie, OUTGOING, RxCtrl, State, TxCtrl};
+    use super::{DEPTH, Div, Ie, OUTGOING, RxCtrl, Shifting, State, TxCtrl};
     use serde::{Deserialize, Serialize};
 
-    /// Version 1; fields are numbered by their order.
+    /// Version 2; fields are numbered by their order. Version 1 had nothing that takes time.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     #[allow(missing_docs, reason = "the fields are those of the state")]
-    pub struct SifiveUartV1 {
+    pub struct SifiveUartV2 {
         pub tx: Vec<u8>,
         pub rx: Vec<u8>,
+        /// The character being sent, and the guest time at which it is.
+        pub shifting: Option<(u8, u64)>,
+        /// What the other end is sending, and the guest time at which the first of it is received.
+        pub arriving: Vec<u8>,
+        pub arrives: Option<u64>,
         /// Sent and not yet fetched by the host side.
         pub out: Vec<u8>,
         pub txctrl: u32,
@@ -234,11 +376,14 @@ pub mod saved {
         pub div: u32,
     }
 
-    pub(super) fn from_state(state: &State) -> SifiveUartV1 {
-        let State { tx, rx, out, txctrl, rxctrl, ie, div } = state;
-        SifiveUartV1 {
+    pub(super) fn from_state(state: &State) -> SifiveUartV2 {
+        let State { tx, rx, shifting, arriving, arrives, out, txctrl, rxctrl, ie, div } = state;
+        SifiveUartV2 {
             tx: tx.iter().copied().collect(),
             rx: rx.iter().copied().collect(),
+            shifting: shifting.map(|Shifting { byte, until }| (byte, until)),
+            arriving: arriving.iter().copied().collect(),
+            arrives: *arrives,
             out: out.clone(),
             txctrl: *txctrl,
             rxctrl: *rxctrl,
@@ -248,141 +393,31 @@ pub mod saved {
     }
 
     /// `None` if the chip could not be in such a state.
-    pub(super) fn into_state(saved: SifiveUartV1) -> Option<State> {
-        let SifiveUartV1 { tx, rx, out, txctrl, rxctrl, ie, div } = saved;
-        let fits = tx.len() <= DEPTH && rx.len() <= DEPTH && out.len() <= OUTGOING;
+    pub(super) fn into_state(saved: SifiveUartV2) -> Option<State> {
+        let SifiveUartV2 { tx, rx, shifting, arriving, arrives, out, txctrl, rxctrl, ie, div } = saved;
+        let fits = tx.len() <= DEPTH && rx.len() + arriving.len() <= DEPTH && out.len() <= OUTGOING;
         let foreign = u64::from(txctrl) & !TxCtrl::FIELDS
             | u64::from(rxctrl) & !RxCtrl::FIELDS
             | u64::from(ie) & !Ie::FIELDS
             | u64::from(div) & !Div::FIELDS;
-        (fits && foreign == 0).then(|| State { tx: tx.into(), rx: rx.into(), out, txctrl, rxctrl, ie, div })
+        let listens = RxCtrl::rxen(u64::from(rxctrl)) != 0;
+        let timed = arrives.is_some() == (listens && !arriving.is_empty());
+        let shifting = shifting.map(|(byte, until)| Shifting { byte, until });
+        (fits && foreign == 0 && timed).then(|| State {
+            tx: tx.into(),
+            rx: rx.into(),
+            shifting,
+            arriving: arriving.into(),
+            arrives,
+            out,
+            txctrl,
+            rxctrl,
+            ie,
+            div,
+        })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn r(d: &mut SifiveUart, register: Reg) -> u64 {
-        d.read(register as u64, 4, 0).unwrap()
-    }
-
-    fn w(d: &mut SifiveUart, register: Reg, value: u64) {
-        d.write(register as u64, 4, value, 0).unwrap();
-    }
-
-    fn sent(d: &mut SifiveUart) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        d.drain(&mut bytes);
-        bytes
-    }
-
-    #[test]
-    fn after_reset_all_is_off_and_the_divisor_is_for_115200_baud() {
-        let mut d = SifiveUart::new();
-        for register in [Reg::TxData, Reg::TxCtrl, Reg::RxCtrl, Reg::Ie, Reg::Ip] {
-            assert_eq!(r(&mut d, register), 0, "{register:?}");
-        }
-        assert_eq!(r(&mut d, Reg::RxData), 1 << 31);
-        assert_eq!(r(&mut d, Reg::Div), 289);
-        assert_eq!(d.feed(b"x"), 0, "the receiver is off");
-    }
-
-    #[test]
-    fn only_fields_are_kept() {
-        let mut d = SifiveUart::new();
-        for register in [Reg::TxCtrl, Reg::RxCtrl, Reg::Ie, Reg::Ip, Reg::Div] {
-            w(&mut d, register, 0xffff_ffff);
-        }
-        assert_eq!(r(&mut d, Reg::TxCtrl), 0x7_0003);
-        assert_eq!(r(&mut d, Reg::RxCtrl), 0x7_0001);
-        assert_eq!(r(&mut d, Reg::Ie), 3);
-        assert_eq!(r(&mut d, Reg::Div), 0xf_ffff);
-    }
-
-    #[test]
-    fn the_transmitter_holds_eight_while_off_and_ignores_more() {
-        let mut d = SifiveUart::new();
-        for n in 0..8 {
-            assert_eq!(r(&mut d, Reg::TxData), 0);
-            w(&mut d, Reg::TxData, 0x100 + n);
-        }
-        assert_eq!(r(&mut d, Reg::TxData), 1 << 31);
-        w(&mut d, Reg::TxData, 99);
-        assert!(sent(&mut d).is_empty());
-        w(&mut d, Reg::TxCtrl, 1);
-        assert_eq!(sent(&mut d), [0, 1, 2, 3, 4, 5, 6, 7]);
-        assert_eq!(r(&mut d, Reg::TxData), 0);
-    }
-
-    #[test]
-    fn a_host_that_does_not_drain_holds_the_transmitter() {
-        let mut d = SifiveUart::new();
-        w(&mut d, Reg::TxCtrl, 1);
-        for _ in 0..OUTGOING {
-            w(&mut d, Reg::TxData, 1);
-        }
-        for _ in 0..DEPTH {
-            assert_eq!(r(&mut d, Reg::TxData), 0);
-            w(&mut d, Reg::TxData, 2);
-        }
-        assert_eq!(r(&mut d, Reg::TxData), 1 << 31);
-        assert_eq!(sent(&mut d).len(), OUTGOING + DEPTH);
-        assert_eq!(r(&mut d, Reg::TxData), 0);
-    }
-
-    #[test]
-    fn the_receiver_gives_characters_in_order_and_then_empty() {
-        let mut d = SifiveUart::new();
-        w(&mut d, Reg::RxCtrl, 1);
-        assert_eq!(d.feed(b"0123456789"), 8);
-        assert!(!d.takes_more());
-        for byte in *b"01234567" {
-            assert_eq!(r(&mut d, Reg::RxData), u64::from(byte));
-        }
-        assert_eq!(r(&mut d, Reg::RxData), 1 << 31);
-        assert!(d.takes_more());
-        w(&mut d, Reg::RxData, 5);
-        assert_eq!(r(&mut d, Reg::RxData), 1 << 31, "writes are ignored");
-    }
-
-    #[test]
-    fn the_receive_watermark_is_strictly_exceeded() {
-        let mut d = SifiveUart::new();
-        w(&mut d, Reg::RxCtrl, 3 << 16 | 1);
-        w(&mut d, Reg::Ie, 2);
-        d.feed(b"abc");
-        assert_eq!((r(&mut d, Reg::Ip), d.lines(0, 0)), (0, 0));
-        d.feed(b"d");
-        assert_eq!((r(&mut d, Reg::Ip), d.lines(0, 0)), (2, 1));
-        r(&mut d, Reg::RxData);
-        assert_eq!((r(&mut d, Reg::Ip), d.lines(0, 0)), (0, 0));
-    }
-
-    #[test]
-    fn the_transmit_watermark_is_strictly_undercut_and_needs_its_enable() {
-        let mut d = SifiveUart::new();
-        w(&mut d, Reg::TxCtrl, 2 << 16);
-        assert_eq!((r(&mut d, Reg::Ip), d.lines(0, 0)), (1, 0));
-        w(&mut d, Reg::Ie, 1);
-        w(&mut d, Reg::TxData, 1);
-        assert_eq!((r(&mut d, Reg::Ip), d.lines(0, 0)), (1, 1));
-        w(&mut d, Reg::TxData, 2);
-        assert_eq!((r(&mut d, Reg::Ip), d.lines(0, 0)), (0, 0));
-        w(&mut d, Reg::TxCtrl, 2 << 16 | 1);
-        assert_eq!((r(&mut d, Reg::Ip), d.lines(0, 0)), (1, 1));
-    }
-
-    #[test]
-    fn only_words_at_registers_are_answered() {
-        let mut d = SifiveUart::new();
-        for offset in 0..0x40 {
-            let known = Reg::ALL.iter().any(|row| row.offset == offset);
-            assert_eq!(d.read(offset, 4, 0).is_ok(), known, "{offset:#x}");
-            for size in [1, 2, 8] {
-                assert_eq!(d.read(offset, size, 0), Err(NoRegister));
-                assert_eq!(d.write(offset, size, 0, 0), Err(NoRegister));
-            }
-        }
-    }
-}
+#[path = "sifive_test.rs"]
+mod tests;

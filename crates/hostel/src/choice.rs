@@ -78,6 +78,8 @@ pub enum Machine {
     Virt,
     /// As the Spike simulator.
     Spike,
+    /// SiFive's HiFive Unleashed.
+    SifiveU,
 }
 
 impl fmt::Display for Machine {
@@ -85,6 +87,7 @@ impl fmt::Display for Machine {
         f.write_str(match self {
             Machine::Virt => "virt",
             Machine::Spike => "spike",
+            Machine::SifiveU => "sifive_u",
         })
     }
 }
@@ -92,7 +95,34 @@ impl fmt::Display for Machine {
 impl FromStr for Machine {
     type Err = ChoiceError;
     fn from_str(text: &str) -> Result<Self, ChoiceError> {
-        one_of("machine", text, &[Machine::Virt, Machine::Spike])
+        one_of("machine", text, &[Machine::Virt, Machine::Spike, Machine::SifiveU])
+    }
+}
+
+impl Machine {
+    /// How many serial lines there are.
+    pub fn serial_lines(self) -> usize {
+        match self {
+            Machine::Virt | Machine::Spike => 1,
+            Machine::SifiveU => 2,
+        }
+    }
+
+    /// What Linux calls the first of them.
+    pub fn linux_console(self) -> &'static str {
+        match self {
+            Machine::Virt | Machine::Spike => "ttyS0",
+            Machine::SifiveU => "ttySIF0",
+        }
+    }
+
+    /// How many harts there are where the user does not say. A board of which there is a real one has as many as
+    /// that, unless guest time is to follow the only one.
+    pub fn default_cpus(self, clock: Clock) -> Cpus {
+        match (self, clock.0) {
+            (Machine::SifiveU, ClockKind::Real) => Cpus(vm_board::sifive_u::MAX_CPUS),
+            _ => Cpus::default(),
+        }
     }
 }
 
@@ -221,6 +251,17 @@ impl FromStr for Console {
                 Some(path) if !path.is_empty() => Ok(Console::Unix(path.into())),
                 _ => Err(ChoiceError::Console(text.to_owned())),
             },
+        }
+    }
+}
+
+impl fmt::Display for Console {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Console::Stdio => f.write_str("stdio"),
+            Console::None => f.write_str("none"),
+            Console::Pty => f.write_str("pty"),
+            Console::Unix(path) => write!(f, "unix={}", path.display()),
         }
     }
 }

@@ -51,6 +51,8 @@ Examples:
   hostel run --kernel Image --initrd root.cpio --append console=ttyS0
   hostel run --bios fw_dynamic.bin --kernel u-boot.bin
   hostel run --bios none --kernel test.elf   bare metal, entered in M-mode
+  hostel run --machine sifive_u --console stdio --console pty
+                                             SiFive's board with both its serial lines
   hostel run --print-config >my.toml         write a machine down,
   hostel run my.toml                         and run it again
 
@@ -72,13 +74,14 @@ pub struct RunOptions {
     /// What executes the instructions: interp [default: interp]
     #[arg(long, value_name = "NAME")]
     pub engine: Option<Engine>,
-    /// The board: virt, spike [default: virt]
+    /// The board: virt, spike, sifive_u [default: virt]
     #[arg(long, value_name = "NAME")]
     pub machine: Option<Machine>,
-    /// The CPU: max, or an instruction set such as rv64gc_zba_sv39 [default: max]
+    /// The CPU: max, or an instruction set such as rv64gc_zba_sv39 [default: max; on sifive_u the
+    /// U54's]
     #[arg(long, value_name = "NAME")]
     pub cpu: Option<Cpu>,
-    /// Number of harts [default: 1]
+    /// Number of harts [default: 1; on sifive_u 4]
     #[arg(long, value_name = "N")]
     pub cpus: Option<Cpus>,
     /// Amount of memory: bytes, or a number with K, M, G or T [default: 2G]
@@ -99,9 +102,10 @@ pub struct RunOptions {
     /// Guest time: real, or virtual, which counts instructions [default: real]
     #[arg(long, value_name = "KIND")]
     pub clock: Option<Clock>,
-    /// The serial line: stdio, none, pty or unix=PATH [default: stdio]
+    /// The serial line: stdio, none, pty or unix=PATH; given again, the next line [default: stdio,
+    /// the others none]
     #[arg(long, value_name = "WHERE")]
-    pub console: Option<Console>,
+    pub console: Vec<Console>,
     #[command(flatten)]
     pub fetch: FetchOptions,
     /// Print the machine as TOML, for `hostel run FILE.toml`, and do not run it

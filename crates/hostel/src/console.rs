@@ -73,12 +73,13 @@ pub struct Joined {
 }
 
 impl Joined {
-    /// Opens the console and puts a terminal into raw mode. `stop` is called for the key that quits, and when
+    /// Opens the console of serial line `number` (from 0) and puts a terminal into raw mode. `stop` is called for the key that quits, and when
     /// whoever read the output is gone.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub fn open(
+        number: usize,
         choice: &choice::Console,
         stop: impl Fn(Why) + Clone + Send + 'static,
         say: impl Fn(&str) + Send + 'static + Copy,
@@ -106,7 +107,9 @@ impl Joined {
         let console =
             Console::start(port, Arc::clone(&line) as _, Arc::clone(&line) as _, on_command, on_lost)?;
         if let Some(path) = console.path() {
-            say(&format!("the console is at {}", path.display()));
+            let which =
+                if number == 0 { "the console".to_owned() } else { format!("console {}", number + 1) };
+            say(&format!("{which} is at {}", path.display()));
         }
         Ok(Joined { line, console })
     }

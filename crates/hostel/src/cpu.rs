@@ -3,6 +3,7 @@
 //! A name is `max` or an ISA string (Unprivileged ISA, "ISA Extension Naming Conventions"), in which the address
 //! translation is named as the profiles name it: `svbare`, `sv39`, `sv48` or `sv57`.
 
+use crate::choice::Machine;
 use crate::text::from_text;
 use isa_riscv::{EXTENSIONS, Extensions, Features};
 use std::fmt;
@@ -48,6 +49,18 @@ pub enum CpuError {
     /// Two widths of address translation.
     #[error("{0:?} and {1:?} exclude each other; name the widest address translation only")]
     TwoMmus(String, String),
+}
+
+impl Cpu {
+    /// What a user gets who asks for no other: all there is, or what the real board has.
+    pub fn default_of(machine: Machine) -> Cpu {
+        match machine {
+            Machine::Virt | Machine::Spike => Cpu::default(),
+            Machine::SifiveU => {
+                vm_board::sifive_u::u54_isa().map_or_else(|_| Cpu::default(), |(isa, mmu)| Cpu { isa, mmu })
+            }
+        }
+    }
 }
 
 impl FromStr for Cpu {
@@ -118,6 +131,13 @@ mod tests {
         let cpu: Cpu = "rv64gc_zba_sv39".parse().unwrap();
         assert_eq!(cpu.to_string(), "rv64imafdc_zicsr_zifencei_zba_sv39");
         assert_eq!("rv64i".parse::<Cpu>().unwrap().mmu, Mmu::Sv57);
+    }
+
+    #[test]
+    fn the_real_board_has_its_own() {
+        let u54 = Cpu::default_of(Machine::SifiveU);
+        assert_eq!(u54.to_string(), "rv64imafdc_zicntr_zicsr_zifencei_zihpm_sv39");
+        assert_eq!(u54.to_string().parse(), Ok(u54));
     }
 
     #[test]

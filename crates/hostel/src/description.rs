@@ -2,6 +2,7 @@
 
 use crate::choice::{Bios, Clock, Console, Cpus, Engine, Machine, Memory};
 use crate::command::RunOptions;
+use crate::consoles::Consoles;
 use crate::cpu::Cpu;
 use crate::origin::{Origin, position};
 use anyhow::{Context, anyhow, bail};
@@ -12,8 +13,6 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use vm_machine::ClockKind;
 
-/// A guest image's command line, before its own words: messages from "notice" up, on the serial line.
-const GUEST_APPEND: &str = "console=ttyS0 loglevel=6";
 /// More is no machine description.
 const FILE_LIMIT: u64 = 1 << 20;
 
@@ -24,7 +23,7 @@ pub struct Description {
     pub engine: Engine,
     /// The board.
     pub machine: Machine,
-    /// What every hart implements.
+    /// What every hart implements that an operating system can use.
     pub cpu: Cpu,
     /// Number of harts.
     pub cpus: Cpus,
@@ -32,8 +31,8 @@ pub struct Description {
     pub memory: Memory,
     /// Where guest time comes from.
     pub clock: Clock,
-    /// What the serial line is joined to.
-    pub console: Console,
+    /// What the serial lines are joined to.
+    pub consoles: Consoles,
     /// What runs first.
     pub bios: Bios,
     /// The guest image that kernel and initial RAM disk come from.
@@ -56,7 +55,7 @@ struct Partial {
     cpus: Option<Cpus>,
     memory: Option<Memory>,
     clock: Option<Clock>,
-    console: Option<Console>,
+    console: Option<Consoles>,
     bios: Option<Bios>,
     guest: Option<String>,
     kernel: Option<PathBuf>,
@@ -103,14 +102,17 @@ pub fn resolve(options: &RunOptions) -> anyhow::Result<(Description, Origin)> {
         Some(What::File(path)) => (file, origin) = read(path)?,
     }
     override_by(options, &mut file, &mut origin);
+    let kind = options.machine.or(file.machine).unwrap_or_default();
+    let clock = options.clock.or(file.clock).unwrap_or_default();
+    let consoles = Consoles::given(&options.console).or(file.console).unwrap_or_default();
     let mut machine = Description {
         engine: options.engine.or(file.engine).unwrap_or_default(),
-        machine: options.machine.or(file.machine).unwrap_or_default(),
-        cpu: options.cpu.clone().or(file.cpu).unwrap_or_default(),
-        cpus: options.cpus.or(file.cpus).unwrap_or_default(),
+        machine: kind,
+        cpu: options.cpu.clone().or(file.cpu).unwrap_or_else(|| Cpu::default_of(kind)),
+        cpus: options.cpus.or(file.cpus).unwrap_or_else(|| kind.default_cpus(clock)),
         memory: options.memory.or(file.memory).unwrap_or_default(),
-        clock: options.clock.or(file.clock).unwrap_or_default(),
-        console: options.console.clone().or(file.console).unwrap_or_default(),
+        clock,
+        consoles: consoles.filled(kind),
         bios: options.bios.clone().or(file.bios).unwrap_or_default(),
         guest: named.or(file.guest),
         kernel: options.kernel.clone().or(file.kernel),
@@ -136,7 +138,7 @@ fn override_by(options: &RunOptions, file: &mut Partial, origin: &mut Origin) {
         ("cpus", options.cpus.is_some()),
         ("memory", options.memory.is_some()),
         ("clock", options.clock.is_some()),
-        ("console", options.console.is_some()),
+        ("console", !options.console.is_empty()),
         ("bios", options.bios.is_some()),
         ("kernel", options.kernel.is_some()),
         ("initrd", options.initrd.is_some()),
@@ -153,6 +155,7 @@ fn override_by(options: &RunOptions, file: &mut Partial, origin: &mut Origin) {
 
 /// Refuses what contradicts itself or would have no effect; with the keys that are to blame.
 fn check(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::Error)> {
+    machine.consoles.check(machine.machine).map_err(|error| (&["console"] as &[_], error))?;
     if let (Some(guest), Some(kernel)) = (&machine.guest, &machine.kernel) {
         let kernel = kernel.display();
         let error = anyhow!("both a guest ({guest}) and a kernel ({kernel}) are given; leave one out");
@@ -239,11 +242,13 @@ fn read(path: &Path) -> anyhow::Result<(Partial, Origin)> {
     Ok((machine, origin))
 }
 
-/// The command line of a guest whose user gave none. What the image itself wants is known once it is fetched.
-pub fn guest_append(image: Option<&Image>) -> String {
+/// The command line of a guest whose user gave none: messages from "notice" up, on the serial line. What the image
+/// itself wants is known once it is fetched.
+pub fn guest_append(machine: Machine, image: Option<&Image>) -> String {
+    let usual = format!("console={} loglevel=6", machine.linux_console());
     match image.map(Image::append) {
-        None | Some("") => GUEST_APPEND.to_owned(),
-        Some(own) => format!("{GUEST_APPEND} {own}"),
+        None | Some("") => usual,
+        Some(own) => format!("{usual} {own}"),
     }
 }
 
@@ -274,7 +279,7 @@ impl Description {
             cpus,
             memory,
             clock,
-            console,
+            consoles,
             bios,
             guest,
             kernel,
@@ -282,7 +287,7 @@ impl Description {
             append,
         } = self;
         let append = match guest {
-            Some(_) => Some(append.clone().unwrap_or_else(|| guest_append(image))),
+            Some(_) => Some(append.clone().unwrap_or_else(|| guest_append(*machine, image))),
             None => append.clone(),
         };
         let bios = match bios {
@@ -290,11 +295,14 @@ impl Description {
             Bios::None => quoted("none"),
             Bios::File(file) => quoted(&absolute(file)?),
         };
-        let console = match console {
-            Console::Stdio => quoted("stdio"),
-            Console::None => quoted("none"),
-            Console::Pty => quoted("pty"),
-            Console::Unix(socket) => quoted(&format!("unix={}", absolute(socket)?)),
+        let consoles = consoles.iter().map(|console| match console {
+            Console::Unix(socket) => Ok(quoted(&format!("unix={}", absolute(socket)?))),
+            other => Ok(quoted(&other.to_string())),
+        });
+        let consoles: Vec<String> = consoles.collect::<anyhow::Result<_>>()?;
+        let console = match consoles.as_slice() {
+            [one] => one.clone(),
+            more => format!("[{}]", more.join(", ")),
         };
         let mut lines = vec![
             "# A machine, as `hostel run FILE.toml` takes it. Options on the command line override what is here;"

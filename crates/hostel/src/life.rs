@@ -1,7 +1,7 @@
 //! The life of a machine from power-on to power-off: resets, signals, the console, the end.
 
-use crate::choice;
 use crate::console::Joined;
+use crate::consoles::Consoles;
 use crate::say;
 use crate::status::{self, Why};
 use anyhow::{Context, anyhow};
@@ -89,25 +89,21 @@ fn build(spec: Spec) -> anyhow::Result<Machine> {
 ///
 /// # Errors
 /// If a machine or the console cannot be had, or the machine ends by no wish of the guest's or the user's.
-pub fn live(
-    wish: Wish,
-    spec: impl Fn() -> anyhow::Result<Spec>,
-    console: &choice::Console,
-) -> anyhow::Result<u8> {
+pub fn live(wish: Wish, spec: impl Fn() -> anyhow::Result<Spec>, consoles: &Consoles) -> anyhow::Result<u8> {
     // Before the console: what is wrong with the machine is said on a terminal that is as it was.
     let mut machine = build(spec()?)?;
     wish.with(|wished| wished.begun = true);
     let quit = wish.clone();
-    let joined = Joined::open(
-        console,
-        move |why| {
-            quit.stop(why);
-        },
-        say::note,
-    )?;
+    let stop = move |why| {
+        quit.stop(why);
+    };
+    let mut joined = Vec::new();
+    for (line, console) in consoles.iter().enumerate() {
+        joined.push(Joined::open(line, console, stop.clone(), say::note)?);
+    }
     let end = loop {
-        if let Some(port) = machine.console() {
-            joined.attach(port);
+        for (line, port) in joined.iter().zip(machine.consoles()) {
+            line.attach(Arc::clone(port));
         }
         wish.aim(machine.stopper());
         let end = machine.run()?;
@@ -116,6 +112,6 @@ pub fn live(
         }
         machine = build(spec()?)?;
     };
-    joined.close();
+    joined.into_iter().for_each(Joined::close);
     status::of(&end, wish.why())
 }

@@ -8,6 +8,7 @@
 mod choice;
 mod command;
 mod console;
+mod consoles;
 mod cpu;
 mod description;
 mod doctor;

@@ -51,7 +51,7 @@ pub fn run(options: RunOptions) -> anyhow::Result<u8> {
     };
     let files = Files::read(&machine, &origin, image.as_ref())?;
     let board = board(&machine, files.htif())?;
-    life::live(wish, || files.spec(&machine, &board), &machine.console)
+    life::live(wish, || files.spec(&machine, &board), &machine.consoles)
 }
 
 /// The image of a guest that may not be fetched yet, as long as there is a guest of that name.
@@ -66,11 +66,11 @@ fn cached(name: &str) -> Result<Option<Image>, host_image::Error> {
 /// The keys of a machine description that such an error is about.
 fn keys(error: &BoardError) -> &'static [&'static str] {
     match error {
-        BoardError::NoCpus | BoardError::TooManyCpus(..) | BoardError::OneCpu(..) => &["cpus"],
+        BoardError::NoCpus | BoardError::TooManyCpus(..) => &["cpus"],
         BoardError::MemoryTooSmall(_)
         | BoardError::MemoryNotPages(_)
         | BoardError::MemoryTooLarge(_)
-        | BoardError::MemoryOver { .. } => &["memory"],
+        | BoardError::NoRoomForMemory(..) => &["memory"],
         _ => &[],
     }
 }
@@ -88,6 +88,7 @@ fn board(machine: &Description, htif: Option<HtifWords>) -> Result<Board, BoardE
     match machine.machine {
         Machine::Virt => vm_board::virt::virt(&config),
         Machine::Spike => vm_board::spike::spike(&config),
+        Machine::SifiveU => vm_board::sifive_u::sifive_u(&config),
     }
 }
 
@@ -115,12 +116,14 @@ impl Files {
             None => machine.kernel.clone(),
             Some(image) => Some(image.kernel().ok_or_else(|| no_kernel(&image.manifest.name))?),
         };
+        let append = image.map(|image| guest_append(machine.machine, Some(image)));
+        let append = machine.append.clone().or(append);
         let initrd = machine.initrd.clone().or_else(|| image.and_then(Image::initrd));
         Ok(Files {
             bios,
             kernel: kernel.map(|path| read("kernel", &path)).transpose()?,
             initrd: initrd.map(|path| read("initrd", &path)).transpose()?,
-            append: machine.append.clone().or_else(|| image.map(|image| guest_append(Some(image)))),
+            append,
             spike: machine.machine == Machine::Spike,
         })
     }

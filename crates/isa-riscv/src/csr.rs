@@ -95,7 +95,8 @@ fn counter_enabled(hart: &Hart, bit: u64) -> bool {
     match hart.mode {
         Mode::M => true,
         Mode::S => csrs.mcounteren & bit != 0,
-        Mode::U => csrs.mcounteren & csrs.scounteren & bit != 0,
+        // Without S-mode there is no scounteren to ask.
+        Mode::U => csrs.mcounteren & bit != 0 && (csrs.scounteren & bit != 0 || !hart.features.supervisor),
     }
 }
 
@@ -182,7 +183,7 @@ fn set_value<E: Env>(env: &mut E, csr: Csr, v: u64) {
         Csr::Sstatus => set_mstatus(env, v, mstatus::S_WRITABLE),
         Csr::Mstatus => set_mstatus(env, v, mstatus::WRITABLE),
         Csr::Sie | Csr::Mie | Csr::Sip | Csr::Mip | Csr::Mideleg => {
-            set_interrupt_csr(&mut env.hart().csr, csr, v);
+            set_interrupt_csr(&mut env.hart().csr, &features, csr, v);
             env.changed(Change::Interrupts);
         }
         Csr::Satp => {
@@ -287,14 +288,18 @@ fn set_mstatus<E: Env>(env: &mut E, v: u64, mask: u64) {
 }
 
 /// `new` as `mstatus` holds it: MPP 2 is no mode and leaves MPP as in `old`; FS is 0 without F; SXL
-/// and UXL are 2.
+/// and UXL are 2. Without S-mode its fields are 0 and its number in MPP is no mode either.
 pub(crate) fn legal_mstatus(features: &Features, old: u64, new: u64) -> u64 {
     let mut new = new & mstatus::WRITABLE | mstatus::SXL | mstatus::UXL;
-    if new & mstatus::MPP == 2 << mstatus::MPP_SHIFT {
+    let mpp = (new & mstatus::MPP) >> mstatus::MPP_SHIFT;
+    if mpp == 2 || mpp == Mode::S as u64 && !features.supervisor {
         new = new & !mstatus::MPP | old & mstatus::MPP;
     }
     if !features.has(Extension::F) {
         new &= !mstatus::FS;
+    }
+    if !features.supervisor {
+        new &= !mstatus::S_ONLY;
     }
     new
 }
@@ -373,16 +378,17 @@ fn set_menvcfg<E: Env>(env: &mut E, v: u64) {
 }
 
 /// `mie`, `mip`, `mideleg` and what `sie` and `sip` show of them.
-fn set_interrupt_csr(c: &mut Csrs, csr: Csr, v: u64) {
+fn set_interrupt_csr(c: &mut Csrs, features: &Features, csr: Csr, v: u64) {
+    let levels = irq::s_level(features.supervisor);
     let merge = |old: u64, mask: u64| old & !mask | v & mask;
     match csr {
-        Csr::Mie => c.mie = v & irq::ALL,
+        Csr::Mie => c.mie = v & (irq::M_LEVEL | levels),
         Csr::Sie => c.mie = merge(c.mie, c.mideleg),
-        Csr::Mideleg => c.mideleg = v & irq::S_LEVEL,
+        Csr::Mideleg => c.mideleg = v & levels,
         Csr::Mip => {
             // With Sstc on, STIP is read-only and follows stimecmp.
             let timer = if c.stce() { irq::STI } else { 0 };
-            c.mip = merge(c.mip, irq::S_LEVEL & !timer);
+            c.mip = merge(c.mip, levels & !timer);
         }
         // Of sip only SSIP can be written ("Supervisor Interrupt (sip and sie) Registers").
         Csr::Sip => c.mip = merge(c.mip, irq::SSI & c.mideleg),

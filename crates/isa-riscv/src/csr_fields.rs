@@ -40,6 +40,8 @@ pub mod mstatus {
 
     /// All that software can write, MPP (which takes no value 2) included.
     pub const WRITABLE: u64 = SIE | MIE | SPIE | MPIE | SPP | MPP | FS | MPRV | SUM | MXR | TVM | TW | TSR;
+    /// Fields that mean nothing without S-mode.
+    pub const S_ONLY: u64 = SIE | SPIE | SPP | SUM | MXR | TVM | TSR | SXL;
     /// What `sstatus` writes.
     pub const S_WRITABLE: u64 = SIE | SPIE | SPP | FS | SUM | MXR;
     /// What `sstatus` shows.
@@ -63,10 +65,17 @@ pub mod irq {
 
     /// What can be delegated, and what software can set in `mip` (STI only without Sstc).
     pub const S_LEVEL: u64 = SSI | STI | SEI;
+    /// What goes to M-mode only.
+    pub const M_LEVEL: u64 = MSI | MTI | MEI;
     /// What exists.
-    pub const ALL: u64 = S_LEVEL | MSI | MTI | MEI;
+    pub const ALL: u64 = S_LEVEL | M_LEVEL;
     /// What comes from outside the hart.
     pub const LINES: u64 = MSI | MTI | SEI | MEI;
+
+    /// The interrupts of S-mode, on a hart that has it.
+    pub const fn s_level(supervisor: bool) -> u64 {
+        if supervisor { S_LEVEL } else { 0 }
+    }
 }
 
 /// Fields of `menvcfg` and `senvcfg`.

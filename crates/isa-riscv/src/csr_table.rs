@@ -69,6 +69,10 @@ pub enum When {
     With(Extension),
     /// If [`Features::pmp_csrs`] is greater than this.
     Pmp(u8),
+    /// With S-mode.
+    Supervisor,
+    /// With Zicntr, if [`Features::time_csr`] says so.
+    TimeCsr,
 }
 
 /// One CSR.
@@ -106,6 +110,8 @@ impl Row {
             When::Always => true,
             When::With(extension) => features.has(extension),
             When::Pmp(first) => first < features.pmp_csrs,
+            When::Supervisor => features.supervisor,
+            When::TimeCsr => features.has(Extension::Zicntr) && features.time_csr,
         }
     }
 }
@@ -148,7 +154,7 @@ pub fn csr_number(name: &str) -> Option<u16> {
 }
 
 use Csr::*;
-use When::{Always, Pmp};
+use When::{Always, Pmp, Supervisor, TimeCsr};
 const F: When = When::With(Extension::F);
 const SSTC: When = When::With(Extension::Sstc);
 const ZICNTR: When = When::With(Extension::Zicntr);
@@ -160,22 +166,22 @@ pub static TABLE: [Row; 203] = [
     row(0x001, "fflags", Fflags, F),
     row(0x002, "frm", Frm, F),
     row(0x003, "fcsr", Fcsr, F),
-    row(0x100, "sstatus", Sstatus, Always),
-    row(0x104, "sie", Sie, Always),
-    row(0x105, "stvec", Stvec, Always),
-    row(0x106, "scounteren", Scounteren, Always),
-    row(0x10a, "senvcfg", Senvcfg, Always),
-    row(0x140, "sscratch", Sscratch, Always),
-    row(0x141, "sepc", Sepc, Always),
-    row(0x142, "scause", Scause, Always),
-    row(0x143, "stval", Stval, Always),
-    row(0x144, "sip", Sip, Always),
+    row(0x100, "sstatus", Sstatus, Supervisor),
+    row(0x104, "sie", Sie, Supervisor),
+    row(0x105, "stvec", Stvec, Supervisor),
+    row(0x106, "scounteren", Scounteren, Supervisor),
+    row(0x10a, "senvcfg", Senvcfg, Supervisor),
+    row(0x140, "sscratch", Sscratch, Supervisor),
+    row(0x141, "sepc", Sepc, Supervisor),
+    row(0x142, "scause", Scause, Supervisor),
+    row(0x143, "stval", Stval, Supervisor),
+    row(0x144, "sip", Sip, Supervisor),
     row(0x14d, "stimecmp", Stimecmp, SSTC),
-    row(0x180, "satp", Satp, Always),
+    row(0x180, "satp", Satp, Supervisor),
     row(0x300, "mstatus", Mstatus, Always),
     row(0x301, "misa", Misa, Always),
-    row(0x302, "medeleg", Medeleg, Always),
-    row(0x303, "mideleg", Mideleg, Always),
+    row(0x302, "medeleg", Medeleg, Supervisor),
+    row(0x303, "mideleg", Mideleg, Supervisor),
     row(0x304, "mie", Mie, Always),
     row(0x305, "mtvec", Mtvec, Always),
     row(0x306, "mcounteren", Mcounteren, Always),
@@ -324,7 +330,7 @@ pub static TABLE: [Row; 203] = [
     row(0xb1e, "mhpmcounter30", Mhpmcounter(30), Always),
     row(0xb1f, "mhpmcounter31", Mhpmcounter(31), Always),
     row(0xc00, "cycle", Cycle, ZICNTR),
-    row(0xc01, "time", Time, ZICNTR),
+    row(0xc01, "time", Time, TimeCsr),
     row(0xc02, "instret", Instret, ZICNTR),
     row(0xc03, "hpmcounter3", Hpmcounter(3), ZIHPM),
     row(0xc04, "hpmcounter4", Hpmcounter(4), ZIHPM),

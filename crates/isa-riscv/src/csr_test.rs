@@ -287,3 +287,35 @@ fn changes_are_told() {
         }
     }
 }
+
+/// "Privilege Levels": a hart may have M and U only. Then S-mode's CSRs and delegation do not exist, and its fields
+/// elsewhere are read-only 0 ("Machine Status Registers", "Machine Trap Delegation Registers").
+#[test]
+fn without_s_mode_nothing_of_it_is_there() {
+    let mut env = TestEnv::with(&Features { supervisor: false, ..Features::FULL });
+    for name in ["sstatus", "satp", "stvec", "sip", "sie", "scounteren", "senvcfg", "medeleg", "mideleg"] {
+        assert!(env.illegal(name, Read), "{name}");
+    }
+    // MPP takes M and U only; SIE, SPIE, SPP, SUM, MXR, TVM, TSR and SXL stay 0.
+    assert_eq!(env.after("mstatus", !0), 0x8000_0002_0022_7888);
+    assert_eq!(env.after("mstatus", 1 << 11) >> 11 & 3, 3, "S is no mode: MPP stays");
+    assert_eq!(env.after("mstatus", 0) >> 11 & 3, 0);
+    assert_eq!((env.after("mie", !0), env.after("mip", !0)), (0x888, 0));
+    // U-mode's counters are for mcounteren alone.
+    env.hart.mode = Mode::U;
+    assert!(env.illegal("cycle", Read));
+    env.hart.csr.mcounteren = 1;
+    assert!(env.act("cycle", Read).is_ok());
+    env.hart.csr.mstatus = 0;
+    assert!(crate::priv_ops::wfi(&mut env).is_ok());
+    env.hart.csr.mstatus = 1 << 21;
+    assert_eq!(crate::priv_ops::wfi(&mut env), Err(crate::Trap::illegal()));
+}
+
+/// "Hardware Performance Monitor": `time` may be left to firmware.
+#[test]
+fn time_can_be_left_out_alone() {
+    let mut env = TestEnv::with(&Features { time_csr: false, ..Features::RV64GC });
+    assert!(env.illegal("time", Read));
+    assert!(env.act("cycle", Read).is_ok() && env.act("instret", Read).is_ok());
+}

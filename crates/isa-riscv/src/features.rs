@@ -116,8 +116,13 @@ pub enum SatpMode {
 /// What a hart has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Features {
-    /// Extensions. All harts have I, M-mode, S-mode and U-mode.
+    /// Extensions. All harts have I, M-mode and U-mode.
     pub extensions: Extensions,
+    /// S-mode is there. Without it neither are its CSRs, its instructions, delegation and translation.
+    pub supervisor: bool,
+    /// The CSR `time` is there, on a hart with Zicntr. A hart without it leaves Zicntr's reads of `time` to
+    /// firmware, which looks at `mtime` (Privileged Architecture, "Hardware Performance Monitor").
+    pub time_csr: bool,
     /// The largest `satp.MODE`.
     pub satp_mode: SatpMode,
     /// Address-space identifier bits of `satp` (0 to 16; more counts as 16).
@@ -151,6 +156,8 @@ impl Features {
             // QEMU's `rv64` does not set misa.B, and the manual allows that.
             set.without(X::B)
         },
+        supervisor: true,
+        time_csr: true,
         satp_mode: SatpMode::Sv57,
         asid_bits: 16,
         pmp_entries: 16,
@@ -202,12 +209,15 @@ impl Features {
         NEEDS.into_iter().find(|&(extension, need)| self.has(extension) && !self.has(need))
     }
 
-    /// `misa`: MXL 2 (64-bit) and a bit for each single-letter extension, S and U (Privileged
+    /// `misa`: MXL 2 (64-bit) and a bit for each single-letter extension, S if it is there, and U (Privileged
     /// Architecture, "Machine ISA (misa) Register"). Read-only here.
     pub const fn misa(&self) -> u64 {
         const LETTERS: [(Extension, u8); 6] =
             [(X::A, b'a'), (X::B, b'b'), (X::C, b'c'), (X::D, b'd'), (X::F, b'f'), (X::M, b'm')];
-        let mut misa = 2 << 62 | 1 << (b'i' - b'a') | 1 << (b's' - b'a') | 1 << (b'u' - b'a');
+        let mut misa = 2 << 62 | 1 << (b'i' - b'a') | 1 << (b'u' - b'a');
+        if self.supervisor {
+            misa |= 1 << (b's' - b'a');
+        }
         let mut rest: &[(Extension, u8)] = &LETTERS;
         while let [(extension, letter), tail @ ..] = rest {
             if self.has(*extension) {
@@ -235,6 +245,8 @@ mod tests {
         let no_fp =
             Features { extensions: Features::FULL.extensions.without(X::F).without(X::D), ..Features::FULL };
         assert_eq!(no_fp.misa(), 0x8000_0000_0014_1105);
+        let no_s = Features { supervisor: false, ..Features::FULL };
+        assert_eq!(no_s.misa(), 0x8000_0000_0010_112d);
     }
 
     #[test]

@@ -35,7 +35,9 @@ impl Legal {
     pub fn of(features: &Features) -> Legal {
         let mut rows = [false; Insn::COUNT];
         for (legal, row) in rows.iter_mut().zip(ROWS) {
-            *legal = needs(row).is_some_and(|all| all.into_iter().all(|extension| features.has(extension)));
+            let mode = features.supervisor || !matches!(row.extension, "S-mode" | "Svinval");
+            *legal = mode
+                && needs(row).is_some_and(|all| all.into_iter().all(|extension| features.has(extension)));
         }
         Legal { rows, compressed: features.has(Extension::C) }
     }
@@ -100,6 +102,18 @@ mod tests {
         for word in [0x0015_8513, 0x3020_0073, 0x3000_2573, 0x0015_6013] {
             assert!(bare.decode32(word).is_some(), "{word:#x}");
         }
+    }
+
+    #[test]
+    fn supervisor_instructions_need_s_mode() {
+        let machine_only = Legal::of(&Features { supervisor: false, ..Features::FULL });
+        // sret; sfence.vma; sinval.vma x0, x0
+        for word in [0x1020_0073, 0x1200_0073, 0x1600_0073] {
+            assert!(decode32(word).is_some(), "{word:#x}");
+            assert_eq!(machine_only.decode32(word), None, "{word:#x}");
+        }
+        // mret; wfi
+        assert!(machine_only.decode32(0x3020_0073).is_some() && machine_only.decode32(0x1050_0073).is_some());
     }
 
     #[test]

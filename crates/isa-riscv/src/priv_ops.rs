@@ -100,13 +100,13 @@ fn returned<E: Env>(env: &mut E, pc: u64) {
 /// `wfi` ("Wait for Interrupt"; `mstatus.TW`): sleeps unless an enabled interrupt is pending.
 ///
 /// # Errors
-/// Illegal instruction in U-mode, and in S-mode while TW is set: the bounded time that the manual
-/// allows before the trap is 0 here.
+/// Illegal instruction in S-mode while TW is set: the bounded time that the manual allows before the trap
+/// is 0 here. In U-mode the same on a hart without S-mode, and always on one with it.
 pub fn wfi<E: Env>(env: &mut E) -> Result<(), Trap> {
     let hart = env.hart_ref();
     match hart.mode {
-        Mode::U => return Err(Trap::illegal()),
-        Mode::S if hart.csr.mstatus & mstatus::TW != 0 => return Err(Trap::illegal()),
+        Mode::U if hart.features.supervisor => return Err(Trap::illegal()),
+        Mode::S | Mode::U if hart.csr.mstatus & mstatus::TW != 0 => return Err(Trap::illegal()),
         _ => {}
     }
     if mip(env) & env.hart_ref().csr.mie == 0 {
@@ -161,7 +161,7 @@ fn cbo_enabled<E: Env>(env: &E, field: u64) -> bool {
     match hart.mode {
         Mode::M => true,
         Mode::S => menvcfg & field != 0,
-        Mode::U => menvcfg & field != 0 && senvcfg & field != 0,
+        Mode::U => menvcfg & field != 0 && (senvcfg & field != 0 || !hart.features.supervisor),
     }
 }
 

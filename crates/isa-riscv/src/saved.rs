@@ -56,7 +56,7 @@ pub struct SavedHart {
 pub enum LoadError {
     /// A version that this program does not know.
     Version(u32),
-    /// A privilege mode that does not exist.
+    /// A privilege mode that does not exist, or not on this hart.
     Mode(u8),
     /// `satp` with a translation mode that the hart does not have.
     Satp(u64),
@@ -165,7 +165,9 @@ impl SavedHart {
         if self.version != VERSION {
             return Err(LoadError::Version(self.version));
         }
-        let mode = Mode::from_bits(u64::from(self.mode)).ok_or(LoadError::Mode(self.mode))?;
+        let mode = Mode::from_bits(u64::from(self.mode));
+        let mode = mode.filter(|&mode| mode != Mode::S || features.supervisor);
+        let mode = mode.ok_or(LoadError::Mode(self.mode))?;
         let satp = legal_satp(features, self.satp).ok_or(LoadError::Satp(self.satp))?;
         let (menvcfg, senvcfg) = legal_envcfgs(features, self.menvcfg, self.senvcfg);
         let epc = epc_writable(features);
@@ -183,11 +185,12 @@ impl SavedHart {
         if mode != Mode::M {
             csr.mstatus &= !mstatus::MPRV;
         }
+        let levels = irq::s_level(features.supervisor);
         csr.satp = satp;
-        csr.mie = self.mie & irq::ALL;
-        csr.mip = self.mip & irq::S_LEVEL;
-        csr.mideleg = self.mideleg & irq::S_LEVEL;
-        csr.medeleg = self.medeleg & MEDELEG;
+        csr.mie = self.mie & (irq::M_LEVEL | levels);
+        csr.mip = self.mip & levels;
+        csr.mideleg = self.mideleg & levels;
+        csr.medeleg = if features.supervisor { self.medeleg & MEDELEG } else { 0 };
         csr.fflags = self.fflags & 0x1f;
         csr.frm = self.frm & 7;
         csr.mtvec = legal_tvec(0, self.mtvec);

@@ -146,7 +146,7 @@ impl Csrs {
             menvcfg |= envcfg::ADUE;
         }
         Csrs {
-            mstatus: mstatus::SXL | mstatus::UXL,
+            mstatus: if features.supervisor { mstatus::SXL } else { 0 } | mstatus::UXL,
             satp: 0,
             mie: 0,
             mip: 0,

@@ -1,5 +1,6 @@
 //! The description of a machine: harts, memory, devices at their addresses, and the wires between them.
 
+use crate::core::Core;
 use crate::isa::{Isa, Mmu};
 use std::ops::Range;
 
@@ -17,13 +18,13 @@ pub const PORTS: u64 = 1 << 16;
 /// What a user chooses of a board.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Number of harts, 1 to [`MAX_CPUS`].
+    /// Number of harts, 1 to [`MAX_CPUS`]; harts that a board has besides, for firmware, do not count.
     pub cpus: u32,
     /// Bytes of memory: whole pages, at least [`MIN_MEMORY`].
     pub memory: u64,
-    /// What every hart implements.
+    /// What those harts implement.
     pub isa: Isa,
-    /// The widest address translation of every hart.
+    /// The widest address translation of those harts.
     pub mmu: Mmu,
     /// The model of the console's UART.
     pub serial: Serial,
@@ -95,6 +96,25 @@ pub enum DeviceKind {
     SifiveUart {
         /// Frequency that the baud rate divisor divides, in Hz.
         clock_hz: u32,
+    },
+    /// The L2 cache controller of SiFive's FU540. Outputs: DirError, DataError, DataFail.
+    Fu540Cache,
+    /// The clock and reset controller (PRCI) of SiFive's FU540.
+    Fu540Prci {
+        /// Frequency of the crystal that the PLLs multiply, in Hz.
+        hfclk_hz: u32,
+        /// Frequency of the crystal that `mtime` counts, in Hz.
+        rtcclk_hz: u32,
+    },
+    /// SiFive's GPIO controller with 16 pins, each of which drives one output.
+    SifiveGpio {
+        /// The pin that restarts the machine when the guest drives it low.
+        restart_pin: u32,
+    },
+    /// The one-time programmable memory of SiFive's FU540.
+    Fu540Otp {
+        /// The board's serial number, which its maker has programmed.
+        serial: u32,
     },
     /// The host-target interface of Berkeley's simulators. Its words lie in the program's memory where the program
     /// has symbols for them, else in a window of their own.
@@ -206,15 +226,18 @@ pub struct Placed {
     /// Further windows, of a device whose registers do not lie together.
     pub more: Vec<Window>,
     /// What its outputs drive, by number of the output. A CLINT's outputs are software and timer interrupt of hart 0,
-    /// then of hart 1, and so on; a PLIC's are its contexts; other devices have at most one.
+    /// then of hart 1, and so on; a PLIC's are its contexts; other devices have at most one, unless their kind says
+    /// otherwise.
     pub outputs: Vec<Target>,
+    /// The devicetree's `compatible`, the most specific first; empty for what is usual for the kind.
+    pub compatible: &'static [&'static str],
 }
 
 impl Placed {
     /// A device without outputs.
     pub fn new(name: &'static str, kind: DeviceKind, base: u64, size: u64) -> Placed {
         let (space, more) = (Space::Memory, Vec::new());
-        Placed { name, kind, space, base, size, more, outputs: Vec::new() }
+        Placed { name, kind, space, base, size, more, outputs: Vec::new(), compatible: &[] }
     }
 
     /// The same for a device at I/O ports.
@@ -226,6 +249,13 @@ impl Placed {
     #[must_use]
     pub fn and(mut self, base: u64, size: u64, offset: u64) -> Placed {
         self.more.push(Window { base, size, offset });
+        self
+    }
+
+    /// The same device with another `compatible` in the devicetree.
+    #[must_use]
+    pub fn known_as(mut self, compatible: &'static [&'static str]) -> Placed {
+        self.compatible = compatible;
         self
     }
 
@@ -275,14 +305,14 @@ pub struct Board {
     pub processor: Processor,
     /// The devicetree's `model`.
     pub model: &'static str,
-    /// The devicetree's root `compatible`.
-    pub compatible: &'static str,
-    /// Number of harts; their ids are 0 and up.
+    /// The devicetree's root `compatible`, the most specific first.
+    pub compatible: &'static [&'static str],
+    /// Number of harts, all of them; their ids are 0 and up.
     pub cpus: u32,
-    /// What every hart implements.
-    pub isa: Isa,
-    /// The widest address translation of every hart.
-    pub mmu: Mmu,
+    /// Models of the first harts, where they are not like the rest: those of hart 0, 1 and so on.
+    pub monitors: Vec<Core>,
+    /// Model of all other harts.
+    pub core: Core,
     /// Frequency of `time` and `mtime`, in Hz.
     pub timebase_hz: u32,
     /// Physical addresses of the RAM.
@@ -294,6 +324,21 @@ pub struct Board {
 }
 
 impl Board {
+    /// What hart `hart` is.
+    pub fn core(&self, hart: u32) -> &Core {
+        self.monitors.get(hart as usize).unwrap_or(&self.core)
+    }
+
+    /// The harts that an operating system can use: those with S-mode.
+    pub fn application_harts(&self) -> impl Iterator<Item = u32> + use<'_> {
+        (0..self.cpus).filter(|&hart| self.core(hart).supervisor)
+    }
+
+    /// The hart that boots: the first that an operating system can use.
+    pub fn boot_hart(&self) -> u32 {
+        self.application_harts().next().unwrap_or(0)
+    }
+
     /// The device of that name.
     pub fn device(&self, name: &str) -> Option<&Placed> {
         self.devices.iter().find(|device| device.name == name)
@@ -315,6 +360,13 @@ impl Board {
         }
         map.sort_by_key(|(_, range)| (range.start, range.end));
         map
+    }
+
+    /// The UARTs, the console's first.
+    pub fn uarts(&self) -> impl Iterator<Item = &Placed> {
+        let is_uart =
+            |d: &&Placed| matches!(d.kind, DeviceKind::Ns16550 { .. } | DeviceKind::SifiveUart { .. });
+        self.devices.iter().filter(is_uart)
     }
 
     /// Bytes of RAM.

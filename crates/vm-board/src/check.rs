@@ -4,8 +4,8 @@
 //! graph is the order in which locks of devices may be taken.
 
 use crate::board::{
-    Board, Config, DeviceKind, HtifWords, MAX_CPUS, MIN_MEMORY, PAGE, PHYSICAL_BITS, PORTS, Placed,
-    Processor, Space, Target,
+    Board, Config, DeviceKind, HtifWords, MIN_MEMORY, PAGE, PHYSICAL_BITS, PORTS, Placed, Processor, Space,
+    Target,
 };
 use crate::size::{MIB, Size};
 use std::collections::HashMap;
@@ -19,8 +19,8 @@ pub enum BoardError {
     #[error("a machine needs at least one CPU; try --cpus 1")]
     NoCpus,
     /// More harts than a board can have.
-    #[error("{0} CPUs are too many; the {board} board has room for {MAX_CPUS}", board = .1)]
-    TooManyCpus(u32, &'static str),
+    #[error("{0} CPUs are too many; the {board} board has room for {max}", board = .1, max = .2)]
+    TooManyCpus(u32, &'static str, u32),
     /// Less memory than a board can have.
     #[error("{asked} of memory is too little; a machine needs at least {min}, Linux about 128 MiB: try --memory 128M", asked = Size(*.0), min = Size(MIN_MEMORY))]
     MemoryTooSmall(u64),
@@ -30,19 +30,9 @@ pub enum BoardError {
     /// Memory would reach past the last physical address.
     #[error("{asked} of memory are too much; physical addresses have {PHYSICAL_BITS} bits: try a smaller --memory", asked = Size(*.0))]
     MemoryTooLarge(u64),
-    /// More memory than this board has room for.
-    #[error("{asked} of memory are too much; the {board} board has room for {limit}: try a smaller --memory", asked = Size(*.asked), limit = Size(*.limit))]
-    MemoryOver {
-        /// What was asked for, in bytes.
-        asked: u64,
-        /// What there is room for, in bytes.
-        limit: u64,
-        /// The board.
-        board: &'static str,
-    },
-    /// More processors than the board can have.
-    #[error("{0} CPUs are too many; the {1} board has one so far: use --cpus 1")]
-    OneCpu(u32, &'static str),
+    /// Memory would reach past the place that a board has for it.
+    #[error("{asked} of memory are too much; the {1} board has room for {most}: try a smaller --memory", asked = Size(*.0), most = Size(*.2))]
+    NoRoomForMemory(u64, &'static str, u64),
     /// The program's words of the host-target interface cannot be used.
     #[error("the program's tohost ({:#x}) and fromhost ({:#x}) words {problem}", .words.tohost, .words.fromhost)]
     Htif {
@@ -87,14 +77,20 @@ pub enum BoardError {
     Loop(&'static str),
 }
 
-/// Checks what a user chose and gives the addresses of RAM that starts at `base`.
-pub(crate) fn ram(config: &Config, base: u64, board: &'static str) -> Result<Range<u64>, BoardError> {
+/// Checks what a user chose and gives the addresses of RAM that starts at `base`, on a board with room for `max_cpus`
+/// harts.
+pub(crate) fn ram(
+    config: &Config,
+    base: u64,
+    board: &'static str,
+    max_cpus: u32,
+) -> Result<Range<u64>, BoardError> {
     let Config { cpus, memory, .. } = *config;
     if cpus == 0 {
         return Err(BoardError::NoCpus);
     }
-    if cpus > MAX_CPUS {
-        return Err(BoardError::TooManyCpus(cpus, board));
+    if cpus > max_cpus {
+        return Err(BoardError::TooManyCpus(cpus, board, max_cpus));
     }
     if memory < MIN_MEMORY {
         return Err(BoardError::MemoryTooSmall(memory));
@@ -213,6 +209,9 @@ impl Board {
     }
 }
 
+/// Pins of SiFive's GPIO controller as the FU540 has it.
+const GPIO_PINS: u32 = 16;
+
 fn has_input(controller: &Placed, input: u32) -> bool {
     match controller.kind {
         // Source 0 means "no interrupt" (PLIC specification, "Interrupt Gateways").
@@ -261,6 +260,16 @@ fn problem(board: &Board, device: &Placed) -> Option<&'static str> {
         DeviceKind::LocalApic { .. } if outputs != 4 => Some("a local APIC has four outputs"),
         DeviceKind::LocalApic { .. } => None,
         DeviceKind::Htif { .. } if outputs != 0 => Some("the host-target interface has no output"),
+        DeviceKind::Fu540Cache => (outputs != 3).then_some("an L2 cache controller has three outputs"),
+        DeviceKind::SifiveGpio { restart_pin } if restart_pin >= GPIO_PINS => {
+            Some("the pin that restarts is none of the controller's")
+        }
+        DeviceKind::SifiveGpio { .. } => {
+            (outputs != u64::from(GPIO_PINS)).then_some("a GPIO controller has one output for each pin")
+        }
+        DeviceKind::Fu540Prci { hfclk_hz: 0, .. } | DeviceKind::Fu540Prci { rtcclk_hz: 0, .. } => {
+            Some("a clock controller needs its crystals")
+        }
         _ if outputs > 1 => Some("this model has one output at most"),
         _ => None,
     }

@@ -15,12 +15,15 @@
 
 pub mod board;
 pub mod check;
+pub mod core;
 pub mod isa;
 pub mod layout;
 pub mod microvm;
 pub mod plan;
 pub mod reset;
+pub mod sifive_u;
 pub mod size;
 pub mod spike;
 pub mod tree;
+mod tree_fu540;
 pub mod virt;

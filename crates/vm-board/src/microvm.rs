@@ -18,10 +18,13 @@
 
 use crate::board::{Board, Config, DeviceKind, Placed, Processor, Target};
 use crate::check::{self, BoardError};
+use crate::core::Core;
 use crate::size::GIB;
 
 /// The most memory the board can have: from 3 GiB on, devices are in the way.
 pub const MAX_MEMORY: u64 = 3 * GIB;
+/// The most processors it can have so far.
+pub const MAX_CPUS: u32 = 1;
 /// Frequency that the UART's divisor divides, in Hz.
 pub const UART_CLOCK_HZ: u32 = 1_843_200;
 /// Frequency of the time-stamp counter on engines that make one, in Hz.
@@ -29,13 +32,10 @@ pub const TSC_HZ: u64 = 1_000_000_000;
 
 /// Describes the board.
 pub fn microvm(config: &Config) -> Result<Board, BoardError> {
-    if config.memory > MAX_MEMORY {
-        return Err(BoardError::MemoryOver { asked: config.memory, limit: MAX_MEMORY, board: "microvm" });
+    let ram = check::ram(config, 0, "microvm", MAX_CPUS)?;
+    if ram.end > MAX_MEMORY {
+        return Err(BoardError::NoRoomForMemory(config.memory, "microvm", MAX_MEMORY));
     }
-    if config.cpus > 1 {
-        return Err(BoardError::OneCpu(config.cpus, "microvm"));
-    }
-    let ram = check::ram(config, 0, "microvm")?;
     let cpus = config.cpus;
     let uart = DeviceKind::Ns16550 { clock_hz: UART_CLOCK_HZ, reg_shift: 0 };
     let mut devices = vec![
@@ -61,10 +61,10 @@ pub fn microvm(config: &Config) -> Result<Board, BoardError> {
         description: "the least of a PC: 8259, I/O APIC, 8254, clock, UART; x86-64",
         processor: Processor::X86,
         model: "",
-        compatible: "",
+        compatible: &[],
         cpus,
-        isa: config.isa.clone(),
-        mmu: config.mmu,
+        monitors: Vec::new(),
+        core: Core::new(config.isa.clone(), config.mmu),
         timebase_hz: 1,
         ram,
         reset_pc: 0,

@@ -5,9 +5,11 @@
 //! interface); for the address of the interface's own window, the devicetree of QEMU 10's `spike` machine.
 
 use crate::board::{
-    Board, Config, DeviceKind, HtifWords, Placed, Processor, Serial, Target, clint_outputs, plic_outputs,
+    Board, Config, DeviceKind, HtifWords, MAX_CPUS, Placed, Processor, Serial, Target, clint_outputs,
+    plic_outputs,
 };
 use crate::check::{self, BoardError};
+use crate::core::Core;
 use std::ops::Range;
 
 /// Physical address of the first byte of RAM.
@@ -25,7 +27,7 @@ const PLIC_MAX_PRIORITY: u32 = 15;
 
 /// Describes the board.
 pub fn spike(config: &Config) -> Result<Board, BoardError> {
-    let ram = check::ram(config, RAM_BASE, "spike")?;
+    let ram = check::ram(config, RAM_BASE, "spike", MAX_CPUS)?;
     let cpus = config.cpus;
     let plic =
         DeviceKind::Plic { sources: PLIC_SOURCES, contexts: 2 * cpus, max_priority: PLIC_MAX_PRIORITY };
@@ -45,11 +47,11 @@ pub fn spike(config: &Config) -> Result<Board, BoardError> {
         name: "spike",
         description: "as the Spike simulator: HTIF at the program's tohost, CLINT, PLIC, UART",
         model: "ucbbar,spike-bare,hostel",
-        compatible: "ucbbar,spike-bare-dev",
         processor: Processor::Riscv,
+        compatible: &["ucbbar,spike-bare-dev"],
         cpus,
-        isa: config.isa.clone(),
-        mmu: config.mmu,
+        monitors: Vec::new(),
+        core: Core::new(config.isa.clone(), config.mmu),
         timebase_hz: TIMEBASE_HZ,
         ram,
         reset_pc: 0x1000,

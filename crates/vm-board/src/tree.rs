@@ -29,8 +29,8 @@ pub enum TreeError {
     /// The command line contains the terminator of strings.
     #[error("the kernel's command line contains a NUL character; remove it from --append")]
     BootargsNul,
-    /// The boot hart does not exist.
-    #[error("hart {0} cannot start the machine: there is none of that number")]
+    /// The boot hart does not exist, or is not one for operating systems.
+    #[error("hart {0} cannot start the machine: there is none of that number with S-mode")]
     NoBootHart(u32),
     /// The flattened form cannot be written.
     #[error(transparent)]
@@ -53,13 +53,13 @@ impl Board {
 
     /// The devicetree as nodes.
     pub fn tree(&self, chosen: &Chosen) -> Result<Tree, TreeError> {
-        if chosen.boot_hart >= self.cpus {
+        if chosen.boot_hart >= self.cpus || !self.core(chosen.boot_hart).supervisor {
             return Err(TreeError::NoBootHart(chosen.boot_hart));
         }
         let mut root = Node::new("")
             .cells("#address-cells", &[2])
             .cells("#size-cells", &[2])
-            .string("compatible", self.compatible)
+            .strings("compatible", self.compatible)
             .string("model", self.model)
             .with(self.chosen(chosen)?)
             .with_all(self.aliases())
@@ -88,7 +88,7 @@ impl Board {
 
     fn chosen(&self, chosen: &Chosen) -> Result<Node, TreeError> {
         let mut node = Node::new("chosen");
-        if let Some(uart) = self.console() {
+        if let Some(uart) = self.uarts().next() {
             node = node.string("stdout-path", &format!("/soc/{}", node_name(uart)));
         }
         if let Some(bootargs) = &chosen.bootargs {
@@ -109,15 +109,12 @@ impl Board {
     }
 
     fn aliases(&self) -> Option<Node> {
-        let uart = self.console()?;
-        Some(Node::new("aliases").string("serial0", &format!("/soc/{}", node_name(uart))))
-    }
-
-    /// The first UART.
-    fn console(&self) -> Option<&Placed> {
-        self.devices
-            .iter()
-            .find(|d| matches!(d.kind, DeviceKind::Ns16550 { .. } | DeviceKind::SifiveUart { .. }))
+        let mut uarts = self.uarts().enumerate().peekable();
+        uarts.peek()?;
+        let alias = |node: Node, (number, uart): (usize, &Placed)| {
+            node.string(&format!("serial{number}"), &format!("/soc/{}", node_name(uart)))
+        };
+        Some(uarts.fold(Node::new("aliases"), alias))
     }
 
     fn cpus_node(&self) -> Node {
@@ -132,24 +129,36 @@ impl Board {
     }
 
     fn cpu_node(&self, hart: u32) -> Node {
+        let core = self.core(hart);
         let mut node = Node::new(format!("cpu@{hart:x}"))
             .cells("phandle", &[self.cpu_phandle(hart)])
             .string("device_type", "cpu")
             .cells("reg", &[hart])
-            .string("status", "okay")
-            .string("compatible", "riscv")
-            .string("riscv,isa", &self.isa.to_string())
+            .string("status", if core.supervisor { "okay" } else { "disabled" })
+            .strings("compatible", core.compatible)
+            .string("riscv,isa", &core.isa.to_string())
             .string("riscv,isa-base", "rv64i")
-            .strings("riscv,isa-extensions", self.isa.extensions())
-            .string("mmu-type", self.mmu.property());
+            .strings("riscv,isa-extensions", core.isa.extensions());
+        if core.supervisor {
+            node = node.string("mmu-type", core.mmu.property());
+        }
         for (extension, property) in [
             ("zicbom", "riscv,cbom-block-size"),
             ("zicbop", "riscv,cbop-block-size"),
             ("zicboz", "riscv,cboz-block-size"),
         ] {
-            if self.isa.has(extension) {
+            if core.isa.has(extension) {
                 node = node.cells(property, &[CACHE_BLOCK]);
             }
+        }
+        for (property, value) in core.caches {
+            node = node.cells(property, &[*value]);
+        }
+        if core.split_tlb {
+            node = node.flag("tlb-split");
+        }
+        if let Some(cache) = self.devices.iter().find(|device| device.kind == DeviceKind::Fu540Cache) {
+            node = node.cells("next-level-cache", &[self.phandle(cache.name)]);
         }
         node.with(
             Node::new("interrupt-controller")
@@ -183,7 +192,12 @@ impl Board {
             DeviceKind::Plic { .. } => &["sifive,plic-1.0.0", "riscv,plic0"],
             DeviceKind::Ns16550 { .. } => &["ns16550a"],
             DeviceKind::SifiveUart { .. } => &["sifive,uart0"],
+            DeviceKind::Fu540Cache => &["sifive,fu540-c000-ccache", "cache"],
+            DeviceKind::Fu540Prci { .. } => &["sifive,fu540-c000-prci"],
+            DeviceKind::SifiveGpio { .. } => &["sifive,gpio0"],
+            DeviceKind::Fu540Otp { .. } => &["sifive,fu540-c000-otp"],
         };
+        let compatible = if device.compatible.is_empty() { compatible } else { device.compatible };
         let node = node.strings("compatible", compatible).cells64("reg", &reg(device));
         let node = self.interrupts(node, device);
         Some(match device.kind {
@@ -199,16 +213,25 @@ impl Board {
                 if reg_shift == 0 { node } else { node.cells("reg-shift", &[reg_shift]) }
             }
             DeviceKind::CfiFlash { .. } => node.cells("bank-width", &[4]),
-            DeviceKind::SifiveUart { .. } => node.cells("clocks", &[self.phandle(device.name)]),
-            _ => node,
+            DeviceKind::SifiveUart { .. } => self.sifive_clock(node, device),
+            _ => self.fu540_properties(node, device),
         })
     }
 
     /// Adds the properties that say where a device's outputs lead.
     fn interrupts(&self, node: Node, device: &Placed) -> Node {
-        if let [Target::Input { device: controller, input }] = device.outputs.as_slice() {
+        let inputs = device.outputs.iter().map(|target| match target {
+            Target::Input { device, input } => Some((*device, *input)),
+            Target::Hart { .. } | Target::Processor { .. } | Target::Isa(_) => None,
+        });
+        let inputs: Option<Vec<_>> = inputs.collect();
+        if let Some([(controller, first), rest @ ..]) = inputs.as_deref()
+            && rest.iter().all(|(other, _)| other == controller)
+        {
+            let numbers: Vec<u32> =
+                [*first].into_iter().chain(rest.iter().map(|(_, input)| *input)).collect();
             let parent = self.phandle(controller);
-            return node.cells("interrupt-parent", &[parent]).cells("interrupts", &[*input]);
+            return node.cells("interrupt-parent", &[parent]).cells("interrupts", &numbers);
         }
         let mut extended = Vec::with_capacity(2 * device.outputs.len());
         for target in &device.outputs {
@@ -236,13 +259,14 @@ impl Board {
                 };
                 vec![syscon("poweroff", FINISHER_PASS), syscon("reboot", FINISHER_RESET)]
             }
-            DeviceKind::SifiveUart { clock_hz } => vec![
+            DeviceKind::SifiveUart { clock_hz } if self.prci().is_none() => vec![
                 Node::new("uart-clock")
                     .string("compatible", "fixed-clock")
                     .cells("#clock-cells", &[0])
                     .cells("clock-frequency", &[clock_hz])
                     .cells("phandle", &[self.phandle(device.name)]),
             ],
+            DeviceKind::Fu540Prci { .. } | DeviceKind::SifiveGpio { .. } => self.fu540_root_nodes(device),
             // Without an address the words are found by the program's own symbols.
             DeviceKind::Htif { in_ram: true, .. } => {
                 vec![Node::new("htif").string("compatible", "ucb,htif0")]
@@ -265,7 +289,7 @@ impl Board {
         1 + self.cpus + hart
     }
 
-    fn phandle(&self, device: &str) -> u32 {
+    pub(crate) fn phandle(&self, device: &str) -> u32 {
         let index = self.devices.iter().position(|other| other.name == device).unwrap_or(self.devices.len());
         1 + 2 * self.cpus + index as u32
     }
@@ -292,6 +316,10 @@ fn node_name(device: &Placed) -> String {
         DeviceKind::Plic { .. } => "plic",
         DeviceKind::Ns16550 { .. } | DeviceKind::SifiveUart { .. } => "serial",
         DeviceKind::Htif { .. } => "htif",
+        DeviceKind::Fu540Cache => "cache-controller",
+        DeviceKind::Fu540Prci { .. } => "clock-controller",
+        DeviceKind::SifiveGpio { .. } => "gpio",
+        DeviceKind::Fu540Otp { .. } => "otp",
         _ => device.name,
     };
     format!("{name}@{:x}", device.base)

@@ -15,9 +15,10 @@
 //! | 0x4000_0000 | 0x4000_0000 | PCIe memory window |
 
 use crate::board::{
-    Board, Config, DeviceKind, Placed, Processor, Serial, Target, clint_outputs, plic_outputs,
+    Board, Config, DeviceKind, MAX_CPUS, Placed, Processor, Serial, Target, clint_outputs, plic_outputs,
 };
 use crate::check::{self, BoardError};
+use crate::core::Core;
 
 /// Physical address of the first byte of RAM.
 pub const RAM_BASE: u64 = 0x8000_0000;
@@ -33,7 +34,7 @@ const PLIC_MAX_PRIORITY: u32 = 7;
 
 /// Describes the board.
 pub fn virt(config: &Config) -> Result<Board, BoardError> {
-    let ram = check::ram(config, RAM_BASE, "virt")?;
+    let ram = check::ram(config, RAM_BASE, "virt", MAX_CPUS)?;
     let cpus = config.cpus;
     let to_plic = |input| [Target::Input { device: "plic", input }];
     let plic =
@@ -55,11 +56,11 @@ pub fn virt(config: &Config) -> Result<Board, BoardError> {
         name: "virt",
         description: "compatible with QEMU's virt: CLINT, PLIC, UART, clock, flash, test finisher",
         model: "riscv-virtio,hostel",
-        compatible: "riscv-virtio",
         processor: Processor::Riscv,
+        compatible: &["riscv-virtio"],
         cpus,
-        isa: config.isa.clone(),
-        mmu: config.mmu,
+        monitors: Vec::new(),
+        core: Core::new(config.isa.clone(), config.mmu),
         timebase_hz: TIMEBASE_HZ,
         ram,
         reset_pc: 0x1000,

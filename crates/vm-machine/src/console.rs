@@ -45,10 +45,13 @@ impl ConsolePort for Slot<Ns16550> {
 
 impl ConsolePort for Slot<SifiveUart> {
     fn feed(&self, bytes: &[u8]) -> usize {
-        self.with(|d, _| d.feed(bytes))
+        self.with(|d, now| d.feed(bytes, now))
     }
     fn drain(&self, into: &mut Vec<u8>) {
-        self.with(|d, _| d.drain(into));
+        self.with(|d, now| d.drain(into, now));
+    }
+    fn send_break(&self) {
+        self.with(|d, now| d.send_break(now));
     }
     fn connect(&self, bell: Doorbell) {
         Slot::connect(self, bell);
@@ -57,7 +60,7 @@ impl ConsolePort for Slot<SifiveUart> {
         self.with(|d, _| d.print(text))
     }
     fn take(&self) -> Option<u8> {
-        self.with(|d, _| d.take())
+        self.with(|d, now| d.take(now))
     }
 }
 
@@ -151,7 +154,7 @@ mod tests {
     #[test]
     fn uart_and_htif_share_a_console() {
         let timers = Timers::new(Arc::new(Clock::virtual_()));
-        let uart = Slot::new(SifiveUart::new(), Vec::new(), &timers);
+        let uart = Slot::new(SifiveUart::default(), Vec::new(), &timers);
         let htif = Slot::new(Htif::new(0, 8), Vec::new(), &timers);
         let both = Joined::new(Arc::clone(&uart) as _, Arc::clone(&htif));
         // Transmit enable and a character; the UART then has the input, with receive enable.

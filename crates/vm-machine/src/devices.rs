@@ -3,12 +3,13 @@
 use crate::console::{ConsolePort, Joined};
 use crate::control::{Control, End};
 use crate::machine::BuildError;
-use crate::spec::Spec;
+use crate::spec::{Bios, ClockKind, Spec};
 use dev_core::{Device, Doorbell, Plugged, Slot};
 use dev_flash::Flash;
 use dev_irq::{Aclint, Plic};
+use dev_sifive::{Ccache, Gpio, Otp, Prci};
 use dev_time::{Finisher, GoldfishRtc, Htif};
-use dev_uart::{Ns16550, Ns16550Config, SifiveUart};
+use dev_uart::{Ns16550, Ns16550Config, SifivePace, SifiveUart};
 use fabric_bus::{Bus, BusBuilder, BusFault};
 use fabric_clock::Timers;
 use fabric_ram::{GuestRam, PAGE};
@@ -22,9 +23,11 @@ use vm_board::board::{Board, DeviceKind, Placed, Target};
 pub(crate) struct Devices {
     pub bus: Arc<Bus>,
     pub slots: Vec<(&'static str, Arc<dyn Plugged>)>,
-    pub console: Option<Arc<dyn ConsolePort>>,
+    /// What there is to talk to the guest, in the order of the board's devices; HTIF is joined to the first.
+    pub consoles: Vec<Arc<dyn ConsolePort>>,
     pub finisher: Option<Arc<Slot<Finisher>>>,
     pub htif: Option<Arc<Slot<Htif>>>,
+    pub gpio: Option<Arc<Slot<Gpio>>>,
     /// What MTIME shows beyond the ticks of guest time, for the harts' `time`.
     pub mtime_offset: Arc<AtomicU64>,
 }
@@ -54,6 +57,7 @@ struct Plugging<'a> {
     control: &'a Arc<Control>,
     timers: &'a Arc<Timers>,
     sinks: HashMap<&'static str, Arc<dyn Sink>>,
+    uarts: HashMap<&'static str, Arc<dyn ConsolePort>>,
     builder: BusBuilder,
     devices: Devices,
 }
@@ -81,12 +85,15 @@ impl Devices {
         let devices = Devices {
             bus,
             slots: Vec::new(),
-            console: None,
+            consoles: Vec::new(),
             finisher: None,
             htif: None,
+            gpio: None,
             mtime_offset: Arc::default(),
         };
-        let mut plugging = Plugging { board, control, timers, sinks: HashMap::new(), builder, devices };
+        let uarts = HashMap::new();
+        let mut plugging =
+            Plugging { board, control, timers, sinks: HashMap::new(), uarts, builder, devices };
         let mut rom_at = memory;
         // A device is plugged in after everything its outputs drive.
         for index in board.wire_order()?.into_iter().rev() {
@@ -94,12 +101,14 @@ impl Devices {
                 plugging.plug(placed, spec, &mut rom_at)?;
             }
         }
-        let Plugging { builder, mut devices, .. } = plugging;
-        devices.console = match (devices.console, &devices.htif) {
-            (Some(uart), Some(htif)) => Some(Arc::new(Joined::new(uart, Arc::clone(htif)))),
-            (None, Some(htif)) => Some(Arc::clone(htif) as _),
-            (uart, None) => uart,
-        };
+        let Plugging { builder, mut devices, mut uarts, .. } = plugging;
+        devices.consoles = board.uarts().filter_map(|uart| uarts.remove(uart.name)).collect();
+        if let Some(htif) = &devices.htif {
+            match devices.consoles.first_mut() {
+                Some(uart) => *uart = Arc::new(Joined::new(Arc::clone(uart), Arc::clone(htif))),
+                None => devices.consoles.push(Arc::clone(htif) as _),
+            }
+        }
         devices.bus = Arc::new(builder.build());
         Ok(devices)
     }
@@ -156,6 +165,22 @@ impl Plugging<'_> {
         })
     }
 
+    /// A SiFive UART. By a real clock its characters take no time, as the guest's instructions take longer than the
+    /// chip's. Where the VMM is the firmware, it has turned on the UART that it uses.
+    fn sifive_uart(&mut self, placed: &Placed, spec: &Spec, clock_hz: u32) -> Result<(), BuildError> {
+        let pace = match spec.clock {
+            ClockKind::Real => SifivePace::None,
+            ClockKind::Virtual => SifivePace::Line(clock_hz),
+        };
+        let slot = self.add(placed, SifiveUart::new(pace))?;
+        let first = self.board.uarts().next().is_some_and(|uart| uart.name == placed.name);
+        if first && matches!(spec.bios, Bios::BuiltIn) {
+            slot.with(|d, now| d.turn_on(clock_hz, now));
+        }
+        self.uarts.insert(placed.name, slot);
+        Ok(())
+    }
+
     fn plug(&mut self, placed: &Placed, spec: &Spec, rom_at: &mut u64) -> Result<(), BuildError> {
         let hz = u64::from(self.board.timebase_hz);
         match placed.kind {
@@ -184,11 +209,24 @@ impl Plugging<'_> {
             }
             DeviceKind::Ns16550 { clock_hz, reg_shift } => {
                 let config = Ns16550Config { clock_hz, reg_shift: reg_shift as u8 };
-                self.devices.console = Some(self.add(placed, Ns16550::new(config))?);
+                let slot = self.add(placed, Ns16550::new(config))?;
+                self.uarts.insert(placed.name, slot);
             }
-            // Its divisor divides no clock yet: characters take no time.
-            DeviceKind::SifiveUart { clock_hz: _ } => {
-                self.devices.console = Some(self.add(placed, SifiveUart::new())?);
+            DeviceKind::SifiveUart { clock_hz } => self.sifive_uart(placed, spec, clock_hz)?,
+            DeviceKind::Fu540Cache => {
+                self.add(placed, Ccache::new())?;
+            }
+            // The boot ROM stands in for the loader that sets the clocks.
+            DeviceKind::Fu540Prci { .. } => {
+                self.add(placed, Prci::booted())?;
+            }
+            DeviceKind::SifiveGpio { restart_pin } => {
+                let slot = self.add(placed, Gpio::new(restart_pin))?;
+                slot.connect(self.notice());
+                self.devices.gpio = Some(slot);
+            }
+            DeviceKind::Fu540Otp { serial } => {
+                self.add(placed, Otp::new(serial))?;
             }
             DeviceKind::Htif { words, .. } => {
                 let device = Htif::new(words.tohost - placed.base, words.fromhost - placed.base);
@@ -210,6 +248,9 @@ impl Devices {
                 Outcome::Exit(code) => End::Exit(u64::from(code)),
                 Outcome::Reset => End::Reset,
             });
+        }
+        if self.gpio.as_ref().is_some_and(|gpio| gpio.with(|d, _| d.restart())) {
+            return Some(End::Reset);
         }
         let request = self.htif.as_ref().and_then(|h| h.with(|d, _| d.request()))?;
         match request {

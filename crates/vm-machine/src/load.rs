@@ -52,7 +52,7 @@ pub(crate) fn plan(spec: &Spec) -> Result<Plan, LoadError> {
         initrd: spec.initrd.as_ref().map(|i| i.bytes.len() as u64),
         bootargs: spec.append.clone(),
         rng_seed: spec.rng_seed.clone(),
-        boot_hart: 0,
+        boot_hart: spec.board.boot_hart(),
     };
     Ok(spec.board.plan(&start)?)
 }

@@ -63,7 +63,7 @@ pub struct Machine {
 pub struct Final {
     /// How it ended.
     pub end: End,
-    /// Its harts, by number.
+    /// The harts that have executed, by number.
     pub harts: Vec<FinalHart>,
     bus: Arc<Bus>,
 }
@@ -93,10 +93,12 @@ impl Machine {
     /// # Errors
     /// See [`BuildError`].
     pub fn build(spec: Spec) -> Result<Machine, BuildError> {
-        if spec.clock == ClockKind::Virtual && spec.board.cpus != 1 {
+        if spec.clock == ClockKind::Virtual && spec.board.application_harts().count() != 1 {
             return Err(BuildError::VirtualHarts);
         }
-        features(&spec.board.isa, spec.board.mmu).map_err(BuildError::Extension)?;
+        for core in spec.board.monitors.iter().chain([&spec.board.core]) {
+            features(core).map_err(BuildError::Extension)?;
+        }
         let plan = plan(&spec)?;
         let clock = match spec.clock {
             ClockKind::Real => Clock::real(),
@@ -109,9 +111,14 @@ impl Machine {
         Ok(Machine { spec, control, timers, devices, plan })
     }
 
-    /// The console, if the board has one.
+    /// The consoles that the board has, the first being the one that firmware and kernel use by themselves.
+    pub fn consoles(&self) -> &[Arc<dyn ConsolePort>] {
+        &self.devices.consoles
+    }
+
+    /// The first console, if the board has one.
     pub fn console(&self) -> Option<Arc<dyn ConsolePort>> {
-        self.devices.console.clone()
+        self.devices.consoles.first().cloned()
     }
 
     /// A handle that stops the machine.
@@ -119,8 +126,17 @@ impl Machine {
         Stopper(Arc::clone(&self.control))
     }
 
+    /// The harts that execute. A virtual clock follows one hart, so harts for firmware are held in reset then.
+    fn running_harts(&self) -> Vec<u32> {
+        let board = &self.spec.board;
+        match self.spec.clock {
+            ClockKind::Real => (0..board.cpus).collect(),
+            ClockKind::Virtual => board.application_harts().collect(),
+        }
+    }
+
     fn hart(&self, id: u32) -> Result<Hart, BuildError> {
-        let features = features(&self.spec.board.isa, self.spec.board.mmu).map_err(BuildError::Extension)?;
+        let features = features(self.spec.board.core(id)).map_err(BuildError::Extension)?;
         let mut hart = Hart::new(u64::from(id), &features);
         hart.pc = self.spec.board.reset_pc;
         Ok(hart)
@@ -142,16 +158,18 @@ impl Machine {
     /// If the host gives no threads.
     pub fn run_in_slices(self, slice: u64) -> Result<Final, BuildError> {
         let mut threads = Vec::new();
+        let boot_hart = self.spec.board.boot_hart();
         let timer = match self.spec.clock {
             ClockKind::Real => Some(self.timers.spawn().map_err(BuildError::Thread)?),
             ClockKind::Virtual => None,
         };
         let built_in = matches!(self.spec.bios, Bios::BuiltIn).then(|| {
-            let sbi = Sbi::new(self.spec.board.cpus);
-            sbi.power_on(0, self.plan.handover.start, self.plan.handover.fdt);
+            let served = self.spec.board.application_harts().collect();
+            let sbi = Sbi::serving(self.spec.board.cpus, served);
+            sbi.power_on(boot_hart, self.plan.handover.start, self.plan.handover.fdt);
             Arc::new(sbi)
         });
-        for id in 0..self.spec.board.cpus {
+        for id in self.running_harts() {
             let time = TimeSource::new(Arc::clone(&self.timers), u64::from(self.spec.board.timebase_hz))
                 .shifted_by(Arc::clone(&self.devices.mtime_offset));
             let Some(port) = self.control.ports.get(id as usize) else { break };
@@ -174,9 +192,9 @@ impl Machine {
                     sbi: Arc::clone(sbi),
                     control: Arc::clone(&self.control),
                     bus: Arc::clone(&self.devices.bus),
-                    console: self.devices.console.clone(),
+                    console: self.console(),
                 }),
-                budget: self.spec.budget.filter(|_| id == 0),
+                budget: self.spec.budget.filter(|_| id == boot_hart),
                 slice: slice.max(1),
             };
             let body = move || {

@@ -51,6 +51,6 @@ pub struct Spec {
     pub wall_start_ns: u64,
     /// Bytes that seed the kernel's random numbers.
     pub rng_seed: Vec<u8>,
-    /// Stop after so many instructions of hart 0.
+    /// Stop after so many instructions of the hart that boots.
     pub budget: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! Counters for harts without Zicntr: supervisors read `time` all the same, and firmware is expected to
+//! Counters for harts without Zicntr, or with all of it but the CSR `time`: supervisors read `time` all the same, and firmware is expected to
 //! stand in (SBI specification, "Introduction": the supervisor relies on its execution environment;
 //! Unprivileged ISA, "Zicntr": reads may trap and be emulated).
 
@@ -10,7 +10,7 @@ const READING: [u64; 4] = [0b010, 0b011, 0b110, 0b111];
 
 /// Whether illegal instructions go to the firmware: on a hart that lacks what it emulates.
 pub(crate) fn wanted(features: &Features) -> bool {
-    !features.has(Extension::Zicntr)
+    !features.has(Extension::Zicntr) || !features.time_csr
 }
 
 /// Does the read of `cycle`, `time` or `instret` that the illegal instruction with these `bits`, at
@@ -18,14 +18,15 @@ pub(crate) fn wanted(features: &Features) -> bool {
 pub fn emulate_counter(hart: &mut Hart, bits: u64, time: u64, retired: u64) -> bool {
     let (csr, operand, kind) = (bits >> 20 & 0xfff, bits >> 15 & 31, bits >> 12 & 7);
     let reads = bits >> 32 == 0 && bits & 0x7f == 0x73 && operand == 0 && READING.contains(&kind);
-    if !reads || hart.features.has(Extension::Zicntr) {
+    if !reads {
         return false;
     }
+    let counters = hart.features.has(Extension::Zicntr);
     let is = |name| csr_number(name).is_some_and(|number| u64::from(number) == csr);
     let (enable, value) = match () {
-        () if is("cycle") => (0, hart.csr.mcycle(retired)),
-        () if is("time") => (1, time),
-        () if is("instret") => (2, hart.csr.minstret(retired)),
+        () if is("cycle") && !counters => (0, hart.csr.mcycle(retired)),
+        () if is("time") && !(counters && hart.features.time_csr) => (1, time),
+        () if is("instret") && !counters => (2, hart.csr.minstret(retired)),
         () => return false,
     };
     if hart.mode == Mode::U && hart.csr.scounteren >> enable & 1 == 0 {
@@ -72,6 +73,20 @@ mod tests {
         }
         let mut full = Hart::new(0, &Features::FULL);
         assert!(!emulate_counter(&mut full, RDTIME_A0, 77, 0), "its counters are its own");
+    }
+
+    #[test]
+    fn of_zicntr_time_may_be_missing_alone() {
+        let mut hart = Hart::new(1, &Features { time_csr: false, ..Features::RV64GC });
+        (hart.mode, hart.pc) = (Mode::S, 0x8000_0000);
+        assert!(wanted(&hart.features));
+        // rdcycle a0; rdinstret a1
+        assert!(
+            !emulate_counter(&mut hart, 0xc000_2573, 77, 0)
+                && !emulate_counter(&mut hart, 0xc020_25f3, 77, 0)
+        );
+        assert!(emulate_counter(&mut hart, RDTIME_A0, 77, 0));
+        assert_eq!(hart.x[10], 77);
     }
 
     #[test]

@@ -25,7 +25,7 @@ impl Sbi {
         mask: u64,
         base: u64,
     ) -> Answer {
-        let harts = HartSet::of_mask(mask, base, self.count())?;
+        let harts = HartSet::of_mask(mask, base, &self.served)?;
         self.post_ipi(hart, platform, &harts);
         Ok(0)
     }
@@ -39,7 +39,7 @@ impl Sbi {
     }
 
     pub(crate) fn fence_i<P: Platform>(&self, hart: &Hart, platform: &mut P, mask: u64, base: u64) -> Answer {
-        let harts = HartSet::of_mask(mask, base, self.count())?;
+        let harts = HartSet::of_mask(mask, base, &self.served)?;
         self.post_fence(hart, platform, &harts, Fence::Code);
         Ok(0)
     }
@@ -53,7 +53,7 @@ impl Sbi {
         range: (u64, u64),
         asid: Option<u64>,
     ) -> Answer {
-        let harts = HartSet::of_mask(mask.0, mask.1, self.count())?;
+        let harts = HartSet::of_mask(mask.0, mask.1, &self.served)?;
         let asid = asid.map(|asid| implemented_asid(hart, asid)).transpose()?;
         self.fence_range(hart, platform, &harts, range, asid)?;
         Ok(0)

@@ -80,6 +80,8 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub struct Sbi {
     pub(crate) harts: Vec<PerHart>,
+    /// Those that supervisor software has.
+    pub(crate) served: HartSet,
 }
 
 /// What the firmware keeps for a hart.
@@ -101,12 +103,18 @@ impl Sbi {
     /// The firmware of a machine with harts 0 to `harts - 1`, all stopped. More than [`MAX_HARTS`] do
     /// not exist for it.
     pub fn new(harts: u32) -> Sbi {
+        Sbi::serving(harts, HartSet::first(harts))
+    }
+
+    /// The same, where only the harts in `served` have S-mode. For supervisor software the others do not
+    /// exist; they stay stopped.
+    pub fn serving(harts: u32, served: HartSet) -> Sbi {
         let hart = |_| PerHart {
             hsm: Hsm::new(HartState::Stopped, None),
             events: Events::default(),
             counters: Mutex::default(),
         };
-        Sbi { harts: (0..harts.min(MAX_HARTS)).map(hart).collect() }
+        Sbi { harts: (0..harts.min(MAX_HARTS)).map(hart).collect(), served }
     }
 
     /// Power-on or reset: `hart` will enter S-mode at `start_addr` with `opaque` (the devicetree's

@@ -44,24 +44,29 @@ impl HartSet {
         self.0 == [0; WORDS]
     }
 
+    /// `hartid` if it is in the set.
+    pub(crate) fn existing(&self, hartid: u64) -> Option<u32> {
+        u32::try_from(hartid).ok().filter(|&hart| self.contains(hart))
+    }
+
     /// The hart ids, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u32> + use<> {
         let words = self.0;
         (0u32..).zip(words).flat_map(|(index, word)| bits(word).map(move |bit| index * 64 + bit))
     }
 
-    /// The harts that `hart_mask` and `hart_mask_base` name, of harts 0 to `count - 1` ("Binary
+    /// The harts that `hart_mask` and `hart_mask_base` name, of those in `all` ("Binary
     /// Encoding", "Hart list parameter"). A base of -1 names all harts and the mask is ignored; the
     /// base of an empty mask does not matter.
     ///
     /// # Errors
     /// [`SbiError::InvalidParam`] if one of them does not exist.
-    pub fn of_mask(mask: u64, base: u64, count: u32) -> Result<HartSet, SbiError> {
+    pub fn of_mask(mask: u64, base: u64, all: &HartSet) -> Result<HartSet, SbiError> {
         if base == u64::MAX {
-            return Ok(HartSet::first(count));
+            return Ok(*all);
         }
         bits(mask)
-            .map(|bit| base.checked_add(u64::from(bit)).and_then(|id| existing(id, count)))
+            .map(|bit| base.checked_add(u64::from(bit)).and_then(|id| all.existing(id)))
             .collect::<Option<HartSet>>()
             .ok_or(SbiError::InvalidParam)
     }
@@ -73,11 +78,6 @@ impl FromIterator<u32> for HartSet {
         harts.into_iter().take_while(|&hart| hart < MAX_HARTS).for_each(|hart| set.insert(hart));
         set
     }
-}
-
-/// `hartid` if it is one of harts 0 to `count - 1`.
-pub(crate) fn existing(hartid: u64, count: u32) -> Option<u32> {
-    u32::try_from(hartid).ok().filter(|&hart| hart < count)
 }
 
 /// The numbers of the bits that are set, ascending.
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     fn ids(mask: u64, base: u64, count: u32) -> Result<Vec<u32>, SbiError> {
-        HartSet::of_mask(mask, base, count).map(|set| set.iter().collect())
+        HartSet::of_mask(mask, base, &HartSet::first(count)).map(|set| set.iter().collect())
     }
 
     #[test]
@@ -117,6 +117,14 @@ mod tests {
         assert_eq!(ids(1, 3, 3), Err(SbiError::InvalidParam));
         assert_eq!(ids(1 << 63, u64::MAX - 1, 3), Err(SbiError::InvalidParam));
         assert_eq!(ids(1, 1 << 32, 3), Err(SbiError::InvalidParam));
+    }
+
+    #[test]
+    fn harts_that_are_not_the_supervisors_do_not_exist() {
+        let all: HartSet = (1..3).collect();
+        assert_eq!(HartSet::of_mask(0, u64::MAX, &all), Ok(all));
+        assert_eq!(HartSet::of_mask(0b110, 0, &all), Ok(all));
+        assert_eq!(HartSet::of_mask(0b111, 0, &all), Err(SbiError::InvalidParam));
     }
 
     #[test]

@@ -79,12 +79,15 @@ impl Sbi {
         pointer: u64,
     ) -> Result<HartSet, Trap> {
         if pointer == 0 {
-            return Ok(HartSet::first(self.count()));
+            return Ok(self.served);
         }
         let mut harts = HartSet::EMPTY;
         for first in (0..self.count()).step_by(64) {
             let word = load(hart, platform, pointer.wrapping_add(u64::from(first / 8)))?;
-            bits(word).map(|bit| first + bit).filter(|&id| id < self.count()).for_each(|id| harts.insert(id));
+            bits(word)
+                .map(|bit| first + bit)
+                .filter(|&id| self.served.contains(id))
+                .for_each(|id| harts.insert(id));
         }
         Ok(harts)
     }

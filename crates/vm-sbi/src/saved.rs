@@ -78,6 +78,10 @@ impl Sbi {
             return Err(LoadError::Harts { found: harts.len(), expected: self.harts.len() });
         }
         let parts: Vec<Loaded> = harts.iter().map(Loaded::of).collect::<Result<_, _>>()?;
+        let mut numbered = (0u32..).zip(&parts);
+        if numbered.any(|(id, part)| !self.served.contains(id) && part.state != HartState::Stopped) {
+            return Err(LoadError::Damaged);
+        }
         for (per_hart, part) in self.harts.iter().zip(parts) {
             let Loaded { state, entry, events, counters } = part;
             per_hart.hsm.force(state, entry);

@@ -3,7 +3,6 @@
 
 use crate::error::{Answer, SbiError};
 use crate::firmware::{After, Outcome, can_enter};
-use crate::harts::existing;
 use crate::hsm::{Entry, HartState};
 use crate::{Platform, Sbi};
 use isa_riscv::Hart;
@@ -60,7 +59,7 @@ impl Sbi {
         address: u64,
         opaque: u64,
     ) -> Answer {
-        let target = existing(hartid, self.count()).ok_or(SbiError::InvalidParam)?;
+        let target = self.served.existing(hartid).ok_or(SbiError::InvalidParam)?;
         let per_hart = self.harts.get(target as usize).ok_or(SbiError::InvalidParam)?;
         can_enter(hart, platform, address)?;
         per_hart.hsm.start(Entry { address, opaque })?;
@@ -69,7 +68,7 @@ impl Sbi {
     }
 
     pub(crate) fn hart_status(&self, hartid: u64) -> Answer {
-        let state = existing(hartid, self.count()).and_then(|hart| self.state(hart));
+        let state = self.served.existing(hartid).and_then(|hart| self.state(hart));
         state.map(|state| state as u64).ok_or(SbiError::InvalidParam)
     }
 
