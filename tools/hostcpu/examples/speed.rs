@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let end = DATA + DATA_BYTES as u64;
     let adds: Vec<[u8; 3]> = (0..64).map(|n| [0x48, 0x01, 0xc0 | n]).collect();
     let add = |n: u32| adds.get(n as usize % 64).map_or(&[0x90][..], |code| code);
-    let around = |n: u32| CODE + u64::from(n % 127) * 64;
+    let around = |n: u32| CODE + u64::from(n % 16_000) * 64;
     const MANY: u32 = 200_000;
     const FEW: u32 = 20_000;
 
@@ -53,6 +53,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 black_box(o.go(&loaded, &mut Regs::default()));
             }
         }
+    });
+    measure("to load: decoding and storing", MANY, |n| {
+        black_box(o.load(add(n), around(n)).is_ok());
     });
     measure("branch: jz, taken or not", MANY, |_| run(o, &[0x74, 0x20], CODE, 0));
     measure("branch: jmp into the code, the same place", MANY, |_| run(o, &[0xff, 0xe0], CODE, CODE + 64));

@@ -8,6 +8,13 @@ use std::ops::Range;
 #[derive(Clone, Copy, Debug)]
 pub struct Loaded(Infallible);
 
+impl Loaded {
+    /// Not to be had.
+    pub fn stepped(self) -> Loaded {
+        match self.0 {}
+    }
+}
+
 /// There is none on this host.
 pub struct Oracle(Infallible);
 

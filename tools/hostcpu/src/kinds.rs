@@ -46,10 +46,13 @@ pub fn kind(code: &[u8], rip: u64) -> Result<Kind, Refused> {
     let mut decoder = Decoder::with_ip(64, code, rip, DecoderOptions::NONE);
     let insn = decoder.decode();
     if insn.is_invalid() {
-        return match decoder.last_error() {
-            DecoderError::NoMoreBytes => Err(Refused::Incomplete),
-            _ => Ok(Kind::Unknown),
+        // There may be one, only not all of it.
+        let more = decoder.last_error() == DecoderError::NoMoreBytes && {
+            let mut padded = [0; CODE_LIMIT];
+            padded.iter_mut().zip(code).for_each(|(to, from)| *to = *from);
+            !Decoder::with_ip(64, &padded, rip, DecoderOptions::NONE).decode().is_invalid()
         };
+        return if more { Err(Refused::Incomplete) } else { Ok(Kind::Unknown) };
     }
     permit(&insn)?;
     Ok(match insn.flow_control() {
@@ -106,6 +109,11 @@ fn permit(insn: &Instruction) -> Result<(), Refused> {
         Mnemonic::Lds | Mnemonic::Les | Mnemonic::Lss | Mnemonic::Lfs | Mnemonic::Lgs => {
             return Err(Refused::Segment);
         }
+        Mnemonic::Wrfsbase | Mnemonic::Wrgsbase => return Err(Refused::Segment),
+        // Calls of the hypervisor, which need not ask for the privilege level.
+        Mnemonic::Vmcall | Mnemonic::Vmmcall | Mnemonic::Vmgexit | Mnemonic::Tdcall => {
+            return Err(Refused::Kernel);
+        }
         Mnemonic::Retf | Mnemonic::Iret | Mnemonic::Iretd | Mnemonic::Iretq => return Err(Refused::Segment),
         Mnemonic::Mov | Mnemonic::Pop if insn.op0_register().is_segment_register() => {
             return Err(Refused::Segment);
@@ -119,10 +127,27 @@ fn permit(insn: &Instruction) -> Result<(), Refused> {
     if insn.is_jmp_far() || insn.is_call_far() || insn.is_jmp_far_indirect() || insn.is_call_far_indirect() {
         return Err(Refused::Segment);
     }
+    if insn.segment_prefix() == Register::FS && (0..insn.op_count()).any(|n| memory(insn.op_kind(n))) {
+        return Err(Refused::Segment);
+    }
     if !features(insn.code()) || !registers(insn) {
         return Err(Refused::State);
     }
     Ok(())
+}
+
+/// Whether an operand is in memory, by an address that a segment prefix bears on.
+fn memory(kind: OpKind) -> bool {
+    matches!(
+        kind,
+        OpKind::Memory
+            | OpKind::MemorySegSI
+            | OpKind::MemorySegESI
+            | OpKind::MemorySegRSI
+            | OpKind::MemorySegDI
+            | OpKind::MemorySegEDI
+            | OpKind::MemorySegRDI
+    )
 }
 
 /// Whether an instruction belongs to the parts of the instruction set that know only general registers,

@@ -114,7 +114,8 @@ pub enum Refused {
     Rip,
     /// It calls the kernel or the hypervisor, or one of them would answer in the processor's place.
     Kernel,
-    /// It changes a segment register, or might.
+    /// It changes a segment register, or might; or it uses FS, whose base belongs to this process. (The base
+    /// of GS is 0.)
     Segment,
     /// It reads or changes state that [`Regs`] does not have: x87, vectors, masks, tiles, transactions.
     State,
@@ -127,7 +128,7 @@ impl fmt::Display for Refused {
             Refused::Incomplete => "the instruction is longer than the code",
             Refused::Rip => "RIP is outside the window of code",
             Refused::Kernel => "the kernel or the hypervisor would answer it",
-            Refused::Segment => "it may change a segment register",
+            Refused::Segment => "it may change a segment register, or uses FS",
             Refused::State => "it touches state other than general registers and flags",
         })
     }

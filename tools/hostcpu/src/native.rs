@@ -3,7 +3,7 @@
 use crate::kinds::{Kind, To, kind};
 use crate::layout::{CODE, CODE_BYTES, DATA, DATA_BYTES, EXITS, RESERVED, WRITABLE_BYTES};
 use crate::signals::{Handler, Running, exception};
-use crate::switch::{CONTEXT, Context, enter, exit, step, taken};
+use crate::switch::{CONTEXT, Context, enter, exit, ours, step, taken};
 use crate::windows::{FILL, Windows};
 use crate::{CODE_LIMIT, Outcome, Refused, Regs, SETTABLE, Signal, Unavailable};
 use std::arch::x86_64::_mm_mfence;
@@ -308,6 +308,7 @@ impl Oracle {
         let Outcome::Fault { vector, address, .. } = outcome else { return outcome };
         let traced = vector == 1;
         if stepped {
+            assert!(!ours(signal.rip), "a bug of the oracle: {signal:x?}");
             regs.rflags &= !TF;
             return if traced { Outcome::Done } else { outcome };
         }
@@ -316,6 +317,7 @@ impl Oracle {
             regs.rip = next;
             return Outcome::Done;
         }
+        assert!(!ours(signal.rip), "a bug of the oracle: {signal:x?}");
         // It is over, and the fetch of the next one, or our `hlt` there, has faulted.
         let unmapped = vector == 14 && address == Some(signal.rip);
         let halt = vector == 13 && (CODE..END).contains(&signal.rip);
@@ -324,6 +326,12 @@ impl Oracle {
 }
 
 impl Loaded {
+    /// The same instruction, to be single-stepped by [`Oracle::go`], which is another way to the same end,
+    /// except that the trap flag shows: `pushf` pushes it, and repeated strings stop after one element.
+    pub fn stepped(self) -> Loaded {
+        Loaded { kind: Kind::Unknown, ..self }
+    }
+
     fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }

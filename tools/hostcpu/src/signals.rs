@@ -183,7 +183,7 @@ extern "C" fn handle(number: c_int, info: *mut siginfo_t, context: *mut c_void) 
         rip: of(libc::REG_RIP),
         rflags: of(libc::REG_EFL),
     };
-    // With flags that the host's code can live with.
+    // TF would trace the code that it goes on with.
     gregs[libc::REG_EFL as usize] = 0x202;
     gregs[libc::REG_RIP as usize] = resume().cast_signed();
 }

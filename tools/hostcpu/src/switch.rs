@@ -54,7 +54,8 @@ pub static CONTEXT: Place = Place(UnsafeCell::new(Context {
 // `iretq` loads RIP, flags and RSP at once: the trap flag then takes effect on the instruction that it
 // goes to, and not before (SDM volume 3, 18.3.1.4).
 //
-// The saved flags may hold TF, DF, NT and AC, which the host's code cannot live with.
+// The kernel's return from a handler restores most flags, but not NT (Linux, FIX_EFLAGS), with which the
+// next `iretq` would fault; so this is done here after signals too. The flags may hold TF, DF, NT and AC, which the host's code cannot live with.
 std::arch::global_asm!(
     ".p2align 6",
     ".globl hostcpu_enter",
@@ -135,11 +136,11 @@ std::arch::global_asm!(
     "    pop qword ptr [rip + {context} + {rflags}]",
     "    test dword ptr [rip + {context} + {rflags}], 0x44500",
     "    jz 6f",
-    "    push 0x202",
-    "    popfq",
     ".globl hostcpu_resume",
     "hostcpu_resume:",
     "    mov rsp, [rip + {context} + {host_rsp}]",
+    "    push 0x202",
+    "    popfq",
     "6:",
     "    pop r15",
     "    pop r14",
@@ -181,7 +182,12 @@ pub fn taken() -> u64 {
     taken_code as *const () as u64
 }
 
-/// Where to go on after a signal to return from [`enter`], with any registers and no flags set.
+/// Whether an address is in the code here.
+pub fn ours(address: u64) -> bool {
+    (enter as *const () as u64..resume()).contains(&address)
+}
+
+/// Where to go on after a signal to return from [`enter`], with any registers and flags.
 pub fn resume() -> u64 {
     resume_code as *const () as u64
 }
