@@ -14,7 +14,7 @@ use fabric_wire::PendingWord;
 use std::sync::Arc;
 
 /// Why [`Vcpu::run`] returned. The CPU is between two instructions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// The budget is used up: exactly so many instructions were retired (or trapped) since the call.
     Budget,
@@ -40,7 +40,7 @@ pub enum Exit {
     /// knows it.
     Shutdown(Option<Fault>),
     /// The engine cannot go on: the host's fault or ours, not the guest's.
-    Broken(&'static str),
+    Broken(String),
 }
 
 /// A trap as it was taken.

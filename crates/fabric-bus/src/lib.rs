@@ -11,7 +11,7 @@ mod map;
 mod window;
 
 pub use dma::{Dma, DmaError, Remap};
-pub use map::{Bus, BusBuilder, MapError, Page};
+pub use map::{Block, Bus, BusBuilder, MapError, Page};
 pub use window::Window;
 
 /// What answers accesses at a place of the bus: a device's slot.

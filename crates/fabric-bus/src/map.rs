@@ -41,6 +41,19 @@ pub enum Page {
     Nothing,
 }
 
+/// A stretch of RAM or ROM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Guest-physical address of its first byte.
+    pub base: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Offset of its first byte in the arena.
+    pub offset: u64,
+    /// False for ROM.
+    pub writable: bool,
+}
+
 /// A map entry that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MapError {
@@ -184,6 +197,16 @@ impl Bus {
     /// The arena behind the RAM and ROM regions.
     pub fn ram(&self) -> &Arc<GuestRam> {
         &self.ram
+    }
+
+    /// All RAM and ROM, lowest address first.
+    pub fn blocks(&self) -> impl Iterator<Item = Block> + '_ {
+        self.regions.iter().filter_map(|m| match m.region {
+            Region::Ram { offset, writable } => {
+                Some(Block { base: m.base, size: m.last - m.base + 1, offset, writable })
+            }
+            Region::Device(_) => None,
+        })
     }
 
     /// What the page that holds `address` is.

@@ -1,8 +1,9 @@
 //! The pending word: the one 64-bit word a hart looks at between blocks.
 
 use crate::Sink;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Bits that others set for a hart: its interrupt lines (bit = number of the line, which the
@@ -10,12 +11,20 @@ use std::time::{Duration, Instant};
 ///
 /// Any thread may raise and lower bits; the hart reads them without a lock, and sleeps on the word
 /// when it has nothing to do.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct PendingWord {
     bits: AtomicU64,
     parked: AtomicBool,
     lock: Mutex<()>,
     bell: Condvar,
+    /// How to reach a hart that does not look at the word while it runs.
+    caller: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl fmt::Debug for PendingWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PendingWord({:#x})", self.load())
+    }
 }
 
 impl PendingWord {
@@ -37,13 +46,25 @@ impl PendingWord {
         self.bits.load(Ordering::Acquire)
     }
 
-    /// Raises `bits` and wakes the hart if it sleeps.
+    /// Raises `bits`, wakes the hart if it sleeps, and calls it ([`PendingWord::call_with`]).
     pub fn raise(&self, bits: u64) {
         let before = self.bits.fetch_or(bits, Ordering::SeqCst);
-        if before & bits != bits && self.parked.load(Ordering::SeqCst) {
+        if before & bits == bits {
+            return;
+        }
+        if self.parked.load(Ordering::SeqCst) {
             let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
             self.bell.notify_all();
         }
+        if let Some(call) = self.caller.get() {
+            call();
+        }
+    }
+
+    /// Has `call` called whenever a bit has gone up, on the thread that raised it: for an engine that runs the guest
+    /// where it cannot look at the word. Only the first one counts.
+    pub fn call_with(&self, call: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.caller.set(call);
     }
 
     /// Lowers `bits`; returns which of them had been up.
@@ -100,6 +121,20 @@ mod tests {
         let hart = std::thread::spawn(move || sleeper.park(None, |w| w & 2 != 0));
         word.set(1, true);
         assert_eq!(hart.join().unwrap(), 2);
+    }
+
+    #[test]
+    fn only_a_bit_that_goes_up_calls() {
+        let (word, calls) = (PendingWord::new(), Arc::new(AtomicU64::new(0)));
+        let counter = Arc::clone(&calls);
+        word.call_with(Box::new(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }));
+        word.raise(1);
+        word.raise(1);
+        word.lower(1);
+        word.set(0, true);
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
     }
 
     #[test]
