@@ -32,22 +32,33 @@ pub fn decode(bytes: &[u8], mode: Mode) -> Result<(Meaning, Insn), Undecoded> {
         Mode::Bits64 => 64,
     };
     let bytes = bytes.get(..LONGEST).unwrap_or(bytes);
-    // The processor has no MPX, CET or cache-line demotion: their opcodes are the reserved NOPs that they were before.
-    let mut decoder = Decoder::with_ip(bitness, bytes, 0, DecoderOptions::FORCE_RESERVED_NOP);
-    let insn = decoder.decode();
-    if insn.is_invalid() {
-        return Err(match decoder.last_error() {
-            iced_x86::DecoderError::NoMoreBytes if bytes.len() < LONGEST => Undecoded::Short,
-            iced_x86::DecoderError::NoMoreBytes => Undecoded::TooLong,
-            _ => Undecoded::Invalid,
-        });
-    }
+    let insn = match row(bytes, bitness) {
+        // The decoder calls what is too long invalid: then its first 14 bytes are still the beginning of something.
+        Err(Undecoded::Invalid) => {
+            let beginning = bytes.get(..LONGEST - 1).map(|bytes| row(bytes, bitness));
+            let long = matches!(beginning, Some(Err(Undecoded::Short)));
+            return Err(if long { Undecoded::TooLong } else { Undecoded::Invalid });
+        }
+        other => other?,
+    };
     let meaning = Meaning::of(insn.code()).ok_or(Undecoded::Invalid)?;
     // The decoder leaves LOCK only where the manual allows it, but for the operand.
     if insn.has_lock_prefix() && insn.op0_kind() != OpKind::Memory {
         return Err(Undecoded::Invalid);
     }
     translate(&insn, mode).map(|insn| (meaning, insn)).ok_or(Undecoded::Invalid)
+}
+
+/// The decoder's row, with its operands.
+fn row(bytes: &[u8], bitness: u32) -> Result<Instruction, Undecoded> {
+    // The processor has no MPX, CET or cache-line demotion: their opcodes are the reserved NOPs that they were before.
+    let mut decoder = Decoder::with_ip(bitness, bytes, 0, DecoderOptions::FORCE_RESERVED_NOP);
+    let insn = decoder.decode();
+    match insn.is_invalid() {
+        false => Ok(insn),
+        true if decoder.last_error() == iced_x86::DecoderError::NoMoreBytes => Err(Undecoded::Short),
+        true => Err(Undecoded::Invalid),
+    }
 }
 
 fn width_of(bytes: usize) -> Width {

@@ -80,7 +80,7 @@ fn crc32(sum: u32, data: u64, width: Width) -> u32 {
     for byte in data.to_le_bytes().into_iter().take(width.bytes() as usize) {
         crc ^= u32::from(byte);
         for _ in 0..8 {
-            crc = crc >> 1 ^ (crc & 1) * POLYNOMIAL;
+            crc = (crc >> 1) ^ ((crc & 1) * POLYNOMIAL);
         }
     }
     crc

@@ -46,7 +46,7 @@ pub fn run<E: Env>(env: &mut E, op: MemoryOp, [la, ..]: [u64; 4]) -> Result<u64,
 /// SDM volume 2, "CMPXCHG8B/CMPXCHG16B": the operand must be aligned; RDX:RAX is compared, RCX:RBX stored; only ZF is
 /// affected.
 fn compare_exchange_16<E: Env>(env: &mut E, la: u64) -> Result<(), Fault> {
-    if la % 16 != 0 {
+    if !la.is_multiple_of(16) {
         return Err(Fault::gp(0));
     }
     let state = env.state_ref();

@@ -184,6 +184,9 @@ pub(crate) fn place<M: X86Machine>(
     }
 }
 
+/// A place, and what is there.
+pub(crate) type Placed<M> = (Place<<M as Machine>::V>, <M as Machine>::V);
+
 /// The place and the value of an operand that is read and written.
 #[inline(always)]
 pub(crate) fn update<M: X86Machine>(
@@ -191,7 +194,7 @@ pub(crate) fn update<M: X86Machine>(
     i: &Insn,
     operand: Operand,
     width: Width,
-) -> Result<(Place<M::V>, M::V), M::Stop> {
+) -> Result<Placed<M>, M::Stop> {
     match place(m, i, operand, width)? {
         Place::Reg(reg) => Ok((Place::Reg(reg), read_reg(m, width, reg))),
         Place::Mem(va) => Ok((Place::Mem(va), m.load_for_update(va, width)?)),
