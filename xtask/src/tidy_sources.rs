@@ -15,6 +15,7 @@ const ISLANDS: &[&str] = &[
     "engine-kvm",      // system calls on shared structures
     "engine-direct",   // signal frames, guest code run natively
     "hostel-fuzz",     // reads the compiler's coverage counters; not part of the product
+    "hostcpu",         // runs one instruction natively, as a test's oracle; not part of the product
 ];
 
 /// Layers that guest values reach, where a panic is the guest's doing.

@@ -8,12 +8,14 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod access;
+mod condition;
 mod flags;
 pub mod lanes;
 mod machine;
 mod value;
 
 pub use access::{AmoOp, Order, Width};
+pub use condition::Condition;
 pub use flags::{Flag, FlagKind, LazyFlags};
 pub use lanes::Shape;
 pub use machine::Machine;

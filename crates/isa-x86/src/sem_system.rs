@@ -16,3 +16,28 @@ fn system<M: X86Machine>(m: &mut M, op: SystemOp) -> Done<M> {
 pub fn hlt<M: X86Machine>(m: &mut M, _: &Insn) -> Done<M> {
     system(m, SystemOp::Halt)
 }
+
+/// `mov` from or to a segment, control or debug register.
+pub(crate) fn mov_system<M: X86Machine>(m: &mut M, _: &Insn) -> Done<M> {
+    Err(m.fault(crate::Fault::ud()))
+}
+
+/// `jmp` with a selector.
+pub(crate) fn jmp_far<M: X86Machine>(m: &mut M, _: &Insn) -> Done<M> {
+    Err(m.fault(crate::Fault::ud()))
+}
+
+/// `call` with a selector.
+pub(crate) fn call_far<M: X86Machine>(m: &mut M, _: &Insn) -> Done<M> {
+    Err(m.fault(crate::Fault::ud()))
+}
+
+/// `push` of a segment register.
+pub(crate) fn push_segment<M: X86Machine>(m: &mut M, _: &Insn) -> Done<M> {
+    Err(m.fault(crate::Fault::ud()))
+}
+
+/// `pop` of a segment register.
+pub(crate) fn pop_segment<M: X86Machine>(m: &mut M, _: &Insn) -> Done<M> {
+    Err(m.fault(crate::Fault::ud()))
+}
