@@ -87,13 +87,12 @@ pub fn leaf(state: &State, leaf: u32, subleaf: u32) -> Leaf {
         0x15 => clock(identity),
         LAST => frequencies(identity),
         3..LAST => Leaf::default(),
-        HYPERVISOR => text(HYPERVISOR, b"HostelelHost"),
+        HYPERVISOR => text(HYPERVISOR, b"HostelHostel"),
         0x4000_0001..=0x4000_00ff => Leaf::default(),
         0x8000_0000 => Leaf { eax: LAST_EXTENDED, ..Leaf::default() },
         0x8000_0001 => Leaf {
-            ecx: when(CpuidFeature::LAHF_SAHF_in_64_bit, 0)
-                | when(CpuidFeature::LZCNT, 5)
-                | when(CpuidFeature::PREFETCHW, 8),
+            // LAHF and SAHF in 64-bit mode, PREFETCHW (which does nothing)
+            ecx: bits(&[0, 8]) | when(CpuidFeature::LZCNT, 5),
             edx: bits(&[11, 20, 26, 27, 29]), // SYSCALL, XD, 1 GiB pages, RDTSCP, 64-bit mode
             ..Leaf::default()
         },
@@ -147,7 +146,7 @@ fn extended_features(identity: &Identity) -> Leaf {
             | when(CpuidFeature::CLFLUSHOPT, 23)
             | when(CpuidFeature::CLWB, 24),
         // UMIP, RDPID
-        ecx: bits(&[2, 22]) | if identity.la57 { 1 << 16 } else { 0 },
+        ecx: bits(&[2, 22]) | when(CpuidFeature::MOVDIRI, 27) | if identity.la57 { 1 << 16 } else { 0 },
         // SERIALIZE, ARCH_CAPABILITIES
         edx: bits(&[14, 29]),
     }

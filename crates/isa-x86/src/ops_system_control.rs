@@ -30,7 +30,7 @@ pub enum ControlOp {
     LoadStatusWord,
     /// `clts`
     ClearTaskSwitched,
-    /// `invlpg` of linear address `[la]`.
+    /// `invlpg` of `[segment, offset]`.
     InvalidatePage,
     /// `invpcid`: type, linear address of the descriptor.
     InvalidatePcid,
@@ -111,8 +111,15 @@ pub fn run<E: Env>(env: &mut E, op: ControlOp, [a, b, ..]: [u64; 4]) -> Result<u
         }
         ControlOp::InvalidatePage => {
             privileged(env)?;
-            if env.state_ref().canonical(a) {
-                env.changed(Change::FlushPage(a));
+            let state = env.state_ref();
+            let la = match state.mode() {
+                Mode::Bits64 if a < u64::from(seg::FS) => b,
+                Mode::Bits64 => state.segment(a as u8).base.wrapping_add(b),
+                _ => state.segment(a as u8).base.wrapping_add(b) & 0xffff_ffff,
+            };
+            // What is not canonical has no translation.
+            if state.canonical(la) {
+                env.changed(Change::FlushPage(la));
             }
         }
         ControlOp::InvalidatePcid => invalidate_pcid(env, a, b)?,
