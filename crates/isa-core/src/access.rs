@@ -73,6 +73,8 @@ pub enum AmoOp {
     MinU,
     /// The larger, unsigned.
     MaxU,
+    /// `r - m`
+    SubFrom,
 }
 
 impl AmoOp {
@@ -85,6 +87,7 @@ impl AmoOp {
             AmoOp::Xor => m ^ r,
             AmoOp::And => m & r,
             AmoOp::Or => m | r,
+            AmoOp::SubFrom => r.wrapping_sub(m),
             AmoOp::Min => {
                 if (m as i64) < r as i64 {
                     m

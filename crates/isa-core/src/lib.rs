@@ -8,6 +8,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod access;
+mod condition;
 mod flags;
 pub mod lanes;
 mod machine;
@@ -15,6 +16,7 @@ mod sensitivity;
 mod value;
 
 pub use access::{AmoOp, Order, Width};
+pub use condition::Condition;
 pub use flags::{Flag, FlagKind, LazyFlags};
 pub use lanes::Shape;
 pub use machine::Machine;

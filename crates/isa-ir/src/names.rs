@@ -51,12 +51,14 @@ names! {
     /// The word for an atomic operation.
     AmoOp, amo_name, amo_named {
         Swap "swap" Add "add" Xor "xor" And "and" Or "or" Min "min" Max "max" MinU "min_u" MaxU "max_u"
+        SubFrom "sub_from"
     }
 }
 
 names! {
     /// The word for what leaves flags.
-    FlagKind, kind_name, kind_named { Bits "bits" Add "add" Sub "sub" Logic "logic" }
+    FlagKind, kind_name, kind_named { Bits "bits" Add "add" Sub "sub" Logic "logic" Inc "inc" Dec "dec" Shl "shl" Shr "shr"
+        Sar "sar" Result "result" }
 }
 
 names! {

@@ -12,7 +12,8 @@ pub const LONGEST: usize = 15;
 /// Why there is no instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Undecoded {
-    /// It goes on behind the bytes given.
+    /// It goes on behind the bytes given. (So it may seem for an invalid opcode that ends them: the decoder wants to see
+    /// its ModRM byte.)
     Short,
     /// It is longer than 15 bytes: #GP(0).
     TooLong,
@@ -31,17 +32,33 @@ pub fn decode(bytes: &[u8], mode: Mode) -> Result<(Meaning, Insn), Undecoded> {
         Mode::Bits64 => 64,
     };
     let bytes = bytes.get(..LONGEST).unwrap_or(bytes);
-    let mut decoder = Decoder::with_ip(bitness, bytes, 0, DecoderOptions::NONE);
-    let insn = decoder.decode();
-    if insn.is_invalid() {
-        return Err(match decoder.last_error() {
-            iced_x86::DecoderError::NoMoreBytes if bytes.len() < LONGEST => Undecoded::Short,
-            iced_x86::DecoderError::NoMoreBytes => Undecoded::TooLong,
-            _ => Undecoded::Invalid,
-        });
-    }
+    let insn = match row(bytes, bitness) {
+        // The decoder calls what is too long invalid: then its first 14 bytes are still the beginning of something.
+        Err(Undecoded::Invalid) => {
+            let beginning = bytes.get(..LONGEST - 1).map(|bytes| row(bytes, bitness));
+            let long = matches!(beginning, Some(Err(Undecoded::Short)));
+            return Err(if long { Undecoded::TooLong } else { Undecoded::Invalid });
+        }
+        other => other?,
+    };
     let meaning = Meaning::of(insn.code()).ok_or(Undecoded::Invalid)?;
+    // The decoder leaves LOCK only where the manual allows it, but for the operand.
+    if insn.has_lock_prefix() && insn.op0_kind() != OpKind::Memory {
+        return Err(Undecoded::Invalid);
+    }
     translate(&insn, mode).map(|insn| (meaning, insn)).ok_or(Undecoded::Invalid)
+}
+
+/// The decoder's row, with its operands.
+fn row(bytes: &[u8], bitness: u32) -> Result<Instruction, Undecoded> {
+    // The processor has no MPX, CET or cache-line demotion: their opcodes are the reserved NOPs that they were before.
+    let mut decoder = Decoder::with_ip(bitness, bytes, 0, DecoderOptions::FORCE_RESERVED_NOP);
+    let insn = decoder.decode();
+    match insn.is_invalid() {
+        false => Ok(insn),
+        true if decoder.last_error() == iced_x86::DecoderError::NoMoreBytes => Err(Undecoded::Short),
+        true => Err(Undecoded::Invalid),
+    }
 }
 
 fn width_of(bytes: usize) -> Width {
@@ -107,10 +124,24 @@ fn address_width(insn: &Instruction, mode: Mode) -> Width {
     }
 }
 
-/// The operand size: of the first operand, else what the row says, else the mode's default.
-fn operand_width(insn: &Instruction, mode: Mode) -> Width {
-    match insn.op_kind(0) {
-        OpKind::Register if insn.op0_register().is_gpr() => return width_of(insn.op0_register().size()),
+/// The address size: that of an implicit operand in memory, else what the row says.
+fn implicit_address_width(insn: &Instruction, mode: Mode) -> Width {
+    let of = |kind| match kind {
+        OpKind::MemorySegSI | OpKind::MemorySegDI | OpKind::MemoryESDI => Some(Width::B2),
+        OpKind::MemorySegESI | OpKind::MemorySegEDI | OpKind::MemoryESEDI => Some(Width::B4),
+        OpKind::MemorySegRSI | OpKind::MemorySegRDI | OpKind::MemoryESRDI => Some(Width::B8),
+        _ => None,
+    };
+    of(insn.op0_kind()).or_else(|| of(insn.op1_kind())).unwrap_or_else(|| address_width(insn, mode))
+}
+
+/// The size of an operand that is a general register or in memory and has a size of 1 to 8 bytes.
+fn own_width(insn: &Instruction, n: u32) -> Option<Width> {
+    match insn.try_op_kind(n).ok()? {
+        OpKind::Register => {
+            let register = insn.op_register(n);
+            register.is_gpr().then(|| width_of(register.size()))
+        }
         OpKind::Memory
         | OpKind::MemorySegSI
         | OpKind::MemorySegESI
@@ -120,14 +151,17 @@ fn operand_width(insn: &Instruction, mode: Mode) -> Width {
         | OpKind::MemorySegRDI
         | OpKind::MemoryESDI
         | OpKind::MemoryESEDI
-        | OpKind::MemoryESRDI
-            if insn.memory_size().size() != 0 =>
-        {
-            return width_of(insn.memory_size().size());
+        | OpKind::MemoryESRDI => {
+            let size = insn.memory_size().size();
+            (size != 0).then(|| width_of(size))
         }
-        _ => {}
+        _ => None,
     }
-    match insn.code().op_code().operand_size() {
+}
+
+/// The operand size: of the first operand, else what the row says, else the mode's default.
+fn operand_width(insn: &Instruction, mode: Mode) -> Width {
+    own_width(insn, 0).unwrap_or_else(|| match insn.code().op_code().operand_size() {
         16 => Width::B2,
         32 => Width::B4,
         64 => Width::B8,
@@ -136,19 +170,21 @@ fn operand_width(insn: &Instruction, mode: Mode) -> Width {
             Mode::Bits32 => Width::B4,
             Mode::Bits64 => Width::B8,
         },
-    }
+    })
 }
 
 /// In our terms. `None` for operands that no integer instruction has.
 fn translate(insn: &Instruction, mode: Mode) -> Option<Insn> {
+    let width = operand_width(insn, mode);
     let mut out = Insn {
         code: insn.code(),
         operands: [Operand::None; 4],
         mem: memory(insn, mode),
         imm: 0,
         imm2: 0,
-        width: operand_width(insn, mode),
-        address: address_width(insn, mode),
+        width,
+        source: own_width(insn, 1).unwrap_or(width),
+        address: implicit_address_width(insn, mode),
         prefixes: Prefixes {
             lock: insn.has_lock_prefix(),
             rep: insn.has_rep_prefix(),

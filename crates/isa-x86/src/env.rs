@@ -16,6 +16,13 @@ pub struct Access {
     pub implicit: bool,
 }
 
+impl Access {
+    /// An access of data by an instruction at privilege level `cpl`.
+    pub const fn data(cpl: u8, write: bool) -> Access {
+        Access { write, fetch: false, user: cpl == 3, implicit: false }
+    }
+}
+
 /// What an operation has changed that an engine may have remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -50,6 +57,12 @@ pub trait Env {
     /// Address behind this instruction.
     fn next_rip(&self) -> u64;
 
+    /// The linear address of `bytes` bytes at `offset` of segment register `segment`, as
+    /// [`crate::X86Machine::linear`].
+    ///
+    /// # Errors
+    /// #GP(0), or #SS(0) for SS.
+    fn linear(&mut self, segment: u8, offset: u64, bytes: u64, write: bool) -> Result<u64, Fault>;
     /// Reads `width` bytes at linear address `la`, zero-extended. The access may cross a page.
     ///
     /// # Errors
@@ -66,6 +79,19 @@ pub trait Env {
     /// As [`Env::read`].
     fn probe(&mut self, la: u64, bytes: u64, access: Access) -> Result<(), Fault>;
 
+    /// Compares the 16 bytes at `la`, which is a multiple of 16, with `expected` and writes `new` if they are equal, in
+    /// one step; gives what was there. Needs write permission in either case.
+    ///
+    /// # Errors
+    /// As [`Env::write`].
+    fn compare_exchange_16(
+        &mut self,
+        la: u64,
+        expected: u128,
+        new: u128,
+        access: Access,
+    ) -> Result<u128, Fault>;
+
     /// Reads from an I/O port; permission has been checked.
     fn port_in(&mut self, port: u16, width: Width) -> u64;
     /// Writes to an I/O port.
@@ -73,6 +99,8 @@ pub trait Env {
 
     /// The machine's time-stamp count, to which `Msrs::tsc_offset` is added.
     fn tsc(&mut self) -> u64;
+    /// `Msrs::tsc_offset` becomes `offset`; the local APIC's deadline moves along.
+    fn set_tsc_offset(&mut self, offset: u64);
     /// A random number for `rdrand` and `rdseed`, if the machine offers one.
     fn random(&mut self) -> Option<u64>;
 

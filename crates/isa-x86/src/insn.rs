@@ -85,6 +85,8 @@ pub struct Insn {
     pub imm2: u16,
     /// Operand size: of the first operand, where operands differ.
     pub width: Width,
+    /// Width of the second operand, where it differs (`movzx`, `crc32`).
+    pub source: Width,
     /// Address size, also of implicit operands (string instructions, `loop`).
     pub address: Width,
     /// Prefixes.

@@ -1,9 +1,17 @@
 //! What an x86 instruction may ask beyond [`isa_core::Machine`].
 
 use crate::{Fault, Mode, Op};
-use isa_core::{Flag, FlagKind, Machine, Width};
+use isa_core::{Bin, Condition, Flag, FlagKind, Machine, Width};
 
 /// A machine with x86 registers. Values are 64 bits wide; `load` and `store` of [`Machine`] take linear addresses.
+///
+/// [`Machine::jump`] and [`Machine::jump_if`] take the offset in CS, which is already truncated to the operand size, and
+/// check it: #GP(0) where it is not canonical (64-bit mode) or beyond the limit of CS (elsewhere). Unlike in
+/// [`Machine`]'s general contract a store may follow a jump (`call` must be refused before it has pushed anything);
+/// should that store fault, the jump does not happen.
+///
+/// Faults of [`Machine::amo`] are those of a write, also where the word cannot be read. Loads of bytes that are about
+/// to be written are [`X86Machine::load_for_update`]s.
 pub trait X86Machine: Machine {
     /// All 64 bits of general register `r` (0 to 15).
     fn r(&mut self, r: u8) -> Self::V;
@@ -18,6 +26,31 @@ pub trait X86Machine: Machine {
     fn set_flags(&mut self, kind: FlagKind, width: Width, operands: [Self::V; 3]);
     /// The same if `condition` is not 0; otherwise they stay as they are (shifts by a count of 0).
     fn set_flags_if(&mut self, condition: Self::V, kind: FlagKind, width: Width, operands: [Self::V; 3]);
+    /// Whether a condition holds, 0 or 1.
+    #[inline]
+    fn condition(&mut self, condition: Condition) -> Self::V {
+        let less = |m: &mut Self| {
+            let (sign, overflow) = (m.flag(Flag::Sign), m.flag(Flag::Overflow));
+            m.bin(Bin::Xor, sign, overflow)
+        };
+        let plain = match condition {
+            Condition::Overflow | Condition::NoOverflow => self.flag(Flag::Overflow),
+            Condition::Below | Condition::AboveOrEqual => self.flag(Flag::Carry),
+            Condition::Equal | Condition::NotEqual => self.flag(Flag::Zero),
+            Condition::BelowOrEqual | Condition::Above => {
+                let (carry, zero) = (self.flag(Flag::Carry), self.flag(Flag::Zero));
+                self.bin(Bin::Or, carry, zero)
+            }
+            Condition::Sign | Condition::NoSign => self.flag(Flag::Sign),
+            Condition::Parity | Condition::NoParity => self.flag(Flag::Parity),
+            Condition::Less | Condition::GreaterOrEqual => less(self),
+            Condition::LessOrEqual | Condition::Greater => {
+                let (less, zero) = (less(self), self.flag(Flag::Zero));
+                self.bin(Bin::Or, less, zero)
+            }
+        };
+        if condition.negated() { self.bin_imm(Bin::Xor, plain, 1) } else { plain }
+    }
     /// DF: 0 or 1.
     fn direction(&mut self) -> Self::V;
     /// Sets DF to 0 or 1.
@@ -39,6 +72,14 @@ pub trait X86Machine: Machine {
         width: Width,
         write: bool,
     ) -> Result<Self::V, Self::Stop>;
+
+    /// Loads `width` bytes at linear address `va`, zero-extended, that the instruction is going to write: where they may
+    /// not be written, it faults as a write does (SDM volume 3, "Page-Fault Error Code": W/R tells the access that the
+    /// instruction needs).
+    ///
+    /// # Errors
+    /// The fault of a write.
+    fn load_for_update(&mut self, va: Self::V, width: Width) -> Result<Self::V, Self::Stop>;
 
     /// Compares the `width` bytes at linear address `va` with `expected` and stores `new` if they are equal, in one
     /// step; gives what was there, zero-extended. Needs write permission in either case.

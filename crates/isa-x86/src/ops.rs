@@ -4,6 +4,7 @@
 //! [`Effects`]. Arguments and result carry the values of general registers, except where the effects say otherwise.
 
 use crate::ops_arithmetic::{self, ArithmeticOp};
+use crate::ops_memory::{self, MemoryOp};
 use crate::ops_string::{self, StringOp};
 use crate::ops_system::{self, SystemOp};
 use crate::{Env, Fault};
@@ -13,6 +14,8 @@ use crate::{Env, Fault};
 pub enum Op {
     /// Arithmetic that is a loop or may fault: division, `crc32`, `pdep` and so on.
     Arithmetic(ArithmeticOp),
+    /// Memory in ways that loads and stores do not have.
+    Memory(MemoryOp),
     /// A string instruction.
     String(StringOp),
     /// The system architecture: segments, far transfers, control registers, MSRs, I/O.
@@ -66,6 +69,7 @@ impl Op {
     pub const fn effects(self) -> Effects {
         match self {
             Op::Arithmetic(op) => op.effects(),
+            Op::Memory(op) => op.effects(),
             Op::String(op) => op.effects(),
             Op::System(op) => op.effects(),
         }
@@ -79,6 +83,7 @@ impl Op {
 pub fn run<E: Env>(env: &mut E, op: Op, args: [u64; 4]) -> Result<u64, Fault> {
     match op {
         Op::Arithmetic(op) => ops_arithmetic::run(op, args),
+        Op::Memory(op) => ops_memory::run(env, op, args),
         Op::String(op) => ops_string::run(env, op, args),
         Op::System(op) => ops_system::run(env, op, args),
     }

@@ -1,0 +1,68 @@
+//! Operations on memory that are no load, store or atomic of one word.
+
+use crate::ops::{Effects, Parts};
+use crate::{Access, Env, Fault};
+use isa_core::{Flag, LazyFlags};
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MemoryOp {
+    /// `cmpxchg16b` at linear address `[la]`: registers and ZF too.
+    CompareExchange16,
+    /// Checks that the byte at linear address `[la]` may be read, and reads nothing (`clflush`).
+    Probe,
+    /// `pause`: this is a spin loop.
+    Pause,
+}
+
+impl MemoryOp {
+    /// What the operation depends on and changes.
+    pub const fn effects(self) -> Effects {
+        match self {
+            MemoryOp::CompareExchange16 => {
+                let all = Parts::REGISTERS.and(Parts::STATUS).and(Parts::MEMORY);
+                Effects { reads: all.and(Parts::SYSTEM), writes: all, faults: true }
+            }
+            MemoryOp::Probe => Effects { reads: Parts::SYSTEM, writes: Parts::NONE, faults: true },
+            MemoryOp::Pause => Effects { reads: Parts::NONE, writes: Parts::CONTROL, faults: false },
+        }
+    }
+}
+
+/// Runs one.
+///
+/// # Errors
+/// The access's fault.
+pub fn run<E: Env>(env: &mut E, op: MemoryOp, [la, ..]: [u64; 4]) -> Result<u64, Fault> {
+    let cpl = env.state_ref().cpl();
+    match op {
+        MemoryOp::CompareExchange16 => compare_exchange_16(env, la)?,
+        MemoryOp::Probe => env.probe(la, 1, Access::data(cpl, false))?,
+        MemoryOp::Pause => env.pause(),
+    }
+    Ok(0)
+}
+
+/// SDM volume 2, "CMPXCHG8B/CMPXCHG16B": the operand must be aligned; RDX:RAX is compared, RCX:RBX stored; only ZF is
+/// affected.
+fn compare_exchange_16<E: Env>(env: &mut E, la: u64) -> Result<(), Fault> {
+    if !la.is_multiple_of(16) {
+        return Err(Fault::gp(0));
+    }
+    let state = env.state_ref();
+    let access = Access::data(state.cpl(), true);
+    let [rax, rcx, rdx, rbx, ..] = state.gpr;
+    let pair = |high: u64, low: u64| u128::from(high) << 64 | u128::from(low);
+    let expected = pair(rdx, rax);
+    let old = env.compare_exchange_16(la, expected, pair(rcx, rbx), access)?;
+    let state = env.state();
+    let equal = old == expected;
+    if !equal {
+        let [rax, _, rdx, ..] = &mut state.gpr;
+        (*rax, *rdx) = (old as u64, (old >> 64) as u64);
+    }
+    let zero = 1 << Flag::Zero as u8;
+    let others = state.status.bits() & !zero;
+    state.status = LazyFlags::from_bits(others | if equal { zero } else { 0 });
+    Ok(())
+}
