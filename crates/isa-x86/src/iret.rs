@@ -46,11 +46,7 @@ pub(crate) fn run<E: Env>(env: &mut E, width: Width) -> Result<(), Fault> {
     let selector = stack.pop(env, width)? as u16;
     let flags = stack.pop(env, width)?;
     if !protected {
-        let cs = Segment {
-            selector,
-            base: u64::from(selector) << 4,
-            ..*env.state_ref().segment(seg::CS)
-        };
+        let cs = Segment { selector, base: u64::from(selector) << 4, ..*env.state_ref().segment(seg::CS) };
         let target = Target { cs, rip, level: 0 };
         target.check(env.state_ref())?;
         return finish(env, target, stack, flags, width);
@@ -72,13 +68,7 @@ pub(crate) fn run<E: Env>(env: &mut E, width: Width) -> Result<(), Fault> {
 }
 
 /// Commits: flags by the rights of the old level, then segments and stack.
-fn finish<E: Env>(
-    env: &mut E,
-    target: Target,
-    stack: Stack,
-    flags: u64,
-    width: Width,
-) -> Result<(), Fault> {
+fn finish<E: Env>(env: &mut E, target: Target, stack: Stack, flags: u64, width: Width) -> Result<(), Fault> {
     let flags = loaded_flags(env.state_ref(), flags, width);
     let outwards = target.level > env.state_ref().cpl();
     let state = env.state();

@@ -1,0 +1,29 @@
+//! Why KVM cannot be used.
+
+use std::io;
+
+/// What went wrong, and in which request.
+#[derive(Debug, thiserror::Error)]
+pub enum KvmError {
+    /// There is no KVM, or this user may not use it.
+    #[error("cannot open /dev/kvm: {0}; `hostel doctor` says more, and --engine interp needs no KVM")]
+    Open(io::Error),
+    /// A KVM that lacks what the engine needs.
+    #[error("this host's KVM lacks {0}; use --engine interp")]
+    Lacks(&'static str),
+    /// A request failed.
+    #[error("KVM refuses {what}: {source}")]
+    Refused {
+        /// The request.
+        what: &'static str,
+        /// What the host said.
+        source: io::Error,
+    },
+}
+
+impl KvmError {
+    /// A request failed.
+    pub(crate) fn refused(what: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> KvmError {
+        move |error| KvmError::Refused { what, source: error.into() }
+    }
+}
