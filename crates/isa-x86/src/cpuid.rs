@@ -166,7 +166,7 @@ fn cache(identity: &Identity, subleaf: u32) -> Leaf {
     let cores = identity.processors.clamp(1, 64) - 1;
     Leaf {
         eax: kind | level << 5 | 1 << 8 | (sharing & 0xfff) << 14 | cores << 26,
-        ebx: LINE - 1 | (ways - 1) << 22,
+        ebx: (LINE - 1) | ((ways - 1) << 22),
         ecx: sets - 1,
         edx: 0,
     }

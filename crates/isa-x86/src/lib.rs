@@ -59,6 +59,7 @@ pub use cpuid::Identity;
 pub use decode::{LONGEST, Undecoded, decode};
 pub use env::{Access, Change, Env};
 pub use fault::{Fault, vector};
+pub use iced_x86::Code;
 pub use insn::{Insn, Mem, Operand, Prefixes, Reg};
 pub use machine::X86Machine;
 pub use ops::{Effects, Op, Parts};

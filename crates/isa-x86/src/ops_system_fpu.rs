@@ -95,7 +95,7 @@ fn registers<E: Env>(env: &E) -> usize {
 }
 
 fn aligned(la: u64) -> Result<(), Fault> {
-    if la % 16 == 0 { Ok(()) } else { Err(Fault::gp(0)) }
+    if la.is_multiple_of(16) { Ok(()) } else { Err(Fault::gp(0)) }
 }
 
 fn save<E: Env>(env: &mut E, la: u64, wide: bool) -> Result<(), Fault> {
