@@ -43,7 +43,10 @@ fn mistakes_have_a_place() {
                 r#"m.toml:1:10: "lots" is no amount of memory; write bytes or a number with K, M, G or T, such as 512M"#
             ]],
         ),
-        ("machine = \"pc\"", str![[r#"m.toml:1:11: there is no machine "pc"; known machines: virt, spike"#]]),
+        (
+            "machine = \"pc\"",
+            str![[r#"m.toml:1:11: there is no machine "pc"; known machines: virt, spike, sifive_u"#]],
+        ),
         (
             "machine = 3",
             str![[

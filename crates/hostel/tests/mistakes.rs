@@ -207,7 +207,7 @@ fn values_that_no_option_takes() {
             "--machine",
             "pc",
             str![[
-                r#"invalid value 'pc' for '--machine <NAME>': there is no machine "pc"; known machines: virt, spike; see `hostel run --help`"#
+                r#"invalid value 'pc' for '--machine <NAME>': there is no machine "pc"; known machines: virt, spike, sifive_u; see `hostel run --help`"#
             ]],
         ),
         (
