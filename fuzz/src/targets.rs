@@ -121,5 +121,9 @@ targets! {
     "i8042" Device dev_time::fuzz::i8042, "8042 keyboard controller without a keyboard";
     "pc-ports" Device dev_time::fuzz::pc_ports, "debug exit, power-off, reset control, progress code";
     "htif" Device dev_time::fuzz::htif, "HTIF: power-off and a console for bare programs";
+    "prci" Device dev_sifive::fuzz::prci, "SiFive FU540: clocks and resets";
+    "ccache" Device dev_sifive::fuzz::ccache, "SiFive FU540: L2 cache controller";
+    "gpio" Device dev_sifive::fuzz::gpio, "SiFive GPIO: pins and their interrupts";
+    "otp" Device dev_sifive::fuzz::otp, "SiFive FU540: one-time programmable memory";
     "sbi" Device vm_sbi::fuzz::fuzz, "the built-in SBI: calls from supervisor mode";
 }

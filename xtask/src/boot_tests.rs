@@ -1,6 +1,7 @@
 //! The tests of `cargo xtask boot`: what a user would type, and what must come.
 
 use crate::boot_images::Images;
+use crate::boot_sifive;
 use anyhow::{Result, ensure};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
@@ -51,10 +52,17 @@ pub const TESTS: &[Test] = &[
     Test { name: "reboot", about: "Linux reboots, then powers off", needs: LINUX, sample: false, run: reboot },
     Test { name: "reboot-opensbi", about: "the same under OpenSBI, four harts", needs: DYNAMIC, sample: false, run: reboot_opensbi },
     Test { name: "typing", about: "1 MiB typed arrives intact", needs: LINUX, sample: false, run: typing },
+    Test { name: "sifive-u", about: "SiFive's board with OpenSBI: its UART interrupts, power-off", needs: DYNAMIC, sample: true, run: boot_sifive::opensbi },
+    Test { name: "sifive-u-jump", about: "the same with fw_jump and four U54 harts at work", needs: JUMP, sample: false, run: boot_sifive::jump },
+    Test { name: "sifive-u-built-in", about: "the same on the built-in SBI", needs: LINUX, sample: false, run: boot_sifive::built_in },
+    Test { name: "sifive-u-reboot", about: "SiFive's board reboots, then powers off", needs: DYNAMIC, sample: false, run: boot_sifive::reboot },
+    Test { name: "sifive-u-typing", about: "1 MiB typed into SiFive's UART arrives intact", needs: DYNAMIC, sample: false, run: boot_sifive::typing },
+    Test { name: "sifive-u-consoles", about: "a second console on SiFive's second UART", needs: DYNAMIC, sample: false, run: boot_sifive::consoles },
+    Test { name: "sifive-u-virtual-clock", about: "two boots of it by the instruction count say the same", needs: DYNAMIC, sample: false, run: boot_sifive::virtual_clock },
     Test { name: "virtual-clock", about: "two boots by the instruction count say the same", needs: LINUX, sample: false, run: virtual_clock },
 ];
 
-const SHELL: &str = "~ # ";
+pub const SHELL: &str = "~ # ";
 // Some answers have an arrow in them.
 const U_BOOT_PROMPT: &str = "\n=> ";
 const GUEST: [&str; 6] = ["--kernel", "@vmlinux", "--initrd", "@initramfs.cpio", "--append", "console=ttyS0"];
@@ -76,7 +84,12 @@ const AT_WORK: &str = "for i in 0 1 2 3; do taskset -c $i sh -c \
     'n=0; while [ $n -lt 20000 ]; do n=$((n+1)); done; echo hart-$n' & done; wait; echo";
 
 fn four_at_work(setup: &Setup, more: &[&str]) -> Result<()> {
-    let mut guest = setup.boots(SHELL, &linux(more))?;
+    at_work(setup, &linux(more))
+}
+
+/// Boots that guest and has four harts work.
+pub fn at_work(setup: &Setup, arguments: &[&str]) -> Result<()> {
+    let mut guest = setup.boots(SHELL, arguments)?;
     guest.answers("nproc", &["4\n"])?;
     let answer = guest.says(AT_WORK)?;
     ensure!(answer.matches("hart-20000").count() == 4, "not every hart did its work:\n{answer}");
@@ -162,8 +175,8 @@ fn u_boot_reset(setup: &Setup) -> Result<()> {
 }
 
 /// Reboots a guest that left a mark, which must be gone then.
-fn comes_back(setup: &Setup, more: &[&str]) -> Result<()> {
-    let mut guest = setup.boots(SHELL, &linux(more))?;
+pub fn comes_back(setup: &Setup, arguments: &[&str]) -> Result<()> {
+    let mut guest = setup.boots(SHELL, arguments)?;
     guest.answers("echo mark >/tmp/mark; cat /tmp/mark", &["mark\n"])?;
     guest.typed("reboot -f\n")?;
     guest.prompts()?;
@@ -172,11 +185,11 @@ fn comes_back(setup: &Setup, more: &[&str]) -> Result<()> {
 }
 
 fn reboot(setup: &Setup) -> Result<()> {
-    comes_back(setup, &[])
+    comes_back(setup, &linux(&[]))
 }
 
 fn reboot_opensbi(setup: &Setup) -> Result<()> {
-    comes_back(setup, &["--cpus", "4", "--bios", "@fw_dynamic.bin"])
+    comes_back(setup, &linux(&["--cpus", "4", "--bios", "@fw_dynamic.bin"]))
 }
 
 /// A mebibyte of lines of 63 characters: the terminal's line discipline keeps at most 4095 of a line.
@@ -195,9 +208,14 @@ fn much_text() -> String {
 }
 
 fn typing(setup: &Setup) -> Result<()> {
+    types_much(setup, &linux(&[]))
+}
+
+/// Boots that guest and types a mebibyte, whose sum the guest must know.
+pub fn types_much(setup: &Setup, arguments: &[&str]) -> Result<()> {
     let text = much_text();
     let sum: String = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut guest = setup.boots(SHELL, &linux(&[]))?;
+    let mut guest = setup.boots(SHELL, arguments)?;
     guest.typed("stty -echo; cat >/tmp/x; stty echo; wc -c /tmp/x; sha256sum /tmp/x\n")?;
     guest.waits_for("sha256sum /tmp/x\n")?;
     // `stty` has run once `cat` has its file; what is typed before would be echoed.
@@ -210,10 +228,14 @@ fn typing(setup: &Setup) -> Result<()> {
     guest.ends_after("poweroff -f").map(drop)
 }
 
-/// The kernel stamps its lines with the time: equal texts are equal runs.
 fn virtual_clock(setup: &Setup) -> Result<()> {
+    says_the_same(setup, &linux(&["--clock", "virtual"]))
+}
+
+/// Boots that guest twice. The kernel stamps its lines with the time: equal texts are equal runs.
+pub fn says_the_same(setup: &Setup, arguments: &[&str]) -> Result<()> {
     let one = || -> Result<String> {
-        let mut guest = setup.starts(SHELL, &linux(&["--clock", "virtual"]))?;
+        let mut guest = setup.starts(SHELL, arguments)?;
         let said = guest.prompts()?;
         guest.ends_after("poweroff -f").map(|_| said)
     };

@@ -1,12 +1,12 @@
 //! The L2 cache controller of SiFive's FU540-C000, as far as its drivers ask.
 //!
-//! Sources: SiFive FU540-C000 Manual v1p4, chapter 11 "Level 2 Cache Controller"; Linux,
+//! Sources: SiFive FU540-C000 Manual, chapter "Level 2 Cache Controller"; Linux,
 //! `drivers/cache/sifive_ccache.c` and `drivers/edac/sifive_edac.c`, for what a driver expects.
 //!
 //! There is no cache: memory is coherent, so flushing has nothing to do and masks of ways are only kept.
 //! An error that is injected is found and corrected at once, by an access that nobody else notices: the
 //! count goes up, the address is that of the block flushed last, and the interrupt is pending until the
-//! count is read (11.5). Errors that cannot be corrected do not happen.
+//! count is read. Errors that cannot be corrected do not happen.
 
 use dev_core::{Device, NoRegister, RestoreError, registers};
 use fabric_clock::Nanos;
@@ -14,7 +14,7 @@ use fabric_clock::Nanos;
 // ---- registers ----
 
 registers! {
-    /// Offsets from the base address (11.4, register map).
+    /// Offsets from the base address (register map).
     pub enum Reg {
         0x000 Config RO { banks: 7..0, ways: 15..8, lg_sets: 23..16, lg_block_bytes: 31..24 }
         0x008 WayEnable RW { way: 7..0 }
@@ -88,7 +88,7 @@ impl State {
     }
 }
 
-/// The controller. Outputs 0, 1 and 2 are DirError, DataError and DataFail (11.3).
+/// The controller. Outputs 0, 1 and 2 are DirError, DataError and DataFail.
 #[derive(Debug)]
 pub struct Ccache {
     state: State,
@@ -147,7 +147,7 @@ impl Device for Ccache {
         }
         let s = &mut self.state;
         match Reg::nearest(offset).filter(|(.., byte)| *byte == 0) {
-            // Ways cannot be disabled until reset (11.4.2).
+            // Ways cannot be disabled until reset ("Way Enable Register").
             Some((Reg::WayEnable, ..)) => {
                 s.way_enable = s.way_enable.max((value & 0xff).min(u64::from(LAST_WAY)) as u8);
             }
@@ -187,7 +187,7 @@ impl Device for Ccache {
     }
 }
 
-/// A count as it reads, which ends the interrupt (11.5); its upper half is nothing.
+/// A count as it reads, which ends the interrupt; its upper half is nothing.
 fn count(errors: &mut Errors, byte: u64) -> u64 {
     errors.pending &= byte >= 4;
     errors.fixed.into()

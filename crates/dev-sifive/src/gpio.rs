@@ -1,7 +1,7 @@
 //! SiFive's GPIO controller, with 16 pins as in the FU540-C000.
 //!
-//! Source: SiFive FU540-C000 Manual v1p4, chapter 17 "General Purpose Input/Output Controller (GPIO)";
-//! sections are cited below. What it does not say (levels are latched like edges, a set bit wins over its
+//! Source: SiFive FU540-C000 Manual, chapter "General Purpose Input/Output Controller (GPIO)".
+//! What it does not say (levels are latched like edges, a set bit wins over its
 //! clearing) is as in SiFive's published RTL (sifive-blocks, `GPIO.scala`).
 //!
 //! A pin is what drives it: the controller while its output is enabled, else something outside, else its
@@ -14,7 +14,7 @@ use fabric_clock::Nanos;
 // ---- registers ----
 
 registers! {
-    /// Offsets from the base address (17.2): a bit a pin.
+    /// Offsets from the base address (memory map): a bit a pin.
     pub enum Reg {
         0x00 InputVal RO { pins: 15..0 }
         0x04 InputEn RW { pins: 15..0 }
@@ -96,7 +96,7 @@ impl State {
         state
     }
 
-    /// Pins that the controller drives, and to what (17.5, 17.7, 17.8).
+    /// Pins that the controller drives, and to what.
     fn output(&self) -> (u16, u16) {
         (self.output_en & !self.iof_en, self.output_val ^ self.out_xor)
     }
@@ -108,12 +108,12 @@ impl State {
         ours & level | !ours & outside
     }
 
-    /// What the inputs show: pins with a disabled input read 0 (17.4).
+    /// What the inputs show: pins with a disabled input read 0 ("Input / Output Values").
     fn inputs(&self) -> u16 {
         self.pads() & self.input_en
     }
 
-    /// Latches edges and levels (17.6).
+    /// Latches edges and levels ("Interrupts").
     fn look(&mut self) {
         let now = self.inputs();
         self.rise_ip |= now & !self.seen;
@@ -209,7 +209,7 @@ impl Device for Gpio {
             Reg::FallIe => s.fall_ie = pins,
             Reg::HighIe => s.high_ie = pins,
             Reg::LowIe => s.low_ie = pins,
-            // "Writing a 1 clears it" (17.6); what still is so is latched again at once.
+            // Ones clear; what still is so is latched again at once ("Interrupts").
             Reg::RiseIp => s.rise_ip &= !pins,
             Reg::FallIp => s.fall_ip &= !pins,
             Reg::HighIp => s.high_ip &= !pins,

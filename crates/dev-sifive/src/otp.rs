@@ -1,7 +1,7 @@
 //! OTP: the one-time programmable memory of SiFive's FU540-C000, read and programmed by moving the pins
 //! of its macro.
 //!
-//! Sources: SiFive FU540-C000 Manual v1p4, chapter 19 "One-Time Programmable Memory (OTP)", for the pins;
+//! Sources: SiFive FU540-C000 Manual, chapter "One-Time Programmable Memory (OTP)", for the pins;
 //! U-Boot, `drivers/misc/sifive-otp.c`, and QEMU's machine `sifive_u`, for the order in which they are
 //! moved and where the serial number is: word 0xfc, its complement behind it.
 //!
@@ -16,7 +16,7 @@ use fabric_clock::Nanos;
 // ---- registers ----
 
 registers! {
-    /// Offsets from the base address (19.1): one register a pin or group of pins.
+    /// Offsets from the base address (memory map): one register a pin or group of pins.
     pub enum Reg {
         0x00 Pa RW { address: 11..0 }
         0x04 Paio RW { bit: 4..0 }

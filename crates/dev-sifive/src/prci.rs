@@ -1,11 +1,10 @@
 //! PRCI: the power, reset, clocking and interrupt block of SiFive's FU540-C000, as far as software sees
 //! it: oscillator, three PLLs, clock selection, resets of peripherals.
 //!
-//! Source: SiFive FU540-C000 Manual v1p4, chapter 7 "Clocking and Reset"; for `clkmuxstatusreg`, which it
+//! Source: SiFive FU540-C000 Manual, chapter "Clocking and Reset"; for `clkmuxstatusreg`, which it
 //! names without its fields, the FU540 driver of Linux (`drivers/clk/sifive/fu540-prci.c`).
 //!
-//! Nothing here changes how fast the machine is. A PLL's lock bit is set at once (7.5 gives it up to
-//! 70 µs), and the oscillator is ready while it is enabled.
+//! Nothing here changes how fast the machine is. A PLL's lock bit is always set, and the oscillator is ready while it is enabled.
 
 use dev_core::{Device, NoRegister, RestoreError, registers};
 use fabric_clock::Nanos;
@@ -13,7 +12,7 @@ use fabric_clock::Nanos;
 // ---- registers ----
 
 registers! {
-    /// Offsets from the base address (7.4, memory map).
+    /// Offsets from the base address (PRCI memory map).
     pub enum Reg {
         0x00 HfxOscCfg RW { hfxoscen: 30..30, hfxoscrdy: 31..31 }
         0x04 CorePllCfg0 RW { divr: 5..0, divf: 14..6, divq: 17..15, range: 20..18, bypass: 24..24, fse: 25..25, lock: 31..31 }
@@ -30,7 +29,7 @@ registers! {
 /// Bytes of the block; what has no register reads as zero.
 const WINDOW: u64 = 0x1000;
 
-/// A PLL after reset: divr 1, divf 31, divq 3, range 0, bypassed, internal feedback (7.5).
+/// A PLL after reset: divr 1, divf 31, divq 3, range 0, bypassed, internal feedback ("Setting coreclk frequency").
 const PLL_RESET: u32 = 1 | 31 << 6 | 3 << 15 | 1 << 24 | 1 << 25;
 /// The core PLL as the first-stage boot loader sets it: the 33.3 MHz crystal times 2 · (59 + 1), by 2², is
 /// 1 GHz; divr 0, range 4, internal feedback.
@@ -54,7 +53,7 @@ struct State {
 }
 
 impl State {
-    /// After reset (7.4, 7.5).
+    /// After reset (PRCI memory map).
     const RESET: State = State {
         hfxoscen: true,
         core_pll: PLL_RESET,

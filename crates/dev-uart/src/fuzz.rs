@@ -42,6 +42,7 @@ fn sifive_chipset(paced: bool) -> Chipset<SifiveUart> {
         host: |d, bytes, now| match bytes {
             [0, byte, ..] => d.arrive(*byte, now),
             [1, hz, ..] => d.turn_on(u32::from(*hz) << 22, now),
+            [3, ..] => d.finish(),
             [2, ..] => {
                 d.drain(&mut Vec::new(), now);
                 assert!(!dev_core::Device::wants_host(d));

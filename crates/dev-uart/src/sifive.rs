@@ -255,6 +255,14 @@ impl SifiveUart {
         self.state.rx.pop_front()
     }
 
+    /// The machine ends: what the guest has given the transmitter goes out, as the power does not fail at once.
+    pub fn finish(&mut self) {
+        let s = &mut self.state;
+        let last = s.shifting.take().map(|shifting| shifting.byte);
+        let waiting = s.tx.drain(..).filter(|_| TxCtrl::txen(u64::from(s.txctrl)) != 0);
+        s.out.extend(last.into_iter().chain(waiting).take(OUTGOING.saturating_sub(s.out.len())));
+    }
+
     /// Appends to `into` what the guest has sent.
     pub fn drain(&mut self, into: &mut Vec<u8>, now: Nanos) {
         self.state.send(self.pace, now);

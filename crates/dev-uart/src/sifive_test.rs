@@ -288,6 +288,21 @@ fn a_reset_keeps_what_has_left_and_what_is_still_to_come() {
 }
 
 #[test]
+fn at_the_end_the_transmitter_is_emptied() {
+    let mut d = paced();
+    put(&mut d, Reg::TxCtrl, 1, 0);
+    for byte in *b"bye" {
+        put(&mut d, Reg::TxData, byte.into(), 0);
+    }
+    d.finish();
+    assert_eq!((sent_by(&mut d, 0), d.deadline(0)), (b"bye".to_vec(), None));
+    let mut off = SifiveUart::default();
+    put(&mut off, Reg::TxData, 1, 0);
+    off.finish();
+    assert!(sent_by(&mut off, 0).is_empty(), "its transmitter was off");
+}
+
+#[test]
 fn a_saved_uart_goes_on_in_the_middle_of_its_characters() {
     let mut d = paced();
     put(&mut d, Reg::TxCtrl, 1, 0);

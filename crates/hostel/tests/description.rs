@@ -39,6 +39,26 @@ kernel = "/k"
 }
 
 #[test]
+fn a_real_board_is_printed_as_it_is() {
+    let files = Files::new();
+    let machine = printed(&files, &["--machine", "sifive_u"]);
+    for line in [
+        "cpu = \"rv64imafdc_zicntr_zicsr_zifencei_zihpm_sv39\"\n",
+        "cpus = 4\n",
+        "console = [\"stdio\", \"none\"]\n",
+        "append = \"console=ttySIF0 loglevel=6\"\n",
+    ] {
+        assert!(machine.contains(line), "{line} is not in {machine}");
+    }
+    let machine = printed(&files, &["--machine", "sifive_u", "--clock", "virtual"]);
+    assert!(machine.contains("cpus = 1\n"), "{machine}");
+    // A file's list is replaced whole.
+    files.add("m.toml", "machine = \"sifive_u\"\nconsole = [\"none\", \"pty\"]\n");
+    let machine = printed(&files, &["m.toml", "--console", "stdio"]);
+    assert!(machine.contains("console = [\"stdio\", \"none\"]\n"), "{machine}");
+}
+
+#[test]
 fn what_is_printed_gives_the_same_machine() {
     let files = Files::new();
     let elsewhere = files.add("a/b/machine.toml", "");
@@ -49,6 +69,20 @@ fn what_is_printed_gives_the_same_machine() {
         &["--bios", "fw", "--kernel", "dir/k", "--initrd", "it's", "--console", "unix=s"],
         &["--machine", "spike", "--bios", "none", "--kernel", "k", "--clock", "virtual"],
         &["--cpus", "512", "--memory", "1T", "--cpu", "rv64imac_zicsr_svbare", "--console", "pty"],
+        &["--machine", "sifive_u"],
+        &[
+            "--machine",
+            "sifive_u",
+            "--cpus",
+            "2",
+            "--console",
+            "none",
+            "--console",
+            "unix=s",
+            "--kernel",
+            "k",
+        ],
+        &["--machine", "sifive_u", "--clock", "virtual", "--cpu", "max", "--console", "pty"],
         &["--memory", "1052672", "--console", "none", "--bios", "builtin", "--kernel", "./none"],
     ] {
         let first = printed(&files, arguments);

@@ -43,7 +43,10 @@ fn mistakes_have_a_place() {
                 r#"m.toml:1:10: "lots" is no amount of memory; write bytes or a number with K, M, G or T, such as 512M"#
             ]],
         ),
-        ("machine = \"pc\"", str![[r#"m.toml:1:11: there is no machine "pc"; known machines: virt, spike"#]]),
+        (
+            "machine = \"pc\"",
+            str![[r#"m.toml:1:11: there is no machine "pc"; known machines: virt, spike, sifive_u"#]],
+        ),
         (
             "machine = 3",
             str![[
@@ -59,6 +62,13 @@ fn mistakes_have_a_place() {
         (
             "console = \"tty\"",
             str![[r#"m.toml:1:11: there is no console "tty"; consoles are stdio, none, pty and unix=PATH"#]],
+        ),
+        ("console = []", str!["m.toml:1:11: the list of consoles is empty; leave it out"]),
+        (
+            "console = [\"none\", \"pty\"]",
+            str![
+                "m.toml:1:11: the machine virt has one serial line, and 2 consoles are given; leave out the rest"
+            ],
         ),
         ("cpus = 1\ncpus = 2", str!["m.toml:2:1: duplicate key"]),
         ("cpus 1", str!["m.toml:1:6: key with no value, expected `=`"]),

@@ -207,7 +207,7 @@ fn values_that_no_option_takes() {
             "--machine",
             "pc",
             str![[
-                r#"invalid value 'pc' for '--machine <NAME>': there is no machine "pc"; known machines: virt, spike; see `hostel run --help`"#
+                r#"invalid value 'pc' for '--machine <NAME>': there is no machine "pc"; known machines: virt, spike, sifive_u; see `hostel run --help`"#
             ]],
         ),
         (
@@ -424,5 +424,40 @@ fn usage() {
         &files,
         &["image", "path", "nothing"],
         str![[r#"there is no guest image "nothing"; known images: debian-busybox, opensbi, u-boot"#]],
+    );
+}
+
+#[test]
+fn what_a_real_board_does_not_have() {
+    let files = Files::new();
+    files.add("k", flat(OFF));
+    let board = ["--machine", "sifive_u", "--bios", "none", "--kernel", "k"];
+    for (options, expected) in [
+        (&["--cpus", "5"][..], str!["5 CPUs are too many; the sifive_u board has room for 4"]),
+        (
+            &["--memory", "127G"],
+            str![
+                "127 GiB of memory are too much; the sifive_u board has room for 126 GiB: try a smaller --memory"
+            ],
+        ),
+        (
+            &["--clock", "virtual", "--cpus", "2"],
+            str!["a virtual clock follows the instructions of one hart; use --cpus 1, or --clock real"],
+        ),
+        (
+            &["--console", "none", "--console", "pty", "--console", "none"],
+            str!["the machine sifive_u has 2 serial lines, and 3 consoles are given; leave out the rest"],
+        ),
+        (
+            &["--console", "stdio", "--console", "stdio"],
+            str!["two serial lines cannot both be joined to stdio; choose another for one of them"],
+        ),
+    ] {
+        check(&files, &[&board, options].concat(), expected);
+    }
+    check(
+        &files,
+        &["--bios", "none", "--kernel", "k", "--console", "none", "--console", "pty"],
+        str!["the machine virt has one serial line, and 2 consoles are given; leave out the rest"],
     );
 }

@@ -236,6 +236,42 @@ fn a_socket_can_be_the_console() {
 }
 
 #[test]
+fn each_serial_line_has_its_console() {
+    use std::os::unix::net::UnixStream;
+    let files = Files::new();
+    files.add("k", flat(LINES));
+    let mut child = files.process(&BARE);
+    child.args(["k", "--machine", "sifive_u", "--cpus", "1", "--console", "stdio", "--console", "unix=line"]);
+    child.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = child.spawn().map(Running).unwrap();
+    let mut said = [0; 1024];
+    let n = child.0.stderr.take().unwrap().read(&mut said).unwrap();
+    assert_eq!(String::from_utf8_lossy(&said[..n]), "hostel: console 2 is at line\n");
+    let mut line = UnixStream::connect(files.path().join("line")).unwrap();
+    line.write_all(b"across x").unwrap();
+    let (mut first, mut second) = (String::new(), String::new());
+    line.read_to_string(&mut second).unwrap();
+    child.0.stdout.take().unwrap().read_to_string(&mut first).unwrap();
+    assert_eq!((first.as_str(), second.as_str()), ("0across x", "1"));
+    assert_eq!(child.ends().code(), Some(0));
+}
+
+#[test]
+fn with_one_console_the_second_line_leads_nowhere() {
+    let files = Files::new();
+    files.add("k", flat(LINES));
+    let mut child = files.process(&BARE);
+    child.args(["k", "--machine", "sifive_u", "--cpus", "1"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = child.spawn().map(Running).unwrap();
+    child.0.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    child.signal(Signal::TERM);
+    let mut shown = String::new();
+    child.0.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
+    assert_eq!((shown.as_str(), child.ends().code()), ("0", Some(143)));
+}
+
+#[test]
 fn a_guest_comes_from_the_cache() {
     let files = Files::new();
     files.cache("debian-busybox", FAIL_7);

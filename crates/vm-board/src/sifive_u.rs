@@ -1,8 +1,7 @@
 //! The `sifive_u` board: SiFive's HiFive Unleashed with its FU540-C000, as far as it is modelled.
 //!
 //! Hart 0 is the E51 monitor core; harts 1 to 4 are the U54 application cores, as many as the user wants. Sources:
-//! SiFive FU540-C000 Manual v1p4, chapters 3 (U54), 4 (E51), 5 (memory map) and 10 (PLIC: interrupt sources, contexts);
-//! Linux, `fu540-c000.dtsi` and `hifive-unleashed-a00.dts` for names, clocks and caches.
+//! SiFive FU540-C000 Manual, its chapters on the E51 and U54 cores, the memory map and the PLIC; Linux, `fu540-c000.dtsi` and `hifive-unleashed-a00.dts` for names, clocks and caches.
 //!
 //! The chip has no way to power itself off. SiFive's test finisher is therefore at 0x10_0000, where the manual's memory
 //! map has nothing. The boot ROM stands in for the loaders in the mask ROM and the SPI flash.
@@ -80,7 +79,7 @@ pub fn u54_isa() -> Result<(Isa, Mmu), IsaError> {
     Ok((Isa::new(U54_EXTENSIONS)?, Mmu::Sv39))
 }
 
-/// Chapter 4: M-mode and U-mode only, 8 PMP regions; `time` is left to firmware ("Timer Register").
+/// "E51 RISC-V Core": M-mode and U-mode only, 8 PMP regions; `time` is left to firmware.
 fn e51() -> Result<Core, IsaError> {
     Ok(Core {
         compatible: &["sifive,e51", "sifive,rocket0", "riscv"],
@@ -93,7 +92,7 @@ fn e51() -> Result<Core, IsaError> {
     })
 }
 
-/// Chapter 3: as the manual has it, or another hart in its place if the user asks for one.
+/// "U54 RISC-V Core": as the manual has it, or another hart in its place if the user asks for one.
 fn u54(config: &Config) -> Core {
     let core = Core { caches: U54_CACHES, split_tlb: true, ..Core::new(config.isa.clone(), config.mmu) };
     if u54_isa().is_ok_and(|(isa, mmu)| (&isa, mmu) == (&config.isa, config.mmu)) {
@@ -103,8 +102,8 @@ fn u54(config: &Config) -> Core {
     core
 }
 
-/// The contexts in their order: M-mode of hart 0, then M-mode and S-mode of each other one (chapter 10, "Interrupt
-/// Contexts").
+/// The contexts in their order: M-mode of hart 0, then M-mode and S-mode of each other one ("Platform-Level
+/// Interrupt Controller").
 fn plic_outputs(cpus: u32) -> Vec<Target> {
     let pin = |hart, interrupt| Target::Hart { hart, interrupt };
     let pair =

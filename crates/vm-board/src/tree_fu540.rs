@@ -49,6 +49,7 @@ impl Board {
                 .flag("gpio-controller")
                 .cells("#gpio-cells", &[2])
                 .flag("interrupt-controller")
+                .cells("#address-cells", &[0])
                 .cells("#interrupt-cells", &[2]),
             DeviceKind::Fu540Otp { .. } => node.cells("fuse-count", &[FUSES]),
             _ => node,

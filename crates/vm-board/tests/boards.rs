@@ -5,7 +5,7 @@ use vm_board::board::{
     Board, Config, DeviceKind, HartInterrupt, HtifWords, Placed, Serial, Target, clint_outputs,
 };
 use vm_board::check::BoardError;
-use vm_board::{spike::spike, virt::virt};
+use vm_board::{sifive_u::sifive_u, spike::spike, virt::virt};
 
 const MIB: u64 = 1 << 20;
 
@@ -237,4 +237,102 @@ fn devices_keep_to_their_specifications() {
     };
     check_change(uart(0, 0), "device uart0: a UART needs a clock");
     check_change(uart(1, 3), "device uart0: the window is too small for eight registers");
+}
+
+fn unleashed(cpus: u32, memory: u64) -> Result<Board, BoardError> {
+    let (isa, mmu) = vm_board::sifive_u::u54_isa().unwrap();
+    sifive_u(&Config { isa, mmu, ..Config::new(cpus, memory) })
+}
+
+#[test]
+fn the_address_map_of_sifive_u_is_the_manuals() {
+    let expected = "0x1000 0x1000 boot-rom\n\
+                    0x100000 0x1000 test\n\
+                    0x2000000 0x10000 clint\n\
+                    0x2010000 0x1000 ccache\n\
+                    0xc000000 0x4000000 plic\n\
+                    0x10000000 0x1000 prci\n\
+                    0x10010000 0x1000 uart0\n\
+                    0x10011000 0x1000 uart1\n\
+                    0x10060000 0x1000 gpio\n\
+                    0x10070000 0x1000 otp\n\
+                    0x80000000 0x8000000 ram\n";
+    assert_eq!(map(&unleashed(1, 128 * MIB).unwrap()), expected);
+}
+
+#[test]
+fn harts_of_sifive_u_differ() {
+    let board = unleashed(4, 128 * MIB).unwrap();
+    assert_eq!((board.cpus, board.boot_hart()), (5, 1));
+    assert_eq!(board.application_harts().collect::<Vec<_>>(), [1, 2, 3, 4]);
+    let (monitor, u54) = (board.core(0), board.core(4));
+    assert_eq!(monitor.isa.to_string(), "rv64imac_zicntr_zicsr_zifencei_zihpm");
+    assert!(!monitor.supervisor && u54.supervisor && u54.isa.has("d") && !u54.time_csr);
+    assert_eq!(board.core(1), u54);
+    // Another CPU takes the place of the U54s, not of the monitor.
+    let other = sifive_u(&Config::new(2, 128 * MIB)).unwrap();
+    assert_eq!(other.core(0), monitor);
+    assert!(other.core(1).isa.has("zba") && other.core(1).time_csr && other.core(1).compatible == ["riscv"]);
+    let uniform = small(2);
+    assert_eq!((uniform.boot_hart(), uniform.application_harts().count()), (0, 2));
+}
+
+/// Contexts 0 to 4: M-mode of hart 0, then M-mode and S-mode of each other hart.
+#[test]
+fn the_monitor_has_one_context_at_the_plic() {
+    let board = unleashed(2, 128 * MIB).unwrap();
+    let pin = |hart, interrupt| Target::Hart { hart, interrupt };
+    use HartInterrupt::{MachineExternal, SupervisorExternal};
+    let expected = [
+        pin(0, MachineExternal),
+        pin(1, MachineExternal),
+        pin(1, SupervisorExternal),
+        pin(2, MachineExternal),
+        pin(2, SupervisorExternal),
+    ];
+    assert_eq!(board.device("plic").unwrap().outputs, expected);
+    let to_plic = |input| Target::Input { device: "plic", input };
+    assert_eq!(board.device("uart0").unwrap().outputs, [to_plic(4)]);
+    assert_eq!(board.device("uart1").unwrap().outputs, [to_plic(5)]);
+    assert_eq!(board.device("ccache").unwrap().outputs, [1, 2, 3].map(to_plic));
+    let gpio: Vec<_> = (7..=22).map(to_plic).collect();
+    assert_eq!(board.device("gpio").unwrap().outputs, gpio);
+    assert_eq!(board.uarts().map(|uart| uart.name).collect::<Vec<_>>(), ["uart0", "uart1"]);
+}
+
+#[test]
+fn sifive_u_has_room_for_four_u54_and_126_gib() {
+    let error = |cpus, memory| unleashed(cpus, memory).unwrap_err().to_string();
+    assert_eq!(error(5, 128 * MIB), "5 CPUs are too many; the sifive_u board has room for 4");
+    assert_eq!(error(0, 128 * MIB), "a machine needs at least one CPU; try --cpus 1");
+    assert_eq!(
+        error(1, 127 << 30),
+        "127 GiB of memory are too much; the sifive_u board has room for 126 GiB: try a smaller --memory"
+    );
+    assert!(unleashed(4, 126 << 30).is_ok());
+}
+
+#[test]
+fn devices_of_the_fu540_keep_to_their_specifications() {
+    let check = |change: fn(&mut Board), message: &str| {
+        let mut board = unleashed(1, 128 * MIB).unwrap();
+        change(&mut board);
+        assert_eq!(board.check().unwrap_err().to_string(), message);
+    };
+    check(
+        |board| device(board, "gpio").outputs.truncate(3),
+        "device gpio: a GPIO controller has one output for each pin",
+    );
+    check(
+        |board| device(board, "gpio").kind = DeviceKind::SifiveGpio { restart_pin: 16 },
+        "device gpio: the pin that restarts is none of the controller's",
+    );
+    check(
+        |board| device(board, "ccache").outputs.clear(),
+        "device ccache: an L2 cache controller has three outputs",
+    );
+    check(
+        |board| device(board, "prci").kind = DeviceKind::Fu540Prci { hfclk_hz: 0, rtcclk_hz: 1 },
+        "device prci: a clock controller needs its crystals",
+    );
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use support_image::fdt::Tree;
 use vm_board::board::{Board, Config, HtifWords, Serial};
 use vm_board::tree::{Chosen, TreeError};
-use vm_board::{spike::spike, virt::virt};
+use vm_board::{sifive_u::sifive_u, spike::spike, virt::virt};
 
 const MIB: u64 = 1 << 20;
 
@@ -44,6 +44,17 @@ fn the_spike_boards_tree_with_words_in_memory() {
     assert_data_eq!(dts(&board, &Chosen::default()), file!["golden/spike.dts"].raw());
 }
 
+fn unleashed(cpus: u32, memory: u64) -> Board {
+    let (isa, mmu) = vm_board::sifive_u::u54_isa().unwrap();
+    sifive_u(&Config { isa, mmu, ..Config::new(cpus, memory) }).unwrap()
+}
+
+#[test]
+fn the_sifive_u_boards_tree() {
+    let chosen = Chosen { bootargs: Some("console=ttySIF0".into()), ..full_chosen() };
+    assert_data_eq!(dts(&unleashed(2, 256 * MIB), &chosen), file!["golden/sifive_u.dts"].raw());
+}
+
 /// Lines with the number of the hart they are about removed, so that harts count once.
 fn merged<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
     let merge = |line: &str| match line.strip_prefix("/cpus/cpu@") {
@@ -55,7 +66,8 @@ fn merged<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
 
 /// Compares our lines with QEMU's; `explained` has every difference, each paragraph with its reason.
 fn check_against_qemu(board: &Board, qemu: &str, explained: &str) {
-    let ours = board.tree(&Chosen::default()).unwrap().to_lines();
+    let chosen = Chosen { boot_hart: board.boot_hart(), ..Chosen::default() };
+    let ours = board.tree(&chosen).unwrap().to_lines();
     let ours = merged(ours.iter().map(String::as_str));
     let qemus = merged(qemu.lines().filter(|line| !line.starts_with('#')));
     let missing = qemus.difference(&ours).map(|line| format!("- {line}"));
@@ -92,6 +104,15 @@ fn spike_differs_from_qemus_only_where_a_reason_is_given() {
 }
 
 #[test]
+fn sifive_u_differs_from_qemus_only_where_a_reason_is_given() {
+    check_against_qemu(
+        &unleashed(4, 2048 * MIB),
+        include_str!("golden/qemu-sifive_u.txt"),
+        include_str!("golden/sifive_u-differences.txt"),
+    );
+}
+
+#[test]
 fn the_largest_board_has_a_tree() {
     let board = virt(&Config::new(512, 2048 * MIB)).unwrap();
     let tree = Tree::parse(&board.fdt(&Chosen::default()).unwrap()).unwrap();
@@ -115,4 +136,6 @@ fn what_no_tree_can_say_is_refused() {
     assert_eq!(board.fdt(&bootargs), Err(TreeError::BootargsNul));
     let hart = Chosen { boot_hart: 2, ..Chosen::default() };
     assert_eq!(board.fdt(&hart), Err(TreeError::NoBootHart(2)));
+    let monitor = Chosen { boot_hart: 0, ..Chosen::default() };
+    assert_eq!(unleashed(1, 256 * MIB).fdt(&monitor), Err(TreeError::NoBootHart(0)), "the E51 has no S-mode");
 }

@@ -20,6 +20,8 @@ pub trait ConsolePort: Send + Sync {
     fn print(&self, text: &[u8]) -> usize;
     /// Takes a received character as if the guest had read it.
     fn take(&self) -> Option<u8>;
+    /// The machine has ended: what is on its way out of the device is out. Nothing where that takes no time.
+    fn finish(&self) {}
 }
 
 impl ConsolePort for Slot<Ns16550> {
@@ -61,6 +63,9 @@ impl ConsolePort for Slot<SifiveUart> {
     }
     fn take(&self) -> Option<u8> {
         self.with(|d, now| d.take(now))
+    }
+    fn finish(&self) {
+        self.with(|d, _| d.finish());
     }
 }
 
@@ -142,6 +147,9 @@ impl ConsolePort for Joined {
     }
     fn take(&self) -> Option<u8> {
         self.uart.take()
+    }
+    fn finish(&self) {
+        self.uart.finish();
     }
 }
 

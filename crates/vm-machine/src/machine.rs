@@ -223,6 +223,7 @@ impl Machine {
         if let Some(timer) = timer {
             let _ = timer.join();
         }
+        self.devices.consoles.iter().for_each(|console| console.finish());
         Ok(Final { end, harts, bus: self.devices.bus })
     }
 }

@@ -444,3 +444,26 @@ fn a_saved_firmware_is_taken_back_only_by_one_that_could_have_written_it() {
         assert_eq!(Sbi::new(3).load(&bad), Err(saved::LoadError::Damaged));
     }
 }
+
+/// A hart without S-mode is "not available to S-mode": it cannot be started, asked for, interrupted or fenced, and it
+/// does not keep the system from sleeping ("Hart State Management", "Binary Encoding").
+#[test]
+fn a_hart_without_s_mode_does_not_exist() {
+    let mut bench = Bench::new(3, 0);
+    bench.sbi = Sbi::serving(3, [0, 2].into_iter().collect());
+    bench.sbi.power_on(0, PC, 0);
+    assert_eq!(bench.sbi.resume(&mut bench.harts[0], false), Parked::Run);
+    assert_eq!(bench.ecall(HSM, 0, &[1, RAM + 0x80, 0]).0, INVALID_PARAM);
+    assert_eq!(bench.ecall(HSM, 2, &[1]).0, INVALID_PARAM);
+    assert_eq!(bench.ecall(HSM, 2, &[2]), (SUCCESS, HartState::Stopped as u64));
+    assert_eq!(bench.ecall(IPI, 0, &[0b010, 0]).0, INVALID_PARAM);
+    assert_eq!(bench.ecall(RFENCE, 0, &[0b111, 0]).0, INVALID_PARAM);
+    assert_eq!(bench.ecall(IPI, 0, &[0, u64::MAX]).0, SUCCESS);
+    assert_eq!(bench.fake.ipis, [vec![0]]);
+    assert_eq!(bench.sbi.resume(&mut bench.harts[1], true), Parked::Stopped);
+    assert!(matches!(bench.after(0, SUSP, 0, &[0, RAM + 0x80, 0]), After::Suspend { system: true }));
+    // A state in which it runs is none that this firmware could have saved.
+    let all = Sbi::new(3);
+    all.power_on(1, PC, 0);
+    assert_eq!(bench.sbi.load(&all.save()), Err(saved::LoadError::Damaged));
+}

@@ -70,6 +70,34 @@ pub const ECHO: &[u32] = &[
     0x0000_006f, //    j     .
 ];
 
+/// For SiFive's board, in hart 1: sends '0' and '1' through its two UARTs, then through the first what comes to the
+/// second, until that is an 'x', at which it powers off.
+pub const LINES: &[u32] = &[
+    0xf140_22f3, // csrr t0,mhartid
+    0x0010_0313, // li t1,1
+    0x0462_9663, // bne t0,t1,54
+    0x1001_0437, // lui s0,0x10010
+    0x1001_14b7, // lui s1,0x10011
+    0x0064_2423, // sw t1,8(s0)
+    0x0064_a423, // sw t1,8(s1)
+    0x0064_a623, // sw t1,12(s1)
+    0x0300_0393, // li t2,48
+    0x0074_2023, // sw t2,0(s0)
+    0x0310_0393, // li t2,49
+    0x0074_a023, // sw t2,0(s1)
+    0x0780_0e13, // li t3,120
+    0x0044_a383, // lw t2,4(s1)
+    0xfe03_cee3, // bltz t2,34
+    0x0074_2023, // sw t2,0(s0)
+    0xffc3_9ae3, // bne t2,t3,34
+    0x0010_02b7, // lui t0,0x100
+    0x0000_5337, // lui t1,0x5
+    0x5553_0313, // add t1,t1,1365
+    0x0062_a023, // sw t1,0(t0)
+    0x1050_0073, // wfi
+    0xffdf_f06f, // j 54
+];
+
 /// Sends bytes for ever.
 pub const FLOOD: &[u32] = &[
     0x1000_02b7, //    lui   t0, 0x10000
