@@ -92,9 +92,8 @@ impl Env for Cpu {
             return self.port_read(port, width);
         }
         // A word at an odd port is two cycles on the bus.
-        (0..width.bytes()).fold(0, |v, n| {
-            v | self.port_read(port.wrapping_add(n as u16), Width::B1) << (8 * n)
-        })
+        (0..width.bytes())
+            .fold(0, |v, n| v | self.port_read(port.wrapping_add(n as u16), Width::B1) << (8 * n))
     }
 
     fn port_out(&mut self, port: u16, width: Width, value: u64) {
@@ -205,4 +204,3 @@ impl Env for Cpu {
         }
     }
 }
-

@@ -87,11 +87,6 @@ impl KvmCpu {
         Ok(cpu)
     }
 
-    /// Frequency of the guest's time-stamp counter on this host, in Hz, if the kernel says.
-    pub fn tsc_hz(&self) -> Option<u64> {
-        self.fd.get_tsc_khz().ok().filter(|&khz| khz > 0).map(|khz| u64::from(khz) * 1000)
-    }
-
     fn user_local(&self) -> Option<&Arc<dyn LocalController>> {
         self.local.as_ref().filter(|_| self.vm.irqchip() == Irqchip::User)
     }

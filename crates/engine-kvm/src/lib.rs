@@ -22,5 +22,5 @@ mod vm;
 
 pub use cpu::{Config, KvmCpu};
 pub use error::KvmError;
-pub use probe::{Offer, probe};
+pub use probe::{Offer, probe, tsc_hz};
 pub use vm::{Irqchip, Vm};

@@ -56,6 +56,17 @@ pub(crate) fn of(kvm: &Kvm) -> Offer {
     }
 }
 
+/// Frequency of a guest's time-stamp counter on this host, in Hz, if the kernel says.
+///
+/// # Errors
+/// If there is no KVM, or it gives no machine to ask.
+pub fn tsc_hz() -> Result<Option<u64>, KvmError> {
+    let kvm = Kvm::new().map_err(|error| KvmError::Open(error.into()))?;
+    let vm = kvm.create_vm().map_err(KvmError::refused("a new machine"))?;
+    let cpu = vm.create_vcpu(0).map_err(KvmError::refused("a processor"))?;
+    Ok(cpu.get_tsc_khz().ok().filter(|&khz| khz > 0).map(|khz| u64::from(khz) * 1000))
+}
+
 impl Offer {
     /// What the engine cannot do without, if it is not there.
     pub fn lacks(&self) -> Option<&'static str> {

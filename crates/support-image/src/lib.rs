@@ -18,6 +18,7 @@ mod fdt_text;
 pub mod kernel;
 pub mod linux;
 pub mod memory_map;
+pub mod mp_table;
 pub mod pe;
 pub mod pvh;
 pub mod x86_kernel;

@@ -27,6 +27,13 @@ pub enum End {
         /// The trap that is taken for ever.
         last: Fault,
     },
+    /// An x86 processor has shut down: a triple fault.
+    Shutdown {
+        /// Which processor.
+        cpu: u32,
+        /// What it began with, where the engine knows.
+        fault: Option<Fault>,
+    },
     /// A thread of the machine died: an error of Hostel's.
     Broken(String),
 }

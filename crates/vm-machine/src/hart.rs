@@ -2,10 +2,11 @@
 
 use crate::control::{Control, End, Port, Request};
 use crate::firmware::{BuiltIn, Call, POST_SSIP};
+use crate::idle;
 use crate::wedge::Wedge;
 use engine_core::{Exit, FirmwareCall, Hosted, TimeSource};
 
-use fabric_clock::{Nanos, Timers};
+use fabric_clock::Timers;
 use fabric_wire::PendingWord;
 use isa_riscv::{Exception, Hart, wakes};
 use std::sync::Arc;
@@ -81,7 +82,7 @@ impl Runner {
                 Exit::Kick => {}
                 Exit::Budget if left == 0 => self.control.finish(End::Budget),
                 Exit::Budget => {}
-                Exit::Idle { until, wake } => self.sleep(&port.pending, until, wake),
+                Exit::Idle { until, wake } => idle::sleep(&self.timers, &port.pending, until, wake),
                 Exit::Firmware(call) => {
                     if !self.firmware(cpu, port, call) {
                         return;
@@ -101,33 +102,6 @@ impl Runner {
                 Exit::Broken(why) => {
                     self.control.finish(End::Broken(format!("the engine of hart {}: {why}", self.id)));
                 }
-            }
-        }
-    }
-
-    /// Sleeps until something in `wake` is pending, or its own timer or a device's fires.
-    fn sleep(&self, pending: &PendingWord, until: Option<Nanos>, wake: u64) {
-        let clock = self.timers.clock();
-        let awake = |word: u64| word & wake != 0;
-        if !clock.is_virtual() {
-            let deadline = until.and_then(|at| clock.instant_of(at));
-            pending.park(deadline, awake);
-            return;
-        }
-        let next = match (until, self.timers.next_deadline()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        match next {
-            // Input that has come ends the sleep before time moves.
-            _ if awake(pending.load()) => {}
-            // Nothing runs meanwhile, so time jumps.
-            Some(at) => {
-                clock.advance_to(at);
-                self.timers.run_due(clock.now());
-            }
-            None => {
-                pending.park(None, awake);
             }
         }
     }
@@ -207,7 +181,7 @@ impl Runner {
                     let timer = csr.next_timer().filter(|_| csr.mie & 1 << 5 != 0);
                     let until = timer.and_then(|at| self.time.at_tick(ticks, at));
                     let lines = csr.mie & PendingWord::LINES | POST_SSIP;
-                    self.sleep(&port.pending, until, lines | asked);
+                    idle::sleep(&self.timers, &port.pending, until, lines | asked);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Putting files, devicetree and boot ROM into memory.
 
 use crate::spec::{Bios, Program, Spec};
+use crate::x86_start::StartError;
 use fabric_bus::Bus;
 use support_image::kernel::{Kernel, KernelError};
 use vm_board::layout::{Firmware, Payload, Placement};
@@ -20,6 +21,9 @@ pub enum LoadError {
     /// The pieces do not fit together.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// An x86 kernel cannot be started.
+    #[error(transparent)]
+    X86(#[from] StartError),
     /// A piece was placed where no memory is.
     #[error("the {what} would lie outside the machine's memory")]
     Outside {
@@ -58,7 +62,7 @@ pub(crate) fn plan(spec: &Spec) -> Result<Plan, LoadError> {
 }
 
 /// Copies bytes to guest-physical memory, ROM included.
-fn put(bus: &Bus, what: &'static str, address: u64, bytes: &[u8]) -> Result<(), LoadError> {
+pub(crate) fn put(bus: &Bus, what: &'static str, address: u64, bytes: &[u8]) -> Result<(), LoadError> {
     if bytes.is_empty() {
         return Ok(());
     }

@@ -4,20 +4,21 @@ use crate::console::ConsolePort;
 use crate::control::{Control, End};
 use crate::devices::Devices;
 use crate::features::features;
-use crate::firmware::BuiltIn;
-use crate::hart::{self, FinalHart};
+use crate::hart::FinalHart;
 use crate::load::{LoadError, load, plan};
-use crate::spec::{Bios, ClockKind, Spec};
-use engine_core::{Firmware, Hosted, TimeSource};
-use engine_interp::{Config, Interp};
-use fabric_bus::{Bus, MapError};
-use fabric_clock::{Clock, Timers};
-use isa_riscv::Hart;
+use crate::plug_pc::on_kvm;
+use crate::spec::{ClockKind, Engine, Spec};
+use crate::x86::FinalProcessor;
+use crate::x86_start;
+use engine_kvm::KvmError;
+use fabric_bus::MapError;
+use fabric_clock::{Clock, Nanos, Timers};
 use std::io;
 use std::sync::Arc;
+use std::thread::JoinHandle;
+use vm_board::board::Processor;
 use vm_board::check::BoardError;
 use vm_board::plan::Plan;
-use vm_sbi::Sbi;
 
 /// Why a machine cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,18 @@ pub enum BuildError {
     /// An extension that no hart has.
     #[error("no hart implements the extension {0:?}")]
     Extension(String),
+    /// A board whose processors have no local APIC.
+    #[error("the board has no local APIC for its processor")]
+    NoLocalApic,
+    /// KVM refuses, or is not there.
+    #[error(transparent)]
+    Kvm(#[from] KvmError),
+    /// KVM runs what the host is.
+    #[error("KVM on this host runs x86-64 machines only, such as --machine microvm; use --engine interp")]
+    OtherProcessor,
+    /// Hardware does not count instructions.
+    #[error("a virtual clock counts instructions, which KVM does not; use --engine interp, or --clock real")]
+    VirtualHardware,
     /// A virtual clock follows one hart.
     #[error("a virtual clock follows the instructions of one hart: use --cpus 1, or --clock real")]
     VirtualHarts,
@@ -52,11 +65,20 @@ pub enum BuildError {
 
 /// One machine, ready to run.
 pub struct Machine {
-    spec: Spec,
-    control: Arc<Control>,
-    timers: Arc<Timers>,
-    devices: Devices,
-    plan: Plan,
+    pub(crate) spec: Spec,
+    pub(crate) control: Arc<Control>,
+    pub(crate) timers: Arc<Timers>,
+    pub(crate) devices: Devices,
+    /// Where its processors start.
+    pub(crate) start: Option<Start>,
+}
+
+/// Where processors start.
+pub(crate) enum Start {
+    /// RISC-V harts: what is where in memory.
+    Riscv(Box<Plan>),
+    /// x86: processor 0.
+    X86(Box<isa_x86::State>),
 }
 
 /// A machine that has run to its end, as it stands then.
@@ -65,14 +87,17 @@ pub struct Final {
     pub end: End,
     /// The harts that have executed, by number.
     pub harts: Vec<FinalHart>,
-    bus: Arc<Bus>,
+    /// Its x86 processors, by number.
+    pub processors: Vec<FinalProcessor>,
+    pub(crate) timers: Arc<Timers>,
+    pub(crate) devices: Devices,
 }
 
 impl Final {
     /// Copies RAM (or ROM) from `address` on to `into`; `None` if it is not all there.
     pub fn memory(&self, address: u64, into: &mut [u8]) -> Option<()> {
-        let offset = self.bus.backing(address, into.len() as u64)?;
-        self.bus.ram().copy_out(offset, into)
+        let bus = &self.devices.bus;
+        bus.ram().copy_out(bus.backing(address, into.len() as u64)?, into)
     }
 }
 
@@ -93,22 +118,48 @@ impl Machine {
     /// # Errors
     /// See [`BuildError`].
     pub fn build(spec: Spec) -> Result<Machine, BuildError> {
-        if spec.clock == ClockKind::Virtual && spec.board.application_harts().count() != 1 {
-            return Err(BuildError::VirtualHarts);
+        let mut machine = Machine::empty(spec, 0)?;
+        machine.start = Some(match machine.spec.board.processor {
+            Processor::Riscv => {
+                let plan = plan(&machine.spec)?;
+                load(&machine.devices.bus, &machine.spec, &plan)?;
+                Start::Riscv(Box::new(plan))
+            }
+            Processor::X86 => Start::X86(Box::new(x86_start::start(&machine.devices.bus, &machine.spec)?)),
+        });
+        Ok(machine)
+    }
+
+    /// A machine with nothing in its memory, whose guest time is `now`.
+    pub(crate) fn empty(mut spec: Spec, now: Nanos) -> Result<Machine, BuildError> {
+        let board = &spec.board;
+        match (spec.clock, spec.engine) {
+            (ClockKind::Virtual, Engine::Kvm(_)) => return Err(BuildError::VirtualHardware),
+            (ClockKind::Virtual, _) if board.application_harts().count() != 1 => {
+                return Err(BuildError::VirtualHarts);
+            }
+            (_, Engine::Kvm(_)) if board.processor != Processor::X86 => {
+                return Err(BuildError::OtherProcessor);
+            }
+            _ => {}
         }
-        for core in spec.board.monitors.iter().chain([&spec.board.core]) {
-            features(core).map_err(BuildError::Extension)?;
+        if board.processor == Processor::Riscv {
+            for core in board.monitors.iter().chain([&board.core]) {
+                features(core).map_err(BuildError::Extension)?;
+            }
         }
-        let plan = plan(&spec)?;
+        if on_kvm(&spec) && spec.tsc_hz.is_none() {
+            // The guest's counter is the host's.
+            spec.tsc_hz = engine_kvm::tsc_hz()?;
+        }
         let clock = match spec.clock {
-            ClockKind::Real => Clock::real(),
-            ClockKind::Virtual => Clock::virtual_(),
+            ClockKind::Real => Clock::real_from(now),
+            ClockKind::Virtual => Clock::virtual_from(now),
         };
         let timers = Timers::new(Arc::new(clock));
         let control = Control::new(spec.board.cpus);
         let devices = Devices::new(&spec, &control, &timers)?;
-        load(&devices.bus, &spec, &plan)?;
-        Ok(Machine { spec, control, timers, devices, plan })
+        Ok(Machine { spec, control, timers, devices, start: None })
     }
 
     /// The consoles that the board has, the first being the one that firmware and kernel use by themselves.
@@ -126,22 +177,6 @@ impl Machine {
         Stopper(Arc::clone(&self.control))
     }
 
-    /// The harts that execute. A virtual clock follows one hart, so harts for firmware are held in reset then.
-    fn running_harts(&self) -> Vec<u32> {
-        let board = &self.spec.board;
-        match self.spec.clock {
-            ClockKind::Real => (0..board.cpus).collect(),
-            ClockKind::Virtual => board.application_harts().collect(),
-        }
-    }
-
-    fn hart(&self, id: u32) -> Result<Hart, BuildError> {
-        let features = features(self.spec.board.core(id)).map_err(BuildError::Extension)?;
-        let mut hart = Hart::new(u64::from(id), &features);
-        hart.pc = self.spec.board.reset_pc;
-        Ok(hart)
-    }
-
     /// Runs until the machine ends, in threads of its own.
     ///
     /// # Errors
@@ -156,74 +191,45 @@ impl Machine {
     ///
     /// # Errors
     /// If the host gives no threads.
-    pub fn run_in_slices(self, slice: u64) -> Result<Final, BuildError> {
-        let mut threads = Vec::new();
-        let boot_hart = self.spec.board.boot_hart();
+    pub fn run_in_slices(mut self, slice: u64) -> Result<Final, BuildError> {
         let timer = match self.spec.clock {
             ClockKind::Real => Some(self.timers.spawn().map_err(BuildError::Thread)?),
             ClockKind::Virtual => None,
         };
-        let built_in = matches!(self.spec.bios, Bios::BuiltIn).then(|| {
-            let served = self.spec.board.application_harts().collect();
-            let sbi = Sbi::serving(self.spec.board.cpus, served);
-            sbi.power_on(boot_hart, self.plan.handover.start, self.plan.handover.fdt);
-            Arc::new(sbi)
-        });
-        for id in self.running_harts() {
-            let time = TimeSource::new(Arc::clone(&self.timers), u64::from(self.spec.board.timebase_hz))
-                .shifted_by(Arc::clone(&self.devices.mtime_offset));
-            let Some(port) = self.control.ports.get(id as usize) else { break };
-            let config = Config {
-                hart: self.hart(id)?,
-                bus: Arc::clone(&self.devices.bus),
-                time: time.clone(),
-                pending: Arc::clone(&port.pending),
-            };
-            let firmware = match self.spec.bios {
-                Bios::BuiltIn => Firmware::BuiltIn,
-                _ => Firmware::Guest,
-            };
-            let runner = hart::Runner {
-                id,
-                control: Arc::clone(&self.control),
-                timers: Arc::clone(&self.timers),
-                time,
-                firmware: built_in.as_ref().map(|sbi| BuiltIn {
-                    sbi: Arc::clone(sbi),
-                    control: Arc::clone(&self.control),
-                    bus: Arc::clone(&self.devices.bus),
-                    console: self.console(),
-                }),
-                budget: self.spec.budget.filter(|_| id == boot_hart),
-                slice: slice.max(1),
-            };
-            let body = move || {
-                let mut cpu = Interp::new(config);
-                cpu.set_firmware(firmware);
-                runner.run(Box::new(cpu))
-            };
-            let thread = std::thread::Builder::new().name(format!("hart{id}")).spawn(body);
-            match thread {
-                Ok(thread) => threads.push(thread),
-                Err(error) => {
-                    self.control.finish(End::Stopped);
-                    self.timers.close();
-                    return Err(BuildError::Thread(error));
-                }
-            }
-        }
+        let threads = match self.start.take() {
+            Some(Start::Riscv(plan)) => self.spawn_harts(&plan, slice).map(Threads::Harts),
+            Some(Start::X86(state)) => self.spawn_processors(*state, slice).map(Threads::Processors),
+            None => Ok(Threads::Harts(Vec::new())),
+        };
+        let threads = threads.inspect_err(|_| {
+            self.control.finish(End::Stopped);
+            self.timers.close();
+        })?;
         let end = self.control.wait(|| {
             if let Some(end) = self.devices.wanted_end() {
                 self.control.finish(end);
             }
         });
         self.timers.close();
-        // A hart's thread gives its state unless it panicked, and then the end says so.
-        let harts = threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect();
+        // A thread gives its processor's state unless it panicked, and then the end says so.
+        let (harts, processors) = match threads {
+            Threads::Harts(threads) => (joined(threads), Vec::new()),
+            Threads::Processors(threads) => (Vec::new(), joined(threads)),
+        };
         if let Some(timer) = timer {
             let _ = timer.join();
         }
         self.devices.consoles.iter().for_each(|console| console.finish());
-        Ok(Final { end, harts, bus: self.devices.bus })
+        Ok(Final { end, harts, processors, timers: self.timers, devices: self.devices })
     }
+}
+
+/// The threads of a machine's processors.
+enum Threads {
+    Harts(Vec<JoinHandle<Option<FinalHart>>>),
+    Processors(Vec<JoinHandle<Option<FinalProcessor>>>),
+}
+
+fn joined<T>(threads: Vec<JoinHandle<Option<T>>>) -> Vec<T> {
+    threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect()
 }

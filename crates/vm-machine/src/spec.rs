@@ -1,5 +1,7 @@
 //! What a machine is built from.
 
+use crate::trace::Trace;
+use engine_kvm::Irqchip;
 use std::sync::Arc;
 
 /// A file to be run, by its bytes.
@@ -32,8 +34,18 @@ pub enum ClockKind {
     Virtual,
 }
 
+/// What executes the instructions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// The interpreter of the board's instruction set.
+    #[default]
+    Interp,
+    /// KVM, for x86-64 boards on x86-64 hosts; interrupt controllers in the kernel or of ours.
+    Kvm(Irqchip),
+}
+
 /// Everything that makes a machine what it is.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Spec {
     /// The board with its harts, memory and devices.
     pub board: vm_board::board::Board,
@@ -53,4 +65,10 @@ pub struct Spec {
     pub rng_seed: Vec<u8>,
     /// Stop after so many instructions of the hart that boots.
     pub budget: Option<u64>,
+    /// What executes the instructions.
+    pub engine: Engine,
+    /// Who is told of every access to a device.
+    pub trace: Option<Arc<dyn Trace>>,
+    /// Frequency of the time-stamp counter of x86 processors in Hz; `None` for 1 GHz, or what KVM gives.
+    pub tsc_hz: Option<u64>,
 }

@@ -2,10 +2,17 @@
 
 use crate::control::{Control, End};
 use crate::idle;
-use engine_core::{Exit, Vcpu};
+use crate::machine::{BuildError, Machine};
+use engine_core::{Exit, TimeSource, Vcpu};
+use engine_interp_x86::{Config, Interp};
+use engine_kvm::KvmCpu;
 use fabric_clock::Timers;
 use isa_x86::State;
 use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// Ticks of the interpreter's time source a second: as fine as guest time is.
+const NANOS: u64 = 1_000_000_000;
 
 /// What a processor's thread works with.
 pub(crate) struct Runner {
@@ -27,6 +34,41 @@ pub struct FinalProcessor {
 }
 
 type Cpu = dyn Vcpu<State = State>;
+
+impl Machine {
+    /// Gives the processor, which starts in `state`, its engine and thread.
+    pub(crate) fn spawn_processors(
+        &self,
+        state: State,
+        slice: u64,
+    ) -> Result<Vec<JoinHandle<Option<FinalProcessor>>>, BuildError> {
+        let Some(port) = self.control.ports.first() else { return Ok(Vec::new()) };
+        let runner = Runner {
+            id: 0,
+            control: Arc::clone(&self.control),
+            timers: Arc::clone(&self.timers),
+            budget: self.spec.budget,
+            slice: slice.max(1),
+        };
+        let local = self.devices.locals.first().cloned();
+        let (memory, ports) = (Arc::clone(&self.devices.bus), Arc::clone(&self.devices.ports));
+        let pending = Arc::clone(&port.pending);
+        let cpu: Box<Cpu> = match (&self.devices.kvm, local) {
+            (Some(vm), local) => {
+                let (vm, clock) = (Arc::clone(vm), Arc::clone(self.timers.clock()));
+                let config = engine_kvm::Config { id: 0, state, vm, memory, ports, local, clock, pending };
+                Box::new(KvmCpu::new(config)?)
+            }
+            (None, Some(local)) => {
+                let time = TimeSource::new(Arc::clone(&self.timers), NANOS);
+                Box::new(Interp::new(Config { state, memory, ports, local, time, pending }))
+            }
+            (None, None) => return Err(BuildError::NoLocalApic),
+        };
+        let thread = std::thread::Builder::new().name("cpu0".into()).spawn(move || runner.run(cpu));
+        Ok(vec![thread.map_err(BuildError::Thread)?])
+    }
+}
 
 impl Runner {
     /// Runs the processor until the machine ends and gives its state. A panic ends the machine, not just the thread;

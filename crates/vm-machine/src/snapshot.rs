@@ -1,0 +1,114 @@
+//! The state of an x86 machine that stands still, to go on from in another: on another engine, too.
+//!
+//! What is kept is what each part calls its saved state, numbered and versioned; nothing depends on the engine that ran
+//! last. The state of interrupt controllers in the kernel is not had yet, so that a machine whose KVM has them cannot be
+//! kept.
+
+use crate::machine::{BuildError, Final, Machine, Start};
+use crate::plug_pc::kernel_has_irqchip;
+use crate::spec::Spec;
+use dev_core::RestoreError;
+use fabric_clock::Nanos;
+use fabric_ram::PAGE;
+use isa_x86::saved::{self, Damaged};
+
+/// A machine that stands still.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Guest time.
+    now: Nanos,
+    /// Processor 0.
+    processor: Vec<u8>,
+    /// Devices by name.
+    devices: Vec<(&'static str, Vec<u8>)>,
+    /// Pages that are not all zeroes, by their offset in the arena.
+    pages: Vec<(u64, Box<[u8]>)>,
+}
+
+/// Why a snapshot cannot be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    /// Only x86 machines can be kept so far.
+    #[error("machines of RISC-V harts cannot be kept yet")]
+    NoProcessor,
+    /// The kernel has the interrupt controllers.
+    #[error("the state of the kernel's interrupt controllers cannot be kept yet; use irqchip=user")]
+    KernelIrqchip,
+}
+
+/// Why a machine cannot go on from a snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum ResumeError {
+    /// The machine cannot be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A device does not take its state.
+    #[error(transparent)]
+    Device(#[from] RestoreError),
+    /// The processor's state is damaged.
+    #[error("the processor's state is damaged: {0}")]
+    Processor(#[from] Damaged),
+    /// The board has other devices, or less memory.
+    #[error("the snapshot is of a machine with another board: {0}")]
+    OtherBoard(&'static str),
+    /// As for taking one.
+    #[error(transparent)]
+    Kept(#[from] SnapshotError),
+}
+
+impl Final {
+    /// Keeps the machine as it stands.
+    ///
+    /// # Errors
+    /// See [`SnapshotError`].
+    pub fn snapshot(&self) -> Result<Snapshot, SnapshotError> {
+        if kernel_has_irqchip(&self.devices) {
+            return Err(SnapshotError::KernelIrqchip);
+        }
+        let processor = self.processors.first().ok_or(SnapshotError::NoProcessor)?;
+        let ram = self.devices.bus.ram();
+        let mut pages = Vec::new();
+        let mut page = vec![0; PAGE as usize];
+        for offset in (0..ram.size()).step_by(PAGE as usize) {
+            if ram.copy_out(offset, &mut page).is_some() && page.iter().any(|&byte| byte != 0) {
+                pages.push((offset, page.clone().into_boxed_slice()));
+            }
+        }
+        Ok(Snapshot {
+            now: self.timers.clock().now(),
+            processor: saved::encode(&processor.state),
+            devices: self.devices.slots.iter().map(|(name, slot)| (*name, slot.save())).collect(),
+            pages,
+        })
+    }
+}
+
+impl Machine {
+    /// A machine of `spec` that goes on where another stood. Its kernel, command line and initial RAM disk do not matter;
+    /// its engine may be another.
+    ///
+    /// # Errors
+    /// See [`ResumeError`].
+    pub fn resume(spec: Spec, snapshot: &Snapshot) -> Result<Machine, ResumeError> {
+        let mut machine = Machine::empty(spec, snapshot.now)?;
+        if kernel_has_irqchip(&machine.devices) {
+            return Err(SnapshotError::KernelIrqchip.into());
+        }
+        let ram = machine.devices.bus.ram();
+        for (offset, page) in &snapshot.pages {
+            ram.copy_in(*offset, page).ok_or(ResumeError::OtherBoard("less memory"))?;
+        }
+        if snapshot.devices.len() != machine.devices.slots.len() {
+            return Err(ResumeError::OtherBoard("other devices"));
+        }
+        // Those that are driven come before those that drive them, as when they were made.
+        for ((name, bytes), (own, slot)) in snapshot.devices.iter().zip(&machine.devices.slots) {
+            if name != own {
+                return Err(ResumeError::OtherBoard("other devices"));
+            }
+            slot.restore(bytes)?;
+        }
+        machine.start = Some(Start::X86(Box::new(saved::decode(&snapshot.processor)?)));
+        Ok(machine)
+    }
+}
