@@ -1,0 +1,51 @@
+//! The flags that the manual leaves undefined after an instruction (SDM volume 2, each under its mnemonic, "Flags
+//! Affected"): they are not compared.
+
+use isa_core::Width;
+use isa_x86::{Insn, Meaning, Operand, rflags};
+
+use rflags::{AF, CF, OF, PF, SF, ZF};
+
+/// Which status flags are undefined after `insn`, which began with these general registers.
+pub fn flags(meaning: Meaning, insn: &Insn, before: &[u64; 16]) -> u64 {
+    use Meaning as M;
+    let c = count(insn, before);
+    let size = 8 * insn.width.bytes();
+    match meaning {
+        M::And | M::Or | M::Xor | M::Test => AF,
+        M::Shl | M::Sal | M::Shr | M::Sar => match c {
+            0 => 0,
+            1 => AF,
+            c if c >= size && meaning != M::Sar => AF | OF | CF,
+            _ => AF | OF,
+        },
+        M::Rol | M::Ror | M::Rcl | M::Rcr => {
+            if c <= 1 {
+                0
+            } else {
+                OF
+            }
+        }
+        M::Shld | M::Shrd => match c {
+            0 => 0,
+            1 => AF,
+            c if c > size => rflags::STATUS,
+            _ => AF | OF,
+        },
+        M::Mul | M::Imul => SF | ZF | AF | PF,
+        M::Div | M::Idiv => rflags::STATUS,
+        M::Bt | M::Bts | M::Btr | M::Btc => OF | SF | AF | PF,
+        M::Bsf | M::Bsr => CF | OF | SF | AF | PF,
+        M::Tzcnt | M::Lzcnt => OF | SF | AF | PF,
+        M::Andn | M::Blsi | M::Blsmsk | M::Blsr | M::Bzhi => AF | PF,
+        M::Bextr => SF | AF | PF,
+        _ => 0,
+    }
+}
+
+/// The masked count of a shift or rotation: an immediate, or CL.
+fn count(insn: &Insn, before: &[u64; 16]) -> u64 {
+    let by = insn.operands.iter().rev().find(|operand| **operand != Operand::None);
+    let count = if by == Some(&Operand::Imm) { insn.imm } else { before[1] };
+    count & if insn.width == Width::B8 { 63 } else { 31 }
+}
