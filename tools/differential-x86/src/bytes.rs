@@ -29,6 +29,7 @@ pub struct Template {
 
 struct Vex {
     map: u8,
+    w: u8,
     prefix: u8,
 }
 
@@ -87,6 +88,7 @@ impl Template {
             _ => None,
         };
         let vex = (!legacy).then(|| Vex {
+            w: op.w() as u8,
             map: map.len() as u8 + u8::from(op.table() == OpCodeTableKind::T0F3A),
             prefix: match mandatory {
                 Some(0x66) => 1,
@@ -131,7 +133,7 @@ impl Template {
         if let Some(vex) = &self.vex {
             to.put(0xc4);
             to.put((dice as u8 & 0xe0) | vex.map);
-            to.put((dice >> 8) as u8 & 0x78 | vex.prefix | if self.operand_size == 64 { 0x80 } else { 0 });
+            to.put((dice >> 8) as u8 & 0x78 | vex.prefix | vex.w << 7);
         } else {
             let w = if self.any_w { dice as u8 & 8 } else { u8::from(self.operand_size == 64) << 3 };
             let rex = 0x40 | (dice >> 8) as u8 & 7 | w;

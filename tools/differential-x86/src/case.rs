@@ -4,7 +4,7 @@ use crate::bytes::{Encoded, Template};
 use crate::random::Random;
 use hostcpu::{CODE, CODE_BYTES, DATA, DATA_BYTES, PAGE, READ_ONLY, Regs};
 use isa_core::Width;
-use isa_x86::{Insn, Meaning, Mem, Operand};
+use isa_x86::{Insn, Meaning, Mem, Operand, Reg};
 
 /// A case.
 pub struct Case {
@@ -192,6 +192,12 @@ impl Shaper<'_> {
             (Mem::RIP, _) => return self.patch_relative(wanted),
             (Mem::NONE, Mem::NONE) => return self.patch_absolute(wanted, insn),
             (Mem::NONE, index) => gpr[usize::from(index)] = left >> mem.scale,
+            // A bit string that begins at its own index.
+            (base, Mem::NONE)
+                if is_bit_string(insn) && insn.operands[1] == Operand::Reg(Reg { n: base, high: false }) =>
+            {
+                gpr[usize::from(base)] = left / 9 * 8;
+            }
             (base, Mem::NONE) => gpr[usize::from(base)] = left,
             (base, index) if base == index => gpr[usize::from(base)] = left / (1 + (1 << mem.scale)),
             (base, index) => gpr[usize::from(base)] = left.wrapping_sub(scaled(gpr[usize::from(index)])),
@@ -237,6 +243,8 @@ impl Shaper<'_> {
             _ => 0x0000_8000_0000_0000 | self.random.bits() >> 8,
         };
         match self.insn().operands[0] {
+            // It pushes there first, and the code is not for it to write.
+            Operand::Reg(reg) if self.encoded.insn.0 == Meaning::Call && usize::from(reg.n) == RSP => {}
             Operand::Reg(reg) => self.regs.gpr[usize::from(reg.n)] = target,
             Operand::Imm if self.encoded.insn.0 != Meaning::Ret => {}
             _ => self.put(at, target.into(), 8),
@@ -273,6 +281,11 @@ impl Shaper<'_> {
             self.poke = Some((at, value));
         }
     }
+}
+
+fn is_bit_string(insn: &Insn) -> bool {
+    use iced_x86::Mnemonic as M;
+    matches!(insn.code.mnemonic(), M::Bt | M::Bts | M::Btr | M::Btc)
 }
 
 /// Whether it is a string instruction.

@@ -78,7 +78,8 @@ impl Sides {
         (self.regs.rflags ^ self.host_regs.rflags) & self.undefined
     }
 
-    fn outcomes_agree(&self) -> bool {
+    /// Whether both completed, or raised the same exception.
+    pub fn outcomes_agree(&self) -> bool {
         match (self.ours, self.host) {
             (Ok(()), Outcome::Done) => true,
             (Err(fault), Outcome::Fault { vector, error, address }) => {

@@ -9,6 +9,7 @@ mod batch;
 mod bytes;
 mod case;
 mod compare;
+mod explained;
 mod machine;
 mod mutants;
 mod random;
@@ -22,6 +23,7 @@ use clap::Parser;
 use compare::flag_names;
 use hostcpu::Oracle;
 use machine::Small;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -108,28 +110,41 @@ fn compare(arguments: &Arguments, mut bench: Bench) -> Result<bool> {
     let end = arguments.hours.map(|hours| start + Duration::from_secs_f64(3600.0 * hours));
     let limit = arguments.cases.or_else(|| end.is_none().then_some(SAMPLE)).unwrap_or(u64::MAX);
     let mut seen = vec![Seen::default(); bench.templates.len()];
-    let (mut reports, mut cases, mut differing) = (Vec::new(), 0u64, 0u64);
+    let (mut reports, mut cases, mut differing) = (BTreeMap::new(), 0u64, 0u64);
+    let mut explained: BTreeMap<&str, u64> = BTreeMap::new();
     let mut number = 0;
     while cases < limit && reports.len() < ENOUGH_REPORTS && end.is_none_or(|end| Instant::now() < end) {
-        bench.run(arguments.seed, number, &mut seen, None, |case, sides, _| {
+        bench.run(arguments.seed, number, &mut seen, None, |case, sides, row| {
             cases += 1;
             if !sides.agree() {
-                differing += 1;
-                reports.push(sides.report(case));
+                match explained::explain(case, sides) {
+                    Some(name) => *explained.entry(name).or_default() += 1,
+                    None => {
+                        differing += 1;
+                        reports.entry(row).or_insert_with(|| sides.report(case));
+                    }
+                }
             }
             cases < limit && reports.len() < ENOUGH_REPORTS
         });
         number += 1;
         anyhow::ensure!(number * CASES < limit.saturating_mul(20).max(1 << 20), "too few cases can be run");
     }
-    for report in &reports {
+    for report in reports.values() {
         println!("UNEXPLAINED, seed {}: {report}", arguments.seed);
+    }
+    for (name, why) in explained::ALL {
+        if let Some(count) = explained.get(name) {
+            println!("explained: {count} cases of {name}: {why}");
+        }
     }
     let covered = conclude(arguments, &bench, &seen);
     let took = start.elapsed().as_secs_f64();
     println!(
-        "x86 user level: {cases} cases of {} rows, {differing} differences, seed {}; {:.0} a second, {took:.1} s",
+        "x86 user level: {cases} cases of {} rows, {differing} unexplained differences, {} explained, seed {}; {:.0} a \
+         second, {took:.1} s",
         seen.len(),
+        explained.values().sum::<u64>(),
         arguments.seed,
         cases as f64 / took
     );

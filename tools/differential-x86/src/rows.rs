@@ -8,8 +8,6 @@ use isa_x86::Meaning;
 pub struct Row {
     /// The decoder's.
     pub code: Code,
-    /// Its meaning.
-    pub meaning: Meaning,
 }
 
 impl Row {
@@ -23,9 +21,9 @@ impl Row {
 pub fn all() -> (Vec<Row>, Vec<(String, String)>) {
     let (mut rows, mut lacking) = (Vec::new(), Vec::new());
     for code in Code::values() {
-        let Some(meaning) = Meaning::of(code).filter(|m| m.is_user_level()) else { continue };
-        let row = Row { code, meaning };
-        if !in_user_code(code) {
+        let Some(meaning) = Meaning::of(code) else { continue };
+        let row = Row { code };
+        if !meaning.is_user_level() || !in_user_code(code) {
             continue;
         }
         match code.cpuid_features().iter().find(|&&f| !host_has(f)) {
@@ -57,7 +55,9 @@ fn in_user_code(code: Code) -> bool {
     };
     let far =
         code.is_jmp_far() || code.is_jmp_far_indirect() || code.is_call_far() || code.is_call_far_indirect();
-    op.mode64() && op.intel_decoder64() && op.cpl3() && !far && !op.op_kinds().iter().any(system)
+    // Its opcode is one of the reserved NOPs, and so decoded.
+    let nop = matches!(code, Code::Nop_rm16 | Code::Nop_rm32 | Code::Nop_rm64);
+    !nop && op.mode64() && op.intel_decoder64() && op.cpl3() && !far && !op.op_kinds().iter().any(system)
 }
 
 #[cfg(target_arch = "x86_64")]
