@@ -7,6 +7,7 @@ use iced_x86::{EncodingKind, MandatoryPrefix, OpCodeInfo, OpCodeOperandKind as K
 use isa_x86::{Insn, LONGEST, Meaning, Mode, decode};
 
 /// How an encoding of a row looks.
+#[derive(Clone)]
 pub struct Template {
     /// The row.
     pub row: Row,
@@ -27,6 +28,7 @@ pub struct Template {
     string: bool,
 }
 
+#[derive(Clone, Copy)]
 struct Vex {
     map: u8,
     w: u8,

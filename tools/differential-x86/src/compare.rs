@@ -7,11 +7,8 @@ use hostcpu::{DATA, Loaded, Oracle, Outcome, Regs};
 use isa_x86::{Fault, Insn, rflags};
 use std::fmt::Write;
 
-/// Changes what an instruction has left, as if its meaning were wrong; true if it did.
-pub type Meddler<'a> = &'a dyn Fn(&Regs, &mut Small, &Insn) -> bool;
-
-/// What came out on our side.
-type Ours = Result<(), Fault>;
+/// Changes what an instruction has left, as if its meaning were wrong.
+pub type Meddler<'a> = &'a dyn Fn(&Regs, &mut Small, &Insn, &mut Result<(), Fault>);
 
 /// Both sides of a case.
 pub struct Sides {
@@ -22,7 +19,7 @@ pub struct Sides {
     /// The host's.
     pub host_regs: Regs,
     /// Our outcome.
-    pub ours: Ours,
+    pub ours: Result<(), Fault>,
     /// The host's.
     pub host: Outcome,
     /// Flags that the manual leaves undefined.
@@ -51,9 +48,9 @@ impl Sides {
         machine.set(&before);
         machine.slice = case.slice;
         let (meaning, insn) = &case.encoded.insn;
-        let ours = if case.refused { Err(Fault::ud()) } else { machine.run(*meaning, insn) };
-        if let (Some(meddler), Ok(())) = (meddler, ours) {
-            meddler(&before, machine, insn);
+        let mut ours = if case.refused { Err(Fault::ud()) } else { machine.run(*meaning, insn) };
+        if let Some(meddler) = meddler {
+            meddler(&before, machine, insn, &mut ours);
         }
         let undefined = match ours {
             Ok(()) => undefined::flags(*meaning, insn, &before.gpr),

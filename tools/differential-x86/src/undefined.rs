@@ -49,3 +49,47 @@ fn count(insn: &Insn, before: &[u64; 16]) -> u64 {
     let count = if by == Some(&Operand::Imm) { insn.imm } else { before[1] };
     count & if insn.width == Width::B8 { 63 } else { 31 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bytes::Template;
+    use crate::random::Random;
+    use iced_x86::{Decoder, DecoderOptions, RflagsBits};
+
+    /// The decoder library has the manual's flags in a table of its own.
+    #[test]
+    fn the_decoder_says_the_same() {
+        let places = [
+            (RflagsBits::OF, OF),
+            (RflagsBits::SF, SF),
+            (RflagsBits::ZF, ZF),
+            (RflagsBits::AF, AF),
+            (RflagsBits::CF, CF),
+            (RflagsBits::PF, PF),
+        ];
+        let mut random = Random::new(1, 0);
+        let (mut rows, mut differ) = (0, Vec::new());
+        for row in crate::rows::all().0 {
+            let Some(encoded) = Template::new(row).instruction(&mut random) else { continue };
+            let (meaning, insn) = encoded.insn;
+            use Meaning as M;
+            // It knows the count only if it is an immediate, and does not look at the width.
+            if matches!(
+                meaning,
+                M::Shl | M::Sal | M::Shr | M::Sar | M::Rol | M::Ror | M::Rcl | M::Rcr | M::Shld | M::Shrd
+            ) {
+                continue;
+            }
+            let theirs =
+                Decoder::with_ip(64, &encoded.bytes, 0, DecoderOptions::NONE).decode().rflags_undefined();
+            let theirs = places.iter().filter(|(bit, _)| theirs & bit != 0).fold(0, |v, (_, flag)| v | flag);
+            rows += 1;
+            if theirs != flags(meaning, &insn, &[0; 16]) {
+                differ.push((meaning, theirs, flags(meaning, &insn, &[0; 16])));
+            }
+        }
+        differ.dedup();
+        assert!(rows > 500 && differ.is_empty(), "{rows} {differ:x?}");
+    }
+}
