@@ -12,6 +12,7 @@ mod condition;
 mod flags;
 pub mod lanes;
 mod machine;
+mod sensitivity;
 mod value;
 
 pub use access::{AmoOp, Order, Width};
@@ -19,4 +20,5 @@ pub use condition::Condition;
 pub use flags::{Flag, FlagKind, LazyFlags};
 pub use lanes::Shape;
 pub use machine::Machine;
+pub use sensitivity::{Sensitivity, Traps};
 pub use value::{Bin, Un};
