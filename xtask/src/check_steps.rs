@@ -24,6 +24,16 @@ pub const STEPS: &[Step] = &[
         about: "planted mistakes differ from QEMU",
         run: |_| verb("differential", &["--mutants"], &[QEMU_USER]),
     },
+    Step {
+        name: "differential x86",
+        about: "a sample of instructions against this processor",
+        run: |_| verb("differential", &["--isa", "x86", "--sample"], &[]),
+    },
+    Step {
+        name: "mutants x86",
+        about: "planted mistakes differ from this processor",
+        run: |_| verb("differential", &["--isa", "x86", "--mutants"], &[]),
+    },
     Step { name: "boot", about: "a sample of guests", run: |_| verb("boot", &[], &[]) },
     Step {
         name: "fuzz",

@@ -53,7 +53,11 @@ const VERBS: &[Verb] = &[
     Verb { name: "boot", about: "guests started and talked to, as a user would", run: boot::run },
     Verb { name: "bench", about: "how fast guests boot and run, next to QEMU", run: bench::run },
     Verb { name: "fuzz", about: "coverage-guided fuzzing, on the stable toolchain", run: fuzz::run },
-    Verb { name: "differential", about: "random programs, next to QEMU", run: differential::run },
+    Verb {
+        name: "differential",
+        about: "random programs and instructions, next to QEMU and the host",
+        run: differential::run,
+    },
     Verb { name: "conformance", about: "official test programs, built elsewhere", run: conformance::run },
 ];
 

@@ -75,9 +75,12 @@ impl Bytes {
                 return Ok(Bytes { arena: None, bytes, len: 1 });
             }
         };
+        let stop_at = cpu.stop_at;
         for (n, byte) in (0u64..).zip(used.iter_mut().take(BYTES)) {
             *byte = cpu.read_place(Place::Other(address + n), Width::B1) as u8;
         }
+        // The look around that a device wants comes behind the instruction, else it would never be run.
+        cpu.stop_at = stop_at.min(cpu.retired + 1);
         Ok(Bytes { arena: None, bytes, len: len.min(BYTES) })
     }
 

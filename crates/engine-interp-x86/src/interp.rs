@@ -103,6 +103,9 @@ impl Interp {
                 Some(span) => Ok(span),
                 None => self.blocks.build(&mut self.cpu, rip, la),
             };
+            if self.cpu.retired >= self.cpu.stop_at {
+                return None; // something asked for a look around meanwhile
+            }
             let ran = match built {
                 Ok(span) => run_block(&mut self.cpu, &self.blocks, rip, span),
                 Err(fault) => Err(fault),

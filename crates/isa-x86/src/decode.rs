@@ -96,12 +96,25 @@ fn memory(insn: &Instruction, mode: Mode) -> Mem {
     };
     let number = |register: Register| general(register).map_or(Mem::NONE, |r| r.n);
     Mem {
-        segment: segment(insn.memory_segment()).unwrap_or(seg::DS),
+        segment: memory_segment(insn, mode),
         base: if rip { Mem::RIP } else { number(base) },
         index: number(insn.memory_index()),
         scale: insn.memory_index_scale().trailing_zeros() as u8,
         address,
         displacement: address.sign_extend(displacement) as i64,
+    }
+}
+
+/// The segment of the operand in memory. In 64-bit mode, only FS and GS can be chosen: other prefixes are ignored, so that
+/// RSP and RBP as base mean SS (SDM volume 1, "Segmentation in 64-Bit Mode"), which shows in the exception.
+fn memory_segment(insn: &Instruction, mode: Mode) -> u8 {
+    let chosen = segment(insn.memory_segment()).unwrap_or(seg::DS);
+    let base = insn.memory_base();
+    match chosen {
+        seg::FS | seg::GS => chosen,
+        _ if mode != Mode::Bits64 => chosen,
+        _ if matches!(base, Register::RSP | Register::RBP | Register::ESP | Register::EBP) => seg::SS,
+        _ => seg::DS,
     }
 }
 

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod attributes;
 pub mod cpuid;
 mod decode;
 mod descriptor;
@@ -33,6 +34,7 @@ mod ops_system_io;
 mod ops_system_segment;
 mod ops_system_transfer;
 pub mod rows;
+pub mod saved;
 mod segment;
 pub mod sem;
 mod sem_arithmetic;
@@ -55,6 +57,7 @@ mod stack;
 mod state;
 pub mod walk;
 
+pub use attributes::{Attributes, attributes};
 pub use cpuid::Identity;
 pub use decode::{LONGEST, Undecoded, decode};
 pub use env::{Access, Change, Env};

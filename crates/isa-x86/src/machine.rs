@@ -6,9 +6,8 @@ use isa_core::{Bin, Condition, Flag, FlagKind, Machine, Width};
 /// A machine with x86 registers. Values are 64 bits wide; `load` and `store` of [`Machine`] take linear addresses.
 ///
 /// [`Machine::jump`] and [`Machine::jump_if`] take the offset in CS, which is already truncated to the operand size, and
-/// check it: #GP(0) where it is not canonical (64-bit mode) or beyond the limit of CS (elsewhere). Unlike in
-/// [`Machine`]'s general contract a store may follow a jump (`call` must be refused before it has pushed anything);
-/// should that store fault, the jump does not happen.
+/// check it: #GP(0) where it is not canonical (64-bit mode) or beyond the limit of CS (elsewhere). One store precedes a
+/// jump that may be refused: that of `call`, of which processors do not take back the push either.
 ///
 /// Faults of [`Machine::amo`] are those of a write, also where the word cannot be read. Loads of bytes that are about
 /// to be written are [`X86Machine::load_for_update`]s.

@@ -144,8 +144,9 @@ fn element<E: Env>(env: &mut E, op: StringOp, form: Form) -> Result<Option<LazyF
             (true, true)
         }
         StringOp::Cmps(_) => {
-            let a = source(env)?;
-            flags = compared(a, destination(env)?);
+            // The order shows where both fault; processors take this one.
+            let b = destination(env)?;
+            flags = compared(source(env)?, b);
             (true, true)
         }
         StringOp::Scas(_) => {

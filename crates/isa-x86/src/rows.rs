@@ -1,4 +1,4 @@
-//! The rows: which mnemonics have a meaning, and their Popek-Goldberg attributes.
+//! The rows: which mnemonics have a meaning. What they are to a virtual machine monitor is in [`crate::attributes`].
 //!
 //! A row is one entry of the decoder's table (an `iced_x86::Code`: mnemonic with operand forms and encoding). Rows of
 //! one mnemonic share one meaning.
@@ -326,6 +326,18 @@ macro_rules! meanings {
 }
 
 for_each_meaning!(meanings);
+
+/// The last of the meanings that need nothing but general registers, status flags and memory: see [`for_each_meaning`].
+const LAST_AT_USER_LEVEL: Meaning = Meaning::Salc;
+
+impl Meaning {
+    /// Whether it is among those before the section `system`: all that it needs and changes is general registers, status
+    /// flags, DF and memory. (`mov`, `push`, `pop`, `jmp` and `call` are, but for their rows with segment, control or
+    /// debug registers or selectors.)
+    pub fn is_user_level(self) -> bool {
+        self <= LAST_AT_USER_LEVEL
+    }
+}
 
 impl Meaning {
     /// The meaning of a row: none where it needs a feature that the processor does not have (SSE, AVX, and so on; some

@@ -46,7 +46,8 @@ pub fn jmp<M: X86Machine>(m: &mut M, i: &Insn) -> Done<M> {
     m.jump(target)
 }
 
-/// `call`
+/// `call`: the push may fault, then the jump. What a refused jump leaves is a word below the stack pointer, on processors
+/// too.
 pub fn call<M: X86Machine>(m: &mut M, i: &Insn) -> Done<M> {
     if is_far(i.code) {
         return sem_system::call_far(m, i);
@@ -54,8 +55,8 @@ pub fn call<M: X86Machine>(m: &mut M, i: &Insn) -> Done<M> {
     let target = target(m, i)?;
     let (back, width) = (m.next_pc(), i.width);
     let (sp, va) = pushed(m, width)?;
-    m.jump(target)?;
     m.store(va, width, back, Order::Tso)?;
+    m.jump(target)?;
     let stack = m.stack_width();
     write_reg(m, stack, reg(RSP), sp);
     Ok(())

@@ -2,7 +2,7 @@
 
 use crate::ops_memory::MemoryOp;
 use crate::sem::{
-    Done, Place, RAX, RBX, RCX, RDX, address, low, merged_flags, modify, place, read_reg, reg, update, write,
+    Done, Place, RAX, RBX, RCX, RDX, address, low, merged_flags, modify, place, read_reg, reg, update,
     write_reg,
 };
 use crate::{Insn, Op, Operand, Reg, X86Machine};
@@ -64,7 +64,8 @@ fn write_if<M: X86Machine>(m: &mut M, condition: M::V, width: Width, to: Reg, v:
     m.set_r(to.n, v);
 }
 
-/// `cmpxchg`: memory is written in either case.
+/// `cmpxchg`: memory is written in either case, a register only with the new value (so that 32 bits clear the rest then
+/// and only then, as on processors).
 pub fn cmpxchg<M: X86Machine>(m: &mut M, i: &Insn) -> Done<M> {
     let [to, Operand::Reg(from), ..] = i.operands else { return Ok(()) };
     let (expected, new, zero) = (read_reg(m, i.width, reg(RAX)), read_reg(m, i.width, from), m.imm(0));
@@ -74,8 +75,13 @@ pub fn cmpxchg<M: X86Machine>(m: &mut M, i: &Insn) -> Done<M> {
     } else {
         let (to, old) = update(m, i, to, i.width)?;
         let equal = m.bin(Bin::Eq, old, expected);
-        let v = m.select(equal, new, old);
-        write(m, i.width, to, v)?;
+        match to {
+            Place::Reg(to) => write_if(m, equal, i.width, to, new),
+            Place::Mem(va) => {
+                let v = m.select(equal, new, old);
+                m.store(va, i.width, v, Order::Tso)?;
+            }
+        }
         old
     };
     let differs = m.bin(Bin::Ne, old, expected);

@@ -128,15 +128,16 @@ pub fn popa<M: X86Machine>(m: &mut M, i: &Insn) -> Done<M> {
 pub fn enter<M: X86Machine>(m: &mut M, i: &Insn) -> Done<M> {
     let (stack, sp) = stack_pointer(m);
     let (level, width) = (i64::from(i.imm2 % 32), i.width);
+    let old = read_reg(m, stack, reg(RBP));
     let pushed = if level == 0 { 1 } else { level + 1 };
     for n in 1..=pushed {
+        // In the order in which they happen, so that the first that faults is the one that processors report.
+        if (2..pushed).contains(&n) {
+            let va = slot(m, width, old, 1 - n, false)?;
+            m.load(va, width, Order::Tso)?;
+        }
         let va = slot(m, width, sp, -n, true)?;
         m.load_for_update(va, width)?;
-    }
-    let old = read_reg(m, stack, reg(RBP));
-    for n in 1..level {
-        let va = slot(m, width, old, -n, false)?;
-        m.load(va, width, Order::Tso)?;
     }
     let top = m.add_imm(sp, -(pushed * width.bytes() as i64) - i.imm as i64);
     let top = low(m, stack, top);

@@ -48,7 +48,7 @@ const SEED: u64 = 1;
     name = "differential",
     after_help = "Examples:\n  cargo xtask differential --sample\n  \
     cargo xtask differential --user --minutes 10 --seed 7\n  cargo xtask differential --rows 'fma*' --cases 100000\n  \
-    cargo xtask differential --mutants"
+    cargo xtask differential --mutants\n\nThis is RISC-V's; x86-64's is `cargo xtask differential --isa x86`."
 )]
 struct Arguments {
     /// A fixed sample, which takes seconds

@@ -1,0 +1,294 @@
+//! The smallest machine that the meanings run on: registers, the data window, flat 64-bit user mode.
+
+use hostcpu::{DATA, DATA_BYTES, PAGE, Regs, WRITABLE_BYTES};
+use isa_core::{AmoOp, Bin, Condition, Flag, FlagKind, LazyFlags, Machine, Order, Un, Width};
+use isa_x86::{
+    Access, Change, Env, Fault, Insn, Meaning, Mode, Op, State, X86Machine, execute, ops, rflags, seg,
+};
+
+/// The machine.
+pub struct Small {
+    /// The processor.
+    pub state: State,
+    /// What is at [`DATA`].
+    pub data: Vec<u8>,
+    /// How many elements a string instruction does before it is run again.
+    pub slice: u64,
+    next: u64,
+    target: Option<u64>,
+    again: bool,
+}
+
+impl Small {
+    /// A machine in flat 64-bit user mode.
+    pub fn new() -> Small {
+        let mut state = State::reset();
+        state.msrs.efer = isa_x86::efer::LMA | isa_x86::efer::LME;
+        let code = state.segment_mut(seg::CS);
+        (code.long, code.dpl, code.base) = (true, 3, 0);
+        state.segment_mut(seg::SS).dpl = 3;
+        Small { state, data: vec![0; DATA_BYTES], slice: u64::MAX, next: 0, target: None, again: false }
+    }
+
+    /// Takes over registers.
+    pub fn set(&mut self, regs: &Regs) {
+        self.state.gpr = regs.gpr;
+        self.state.rip = regs.rip;
+        self.state.set_rflags(regs.rflags);
+    }
+
+    /// The registers.
+    pub fn get(&self) -> Regs {
+        Regs { gpr: self.state.gpr, rip: self.state.rip, rflags: self.state.rflags() }
+    }
+
+    /// Runs one instruction, as often as a string instruction asks.
+    ///
+    /// # Errors
+    /// Its fault; RIP is where it was.
+    pub fn run(&mut self, meaning: Meaning, insn: &Insn) -> Result<(), Fault> {
+        self.next = self.state.rip.wrapping_add(insn.length.into());
+        self.target = None;
+        loop {
+            self.again = false;
+            execute(self, meaning, insn)?;
+            if !self.again {
+                break;
+            }
+        }
+        self.state.rip = self.target.unwrap_or(self.next);
+        Ok(())
+    }
+
+    /// What the page at `la` answers to an access.
+    fn page(la: u64, write: bool) -> Result<(), Fault> {
+        let at = la.wrapping_sub(DATA);
+        let user = 4 | u32::from(write) << 1;
+        match at {
+            at if at < WRITABLE_BYTES as u64 => Ok(()),
+            at if at < DATA_BYTES as u64 && !write => Ok(()),
+            at if at < DATA_BYTES as u64 => Err(Fault::page(user | 1, la)),
+            _ => Err(Fault::page(user, la)),
+        }
+    }
+
+    /// Where `bytes` bytes at `la` are in the data.
+    fn place(la: u64, bytes: u64, write: bool) -> Result<usize, Fault> {
+        Small::page(la, write)?;
+        let last = la.wrapping_add(bytes - 1);
+        if (la ^ last) / PAGE as u64 != 0 {
+            Small::page(last & !(PAGE as u64 - 1), write)?;
+        }
+        Ok(la.wrapping_sub(DATA) as usize)
+    }
+
+    fn get_bytes(&mut self, la: u64, width: Width, write: bool) -> Result<u64, Fault> {
+        let at = Small::place(la, width.bytes(), write)?;
+        let bytes = &self.data[at..at + width.bytes() as usize];
+        Ok(match bytes {
+            [a] => (*a).into(),
+            [a, b] => u16::from_le_bytes([*a, *b]).into(),
+            [a, b, c, d] => u32::from_le_bytes([*a, *b, *c, *d]).into(),
+            _ => bytes.iter().rev().fold(0, |v, &b| v << 8 | u64::from(b)),
+        })
+    }
+
+    fn put_bytes(&mut self, la: u64, width: Width, v: u64) -> Result<(), Fault> {
+        let at = Small::place(la, width.bytes(), true)?;
+        let size = width.bytes() as usize;
+        self.data[at..at + size].copy_from_slice(&v.to_le_bytes()[..size]);
+        Ok(())
+    }
+
+    /// Whether bits 63:47 are all alike.
+    fn canonical(la: u64) -> bool {
+        ((la << 16) as i64 >> 16) as u64 == la
+    }
+}
+
+impl Machine for Small {
+    type V = u64;
+    type Stop = Fault;
+
+    fn imm(&mut self, k: u64) -> u64 {
+        k
+    }
+    fn bin(&mut self, op: Bin, a: u64, b: u64) -> u64 {
+        op.apply(a, b)
+    }
+    fn un(&mut self, op: Un, a: u64) -> u64 {
+        op.apply(a)
+    }
+    fn select(&mut self, c: u64, a: u64, b: u64) -> u64 {
+        if c != 0 { a } else { b }
+    }
+    fn pc(&mut self) -> u64 {
+        self.state.rip
+    }
+    fn next_pc(&mut self) -> u64 {
+        self.next
+    }
+    fn jump(&mut self, target: u64) -> Result<(), Fault> {
+        if !Small::canonical(target) {
+            return Err(Fault::gp(0));
+        }
+        self.target = Some(target);
+        Ok(())
+    }
+    fn jump_if(&mut self, taken: u64, target: u64) -> Result<(), Fault> {
+        if taken != 0 { self.jump(target) } else { Ok(()) }
+    }
+    fn load(&mut self, va: u64, width: Width, _: Order) -> Result<u64, Fault> {
+        self.get_bytes(va, width, false)
+    }
+    fn store(&mut self, va: u64, width: Width, v: u64, _: Order) -> Result<(), Fault> {
+        self.put_bytes(va, width, v)
+    }
+    fn amo(&mut self, op: AmoOp, va: u64, width: Width, v: u64, _: Order) -> Result<u64, Fault> {
+        let old = width.sign_extend(self.get_bytes(va, width, true)?);
+        self.put_bytes(va, width, op.apply(old, width.sign_extend(v)))?;
+        Ok(old)
+    }
+    fn load_reserved(&mut self, _: u64, _: Width, _: Order) -> Result<u64, Fault> {
+        unreachable!("x86 has no reservations")
+    }
+    fn store_conditional(&mut self, _: u64, _: Width, _: u64, _: Order) -> Result<u64, Fault> {
+        unreachable!("x86 has no reservations")
+    }
+    fn fence(&mut self, _: Order) {}
+}
+
+impl X86Machine for Small {
+    fn r(&mut self, r: u8) -> u64 {
+        self.state.gpr[usize::from(r)]
+    }
+    fn set_r(&mut self, r: u8, v: u64) {
+        self.state.gpr[usize::from(r)] = v;
+    }
+    fn flag(&mut self, flag: Flag) -> u64 {
+        self.state.status.flag(flag).into()
+    }
+    fn status(&mut self) -> u64 {
+        self.state.status.bits()
+    }
+    fn condition(&mut self, condition: Condition) -> u64 {
+        self.state.status.condition(condition).into()
+    }
+    fn set_flags(&mut self, kind: FlagKind, width: Width, [a, b, c]: [u64; 3]) {
+        self.state.status = LazyFlags { kind, width, a, b, c };
+    }
+    fn set_flags_if(&mut self, condition: u64, kind: FlagKind, width: Width, operands: [u64; 3]) {
+        if condition != 0 {
+            self.set_flags(kind, width, operands);
+        }
+    }
+    fn direction(&mut self) -> u64 {
+        u64::from(self.state.system_flags & rflags::DF != 0)
+    }
+    fn set_direction(&mut self, v: u64) {
+        self.state.system_flags &= !rflags::DF;
+        self.state.system_flags |= if v != 0 { rflags::DF } else { 0 };
+    }
+    fn mode(&mut self) -> Mode {
+        Mode::Bits64
+    }
+    fn stack_width(&mut self) -> Width {
+        Width::B8
+    }
+    fn linear(&mut self, segment: u8, offset: u64, width: Width, write: bool) -> Result<u64, Fault> {
+        Env::linear(self, segment, offset, width.bytes(), write)
+    }
+    fn load_for_update(&mut self, va: u64, width: Width) -> Result<u64, Fault> {
+        self.get_bytes(va, width, true)
+    }
+    fn compare_exchange(&mut self, va: u64, width: Width, expected: u64, new: u64) -> Result<u64, Fault> {
+        let old = self.get_bytes(va, width, true)?;
+        if old == expected {
+            self.put_bytes(va, width, new)?;
+        }
+        Ok(old)
+    }
+    fn fault(&mut self, fault: Fault) -> Fault {
+        fault
+    }
+    fn fault_if(&mut self, condition: u64, fault: Fault) -> Result<(), Fault> {
+        if condition != 0 { Err(fault) } else { Ok(()) }
+    }
+    fn call(&mut self, op: Op, args: [u64; 4]) -> Result<u64, Fault> {
+        ops::run(self, op, args)
+    }
+}
+
+impl Env for Small {
+    fn state(&mut self) -> &mut State {
+        &mut self.state
+    }
+    fn state_ref(&self) -> &State {
+        &self.state
+    }
+    fn insn_rip(&self) -> u64 {
+        self.state.rip
+    }
+    fn next_rip(&self) -> u64 {
+        self.next
+    }
+    fn linear(&mut self, segment: u8, offset: u64, _: u64, _: bool) -> Result<u64, Fault> {
+        match Small::canonical(offset) {
+            true => Ok(offset),
+            false if segment == seg::SS => Err(Fault::coded(isa_x86::vector::SS, 0)),
+            false => Err(Fault::gp(0)),
+        }
+    }
+    fn read(&mut self, la: u64, width: Width, access: Access) -> Result<u64, Fault> {
+        self.get_bytes(la, width, access.write)
+    }
+    fn write(&mut self, la: u64, width: Width, value: u64, _: Access) -> Result<(), Fault> {
+        self.put_bytes(la, width, value)
+    }
+    fn probe(&mut self, la: u64, bytes: u64, access: Access) -> Result<(), Fault> {
+        Small::place(la, bytes, access.write).map(|_| ())
+    }
+    fn compare_exchange_16(&mut self, la: u64, expected: u128, new: u128, _: Access) -> Result<u128, Fault> {
+        let (low, high) = (self.get_bytes(la, Width::B8, true)?, self.get_bytes(la + 8, Width::B8, true)?);
+        let old = u128::from(high) << 64 | u128::from(low);
+        if old == expected {
+            self.put_bytes(la, Width::B8, new as u64)?;
+            self.put_bytes(la + 8, Width::B8, (new >> 64) as u64)?;
+        }
+        Ok(old)
+    }
+    fn port_in(&mut self, _: u16, _: Width) -> u64 {
+        unreachable!("no user-level row")
+    }
+    fn port_out(&mut self, _: u16, _: Width, _: u64) {
+        unreachable!("no user-level row")
+    }
+    fn tsc(&mut self) -> u64 {
+        unreachable!("no user-level row")
+    }
+    fn random(&mut self) -> Option<u64> {
+        None
+    }
+    fn cr8(&mut self) -> u64 {
+        0
+    }
+    fn set_cr8(&mut self, _: u64) {}
+    fn outer_msr(&mut self, _: u32) -> Option<u64> {
+        None
+    }
+    fn set_outer_msr(&mut self, _: u32, _: u64) -> Option<()> {
+        None
+    }
+    fn changed(&mut self, _: Change) {}
+    fn jump_to(&mut self, rip: u64) {
+        self.target = Some(rip);
+    }
+    fn again(&mut self) {
+        self.again = true;
+    }
+    fn elements(&mut self) -> u64 {
+        self.slice
+    }
+    fn halt(&mut self) {}
+    fn pause(&mut self) {}
+}
