@@ -200,7 +200,7 @@ fn block(address: u64) -> u64 {
 
 /// Saved state.
 pub mod saved {
-    use super::{ALL_WAYS, EccInjectError, Errors, LAST_WAY, MASTERS, State, block};
+    use super::{EccInjectError, Errors, LAST_WAY, MASTERS, State, block};
     use serde::{Deserialize, Serialize};
 
     /// Version 1; fields are numbered by their order.
@@ -232,8 +232,7 @@ pub mod saved {
         let [directory, data] = errors.map(|(fixed, address, pending)| Errors { fixed, address, pending });
         let fits = way_enable <= LAST_WAY
             && u64::from(inject) & !EccInjectError::FIELDS == 0
-            && block(flushed) == flushed
-            && masks.iter().all(|&mask| mask <= ALL_WAYS);
+            && block(flushed) == flushed;
         (fits && blocks).then_some(State { way_enable, inject, directory, data, flushed, masks })
     }
 }
@@ -251,7 +250,7 @@ mod tests {
     fn the_configuration_is_two_mebibytes() {
         let config = r(&mut Ccache::new(), 0);
         assert_eq!((Config::banks(config), Config::ways(config)), (4, 16));
-        let bytes = 4 * 16 << (Config::lg_sets(config) + Config::lg_block_bytes(config));
+        let bytes = (4 * 16) << (Config::lg_sets(config) + Config::lg_block_bytes(config));
         assert_eq!(bytes, 2 << 20);
     }
 

@@ -4,7 +4,8 @@
 //! Source: SiFive FU540-C000 Manual, chapter "Clocking and Reset"; for `clkmuxstatusreg`, which it
 //! names without its fields, the FU540 driver of Linux (`drivers/clk/sifive/fu540-prci.c`).
 //!
-//! Nothing here changes how fast the machine is. A PLL's lock bit is always set, and the oscillator is ready while it is enabled.
+//! Nothing here changes how fast the machine is. A PLL's lock bit is always set, and the oscillator is
+//! ready while it is enabled.
 
 use dev_core::{Device, NoRegister, RestoreError, registers};
 use fabric_clock::Nanos;
@@ -21,8 +22,8 @@ registers! {
         0x1c GemgxlPllCfg0 RW { divr: 5..0, divf: 14..6, divq: 17..15, range: 20..18, bypass: 24..24, fse: 25..25, lock: 31..31 }
         0x20 GemgxlPllCfg1 RW { cke: 31..31 }
         0x24 CoreClkSel RW { coreclksel: 0..0 }
-        0x28 DevicesResetReg RW { ddr_ctrl_rst_n: 0..0, ddr_axi_rst_n: 1..1, ddr_ahb_rst_n: 2..2, ddr_phy_rst_n: 3..3, gemgxl_rst_n: 5..5 }
-        0x2c ClkMuxStatusReg RO { coreclkpllsel: 0..0, tlclksel: 1..1 }
+        0x28 DevicesReset RW { ddr_ctrl_rst_n: 0..0, ddr_axi_rst_n: 1..1, ddr_ahb_rst_n: 2..2, ddr_phy_rst_n: 3..3, gemgxl_rst_n: 5..5 }
+        0x2c ClkMuxStatus RO { coreclkpllsel: 0..0, tlclksel: 1..1 }
     }
 }
 
@@ -122,9 +123,9 @@ impl Device for Prci {
             Some(Reg::GemgxlPllCfg0) => locked(s.gemgxl_pll),
             Some(Reg::GemgxlPllCfg1) => u64::from(s.gemgxl_cke) << 31,
             Some(Reg::CoreClkSel) => u64::from(s.coreclksel),
-            Some(Reg::DevicesResetReg) => u64::from(s.resets),
+            Some(Reg::DevicesReset) => u64::from(s.resets),
             // TLCLK is half of the cores' clock, as its status bit 0 says.
-            Some(Reg::ClkMuxStatusReg) => u64::from(s.coreclksel),
+            Some(Reg::ClkMuxStatus) => u64::from(s.coreclksel),
             Some(Reg::HfxOscCfg) | None => 0,
         })
     }
@@ -144,8 +145,8 @@ impl Device for Prci {
             Some(Reg::GemgxlPllCfg0) => s.gemgxl_pll = pll,
             Some(Reg::GemgxlPllCfg1) => s.gemgxl_cke = cke,
             Some(Reg::CoreClkSel) => s.coreclksel = CoreClkSel::coreclksel(value) != 0,
-            Some(Reg::DevicesResetReg) => s.resets = (value & DevicesResetReg::FIELDS) as u32,
-            Some(Reg::ClkMuxStatusReg) | None => {}
+            Some(Reg::DevicesReset) => s.resets = (value & DevicesReset::FIELDS) as u32,
+            Some(Reg::ClkMuxStatus) | None => {}
         }
         Ok(())
     }
@@ -174,7 +175,7 @@ impl Device for Prci {
 
 /// Saved state.
 pub mod saved {
-    use super::{DevicesResetReg, PLL_WRITABLE, State};
+    use super::{DevicesReset, PLL_WRITABLE, State};
     use serde::{Deserialize, Serialize};
 
     /// Version 1; fields are numbered by their order.
@@ -202,7 +203,7 @@ pub mod saved {
         let PrciV1 { hfxoscen, plls, cke, coreclksel, resets } = saved;
         let ([core_pll, ddr_pll, gemgxl_pll], [ddr_cke, gemgxl_cke]) = (plls, cke);
         let foreign = u64::from(core_pll | ddr_pll | gemgxl_pll) & !PLL_WRITABLE
-            | u64::from(resets) & !DevicesResetReg::FIELDS;
+            | u64::from(resets) & !DevicesReset::FIELDS;
         (foreign == 0).then_some(State {
             hfxoscen,
             core_pll,
@@ -233,7 +234,7 @@ mod tests {
             assert_eq!((CorePllCfg0::divr(pll), CorePllCfg0::divf(pll), CorePllCfg0::divq(pll)), (1, 31, 3));
             assert_eq!((CorePllCfg0::bypass(pll), CorePllCfg0::fse(pll), CorePllCfg0::lock(pll)), (1, 1, 1));
         }
-        assert_eq!((r(&mut d, Reg::CoreClkSel), r(&mut d, Reg::DevicesResetReg)), (1, 0));
+        assert_eq!((r(&mut d, Reg::CoreClkSel), r(&mut d, Reg::DevicesReset)), (1, 0));
         assert_eq!((r(&mut d, Reg::DdrPllCfg1), r(&mut d, Reg::GemgxlPllCfg1)), (0, 0));
     }
 
@@ -245,7 +246,7 @@ mod tests {
         let hz = 33_333_333 * 2 * (CorePllCfg0::divf(pll) + 1) / (CorePllCfg0::divr(pll) + 1);
         assert_eq!((hz >> CorePllCfg0::divq(pll)) / 2, 499_999_995);
         assert_eq!((CorePllCfg0::bypass(pll), r(&mut d, Reg::CoreClkSel)), (0, 0));
-        assert_eq!(ClkMuxStatusReg::tlclksel(r(&mut d, Reg::ClkMuxStatusReg)), 0);
+        assert_eq!(ClkMuxStatus::tlclksel(r(&mut d, Reg::ClkMuxStatus)), 0);
     }
 
     #[test]
@@ -273,14 +274,14 @@ mod tests {
             (Reg::DdrPllCfg1, 1 << 31),
             (Reg::GemgxlPllCfg1, 1 << 31),
             (Reg::CoreClkSel, 1),
-            (Reg::DevicesResetReg, 0x2f),
-            (Reg::ClkMuxStatusReg, 1),
+            (Reg::DevicesReset, 0x2f),
+            (Reg::ClkMuxStatus, 1),
         ] {
             d.write(register as u64, 4, 0xffff_ffff, 0).unwrap();
             assert_eq!(r(&mut d, register), expected, "{register:?}");
         }
         d.reset(0);
-        assert_eq!(r(&mut d, Reg::DevicesResetReg), 0);
+        assert_eq!(r(&mut d, Reg::DevicesReset), 0);
     }
 
     #[test]
