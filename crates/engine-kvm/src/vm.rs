@@ -5,7 +5,11 @@ use crate::{KvmError, kick};
 use fabric_bus::{Block, Bus};
 use fabric_ram::{GuestRam, PAGE};
 use fabric_wire::Sink;
-use kvm_bindings::{KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY, kvm_userspace_memory_region};
+use kvm_bindings::{
+    KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE,
+    KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY, KvmIrqRouting, kvm_irq_routing_entry, kvm_irq_routing_irqchip,
+    kvm_userspace_memory_region,
+};
 use kvm_ioctls::{IoEventAddress, Kvm, NoDatamatch, VcpuFd, VmFd};
 use std::os::fd::OwnedFd;
 use std::os::fd::{FromRawFd, IntoRawFd};
@@ -25,6 +29,10 @@ pub enum Irqchip {
 const TSS_ADDRESS: usize = 0xfffb_d000;
 /// And one more.
 const IDENTITY_MAP: u64 = 0xfffb_c000;
+
+/// The 8259s' cascade: no interrupt of its own; the I/O APIC's pin of that number has the timer.
+const CASCADE: u32 = 2;
+const IOAPIC_PINS: u32 = 24;
 
 /// A machine's share of KVM.
 pub struct Vm {
@@ -60,6 +68,7 @@ impl Vm {
         let _ = fd.set_tss_address(TSS_ADDRESS);
         if irqchip == Irqchip::Kernel {
             fd.create_irq_chip().map_err(KvmError::refused("an interrupt controller"))?;
+            route(&fd)?;
         }
         let blocks = bus.blocks().collect();
         let ram = Arc::clone(bus.ram());
@@ -179,6 +188,26 @@ impl Sink for Vm {
     fn set(&self, input: u32, high: bool) {
         let _ = self.fd.set_irq_line(input, high);
     }
+}
+
+/// Solders the inputs of the kernel's controllers together as on a PC: ISA interrupt n leads to the 8259s and to the I/O
+/// APIC's pin n, but the timer's to pin 2; the pins behind are the I/O APIC's alone.
+fn route(fd: &VmFd) -> Result<(), KvmError> {
+    let entry = |gsi, irqchip, pin| {
+        let mut entry = kvm_irq_routing_entry { gsi, type_: KVM_IRQ_ROUTING_IRQCHIP, ..Default::default() };
+        entry.u.irqchip = kvm_irq_routing_irqchip { irqchip, pin };
+        entry
+    };
+    let isa = (0..16).filter(|&irq| irq != CASCADE).flat_map(|irq| {
+        let chip = if irq < 8 { KVM_IRQCHIP_PIC_MASTER } else { KVM_IRQCHIP_PIC_SLAVE };
+        let pin = if irq == 0 { CASCADE } else { irq };
+        [entry(irq, chip, irq % 8), entry(irq, KVM_IRQCHIP_IOAPIC, pin)]
+    });
+    let others = (16..IOAPIC_PINS).map(|pin| entry(pin, KVM_IRQCHIP_IOAPIC, pin));
+    let entries: Vec<_> = isa.chain(others).collect();
+    let table = KvmIrqRouting::from_entries(&entries);
+    let table = table.map_err(|_| KvmError::Lacks("room for the routes of interrupts"))?;
+    fd.set_gsi_routing(&table).map_err(KvmError::refused("the routes of interrupts"))
 }
 
 fn event() -> Result<EventFd, KvmError> {

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use support_image::elf::Elf;
 use vm_board::board::{Board, Config, HtifWords, Serial};
 use vm_board::check::BoardError;
-use vm_machine::{ClockKind, Program, Spec};
+use vm_machine::{ClockKind, Engine, Program, Spec};
 
 /// When a machine with a virtual clock starts, as its real-time clock says: 2026-01-01, in nanoseconds since 1970.
 /// Its runs repeat only if they all start at the same time.
@@ -159,6 +159,9 @@ impl Files {
             wall_start_ns,
             rng_seed,
             budget: None,
+            engine: Engine::Interp,
+            trace: None,
+            tsc_hz: None,
         })
     }
 }

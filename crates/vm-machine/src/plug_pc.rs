@@ -1,5 +1,6 @@
 //! The devices of a PC, and how its interrupt controllers hang together.
 
+use crate::devices::Devices;
 use crate::machine::BuildError;
 use crate::plug::Plugging;
 use crate::spec::{Engine, Spec};
@@ -47,11 +48,6 @@ impl Sink for Isa {
 }
 
 impl Plugging<'_> {
-    /// Whether the kernel has the interrupt controllers.
-    fn kernel_has_irqchip(&self) -> bool {
-        self.devices.kvm.as_ref().is_some_and(|vm| vm.irqchip() == Irqchip::Kernel)
-    }
-
     /// The wire of an ISA interrupt.
     pub fn isa_wire(&self, irq: u32) -> Wire {
         match &self.devices.kvm {
@@ -66,7 +62,7 @@ impl Plugging<'_> {
     pub fn plug_pc(&mut self, placed: &Placed, spec: &Spec) -> Result<(), BuildError> {
         match placed.kind {
             DeviceKind::I8259 | DeviceKind::IoApic | DeviceKind::LocalApic { .. }
-                if self.kernel_has_irqchip() => {}
+                if kernel_has_irqchip(&self.devices) => {}
             DeviceKind::I8259 => self.pc.pic = Some(self.add(placed, I8259::new())?),
             DeviceKind::IoApic => {
                 let slot = self.add(placed, Ioapic::new(IOAPIC_REQUESTER))?;
@@ -124,6 +120,11 @@ impl Plugging<'_> {
             })
             .collect();
     }
+}
+
+/// Whether the kernel has the interrupt controllers.
+pub(crate) fn kernel_has_irqchip(devices: &Devices) -> bool {
+    devices.kvm.as_ref().is_some_and(|vm| vm.irqchip() == Irqchip::Kernel)
 }
 
 /// Whether a machine runs on KVM.

@@ -10,7 +10,7 @@ use crate::spec::Spec;
 use dev_core::RestoreError;
 use fabric_clock::Nanos;
 use fabric_ram::PAGE;
-use isa_x86::saved::{self, Damaged};
+use isa_x86::saved::{LoadError, SavedState};
 
 /// A machine that stands still.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Snapshot {
     /// Guest time.
     now: Nanos,
     /// Processor 0.
-    processor: Vec<u8>,
+    processor: Box<SavedState>,
     /// Devices by name.
     devices: Vec<(&'static str, Vec<u8>)>,
     /// Pages that are not all zeroes, by their offset in the arena.
@@ -45,9 +45,9 @@ pub enum ResumeError {
     /// A device does not take its state.
     #[error(transparent)]
     Device(#[from] RestoreError),
-    /// The processor's state is damaged.
-    #[error("the processor's state is damaged: {0}")]
-    Processor(#[from] Damaged),
+    /// The processor's state is none.
+    #[error(transparent)]
+    Processor(#[from] LoadError),
     /// The board has other devices, or less memory.
     #[error("the snapshot is of a machine with another board: {0}")]
     OtherBoard(&'static str),
@@ -76,7 +76,7 @@ impl Final {
         }
         Ok(Snapshot {
             now: self.timers.clock().now(),
-            processor: saved::encode(&processor.state),
+            processor: Box::new(SavedState::of(&processor.state)),
             devices: self.devices.slots.iter().map(|(name, slot)| (*name, slot.save())).collect(),
             pages,
         })
@@ -108,7 +108,7 @@ impl Machine {
             }
             slot.restore(bytes)?;
         }
-        machine.start = Some(Start::X86(Box::new(saved::decode(&snapshot.processor)?)));
+        machine.start = Some(Start::X86(Box::new(snapshot.processor.load()?)));
         Ok(machine)
     }
 }

@@ -2,7 +2,7 @@
 
 use vm_board::board::{Board, Config};
 use vm_board::virt::virt;
-use vm_machine::{Bios, ClockKind, End, Fault, Final, Machine, Program, Spec};
+use vm_machine::{Bios, ClockKind, End, Engine, Fault, Final, Machine, Program, Spec};
 
 fn run(words: &[u32], cpus: u32, clock: ClockKind) -> Final {
     let board: Board = virt(&Config::new(cpus, 16 << 20)).unwrap();
@@ -17,6 +17,9 @@ fn run(words: &[u32], cpus: u32, clock: ClockKind) -> Final {
         wall_start_ns: 1,
         rng_seed: vec![0; 32],
         budget: None,
+        engine: Engine::Interp,
+        trace: None,
+        tsc_hz: None,
     };
     Machine::build(spec).unwrap().run_in_slices(u64::MAX).unwrap()
 }

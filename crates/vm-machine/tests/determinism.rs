@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use vm_board::board::{Board, Config, HtifWords, Serial};
 use vm_board::virt::virt;
-use vm_machine::{Bios, ClockKind, End, Final, Machine, Program, Spec};
+use vm_machine::{Bios, ClockKind, End, Engine, Final, Machine, Program, Spec};
 
 /// A program for M-mode that uses what could disturb a run. It hashes numbers into a buffer, now and then sends a
 /// character, reads `time` or waits for an interrupt; the timer (mtimecmp) interrupts it at intervals of its own
@@ -120,6 +120,9 @@ fn bare_metal(budget: u64) -> Spec {
         wall_start_ns: 1,
         rng_seed: vec![0; 32],
         budget: Some(budget),
+        engine: Engine::Interp,
+        trace: None,
+        tsc_hz: None,
     }
 }
 
@@ -221,6 +224,9 @@ fn linux_runs_the_same_twice_and_in_slices() {
         wall_start_ns: 1_767_225_600_000_000_000,
         rng_seed: vec![0; 32],
         budget: Some(LINUX),
+        engine: Engine::Interp,
+        trace: None,
+        tsc_hz: None,
     };
     let whole = run(spec(), u64::MAX);
     assert_eq!((&whole.0.end, whole.0.harts[0].retired), (&End::Budget, LINUX));

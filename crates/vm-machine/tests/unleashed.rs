@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use vm_board::board::Config;
 use vm_board::sifive_u::{sifive_u, u54_isa};
-use vm_machine::{Bios, BuildError, ClockKind, ConsolePort, End, Final, Machine, Program, Spec};
+use vm_machine::{Bios, BuildError, ClockKind, ConsolePort, End, Engine, Final, Machine, Program, Spec};
 
 fn machine(words: &[u32], cpus: u32, clock: ClockKind, bios: Bios) -> Result<Machine, BuildError> {
     let (isa, mmu) = u54_isa().unwrap();
@@ -19,6 +19,9 @@ fn machine(words: &[u32], cpus: u32, clock: ClockKind, bios: Bios) -> Result<Mac
         wall_start_ns: 1,
         rng_seed: vec![0; 32],
         budget: None,
+        engine: Engine::Interp,
+        trace: None,
+        tsc_hz: None,
     })
 }
 
