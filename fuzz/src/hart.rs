@@ -2,8 +2,8 @@
 //! pieces. Both must end in the same state: the engine promises exact instruction counts.
 
 use crate::input::Input;
-use engine_core::{Exit, Vcpu};
-use engine_interp::{Config, Interp, TimeSource};
+use engine_core::{Exit, TimeSource, Vcpu};
+use engine_interp::{Config, Interp};
 use fabric_bus::BusBuilder;
 use fabric_clock::{Clock, Timers};
 use fabric_ram::{GuestRam, PAGE};

@@ -5,6 +5,10 @@
 //! can be moved from one to another at any instruction boundary.
 #![forbid(unsafe_code)]
 
+mod time;
+
+pub use time::TimeSource;
+
 use fabric_clock::Nanos;
 use fabric_wire::PendingWord;
 use std::sync::Arc;
@@ -23,7 +27,7 @@ pub enum Exit {
         /// Bits of the pending word that end the wait.
         wake: u64,
     },
-    /// The guest called the firmware that the VMM stands in for ([`Vcpu::set_firmware`]).
+    /// The guest called the firmware that the VMM stands in for ([`Hosted::set_firmware`]).
     Firmware(FirmwareCall),
     /// The guest can make no progress: taking the trap leads to the same trap again.
     Wedged {
@@ -32,6 +36,11 @@ pub enum Exit {
         /// The trap that is taken again and again.
         last: Fault,
     },
+    /// The CPU has shut down and needs a reset (x86: a triple fault), with the fault that began it where the engine
+    /// knows it.
+    Shutdown(Option<Fault>),
+    /// The engine cannot go on: the host's fault or ours, not the guest's.
+    Broken(&'static str),
 }
 
 /// A trap as it was taken.
@@ -75,8 +84,15 @@ pub trait Vcpu: Send {
     /// All architectural state, in the instruction set's own form.
     type State;
 
-    /// Runs until something in [`Exit`] happens, at most `budget` instructions.
+    /// Runs until something in [`Exit`] happens, at most `budget` instructions where the engine counts them
+    /// ([`Vcpu::counts`]).
     fn run(&mut self, budget: u64) -> Exit;
+
+    /// Whether the engine counts instructions: budgets are exact, and a run can be repeated. Hardware does not: there a
+    /// run ends by a kick, and [`Vcpu::retired`] stays 0.
+    fn counts(&self) -> bool {
+        true
+    }
 
     /// Instructions retired since the CPU was made.
     fn retired(&self) -> u64;
@@ -84,23 +100,16 @@ pub trait Vcpu: Send {
     /// The word that others raise to interrupt or kick this CPU.
     fn pending(&self) -> &Arc<PendingWord>;
 
-    /// Architectural state, while the CPU is not running.
+    /// Finishes an access that an exit left half done and brings the state home, so that [`Vcpu::state`] shows it.
+    /// Engines whose exits are all between instructions and whose state is their own have nothing to do.
+    fn park(&mut self) {}
+
+    /// Architectural state, while the CPU is not running: as of the last [`Vcpu::park`], where there is something to do
+    /// for that.
     fn state(&self) -> &Self::State;
 
     /// Gives the state to `f` to change; whatever the engine had derived from it is made anew.
     fn with_state(&mut self, f: &mut dyn FnMut(&mut Self::State));
-
-    /// Gives the state to `f` as firmware has it while it answers a call: `f` may change registers,
-    /// program counter, mode, interrupt and timer state, but nothing that cached translations of the
-    /// present address space depend on. Cheaper than [`Vcpu::with_state`].
-    fn answer(&mut self, f: &mut dyn FnMut(&mut Self::State));
-
-    /// Finishes an access that an exit left half done, so that the state can be saved. Engines whose
-    /// exits are all between instructions have nothing to do.
-    fn park(&mut self) {}
-
-    /// Says who owns the most privileged mode.
-    fn set_firmware(&mut self, firmware: Firmware);
 
     /// Drops cached translations of guest-virtual addresses (all, or of `va`; of all address
     /// spaces, or of `asid`).
@@ -112,4 +121,15 @@ pub trait Vcpu: Send {
     /// Drops everything remembered about guest-physical pages: the map, protections or the dirty
     /// log have changed.
     fn flush_pages(&mut self);
+}
+
+/// A virtual CPU whose most privileged mode the VMM may take the place of.
+pub trait Hosted: Vcpu {
+    /// Says who owns the most privileged mode.
+    fn set_firmware(&mut self, firmware: Firmware);
+
+    /// Gives the state to `f` as firmware has it while it answers a call: `f` may change registers,
+    /// program counter, mode, interrupt and timer state, but nothing that cached translations of the
+    /// present address space depend on. Cheaper than [`Vcpu::with_state`].
+    fn answer(&mut self, f: &mut dyn FnMut(&mut Self::State));
 }

@@ -1,8 +1,7 @@
 //! What a meaning sees: the hart, its TLB, and its surroundings.
 
 use crate::context::CodePages;
-use crate::time::TimeSource;
-use engine_core::Firmware;
+use engine_core::{Firmware, TimeSource};
 use engine_mmu::{Context, Contexts, Table};
 use fabric_bus::Bus;
 use fabric_ram::GuestRam;

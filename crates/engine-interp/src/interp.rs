@@ -4,8 +4,7 @@ use crate::blocks::{Blocks, Span};
 use crate::context::CodePages;
 use crate::cpu::{Cpu, Stop};
 use crate::handlers::Flow;
-use crate::time::TimeSource;
-use engine_core::{Exit, Fault, Firmware, FirmwareCall, Vcpu};
+use engine_core::{Exit, Fault, Firmware, FirmwareCall, Hosted, TimeSource, Vcpu};
 use engine_mmu::{Context, Contexts, Key, Table};
 use fabric_bus::Bus;
 use fabric_wire::PendingWord;
@@ -355,15 +354,6 @@ impl Vcpu for Interp {
         self.cpu.enter_context();
     }
 
-    fn answer(&mut self, f: &mut dyn FnMut(&mut Hart)) {
-        f(&mut self.cpu.hart);
-        self.cpu.enter_context();
-    }
-
-    fn set_firmware(&mut self, firmware: Firmware) {
-        self.cpu.firmware = firmware;
-    }
-
     fn flush_translations(&mut self, va: Option<u64>, asid: Option<u16>) {
         self.cpu.fence_vma(va, asid);
     }
@@ -374,6 +364,17 @@ impl Vcpu for Interp {
 
     fn flush_pages(&mut self) {
         self.cpu.contexts.flush(|_| true);
+        self.cpu.enter_context();
+    }
+}
+
+impl Hosted for Interp {
+    fn set_firmware(&mut self, firmware: Firmware) {
+        self.cpu.firmware = firmware;
+    }
+
+    fn answer(&mut self, f: &mut dyn FnMut(&mut Hart)) {
+        f(&mut self.cpu.hart);
         self.cpu.enter_context();
     }
 }

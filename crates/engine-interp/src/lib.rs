@@ -20,7 +20,5 @@ mod environment;
 mod handlers;
 mod interp;
 mod machine;
-mod time;
 
 pub use interp::{Config, Interp};
-pub use time::TimeSource;

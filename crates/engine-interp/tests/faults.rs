@@ -1,8 +1,8 @@
 //! Which fault an access takes, and the address it names (Privileged Architecture, "Machine Trap Value
 //! Register"; Unprivileged ISA, "Cache Management Operations").
 
-use engine_core::{Exit, Firmware, FirmwareCall, Vcpu};
-use engine_interp::{Config, Interp, TimeSource};
+use engine_core::{Exit, Firmware, FirmwareCall, Hosted, TimeSource, Vcpu};
+use engine_interp::{Config, Interp};
 use fabric_bus::BusBuilder;
 use fabric_clock::{Clock, Timers};
 use fabric_ram::{GuestRam, PAGE};

@@ -2,7 +2,7 @@
 
 mod fixture;
 
-use engine_core::Vcpu;
+use engine_core::{Hosted, Vcpu};
 use fixture::*;
 use isa_riscv::Mode;
 

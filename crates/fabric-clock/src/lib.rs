@@ -39,6 +39,8 @@ enum Source {
 #[derive(Debug)]
 struct Real {
     start: Instant,
+    /// Guest time then.
+    from: Nanos,
     /// How long it stood still in all.
     lost: AtomicU64,
     /// Guest time at which it stands still; [`RUNNING`] while it does not.
@@ -51,7 +53,7 @@ const RUNNING: Nanos = Nanos::MAX;
 
 impl Real {
     fn host(&self) -> Nanos {
-        self.start.elapsed().as_nanos() as u64
+        self.from.saturating_add(self.start.elapsed().as_nanos() as u64)
     }
 
     fn now(&self) -> Nanos {
@@ -77,9 +79,15 @@ impl Real {
 impl Clock {
     /// A clock that follows the host's monotonic clock from now on.
     pub fn real() -> Self {
+        Clock::real_from(0)
+    }
+
+    /// The same for a machine that has run before: guest time is `from` now.
+    pub fn real_from(from: Nanos) -> Self {
         Clock {
             source: Source::Real(Real {
                 start: Instant::now(),
+                from,
                 lost: AtomicU64::new(0),
                 stopped: AtomicU64::new(RUNNING),
                 change: Mutex::new(()),
@@ -89,7 +97,12 @@ impl Clock {
 
     /// A clock that stands still until [`Clock::advance_to`] moves it.
     pub fn virtual_() -> Self {
-        Clock { source: Source::Virtual(AtomicU64::new(0)) }
+        Clock::virtual_from(0)
+    }
+
+    /// The same for a machine that has run before: guest time is `from` now.
+    pub fn virtual_from(from: Nanos) -> Self {
+        Clock { source: Source::Virtual(AtomicU64::new(from)) }
     }
 
     /// Whether time is a function of the instruction count.
@@ -139,7 +152,7 @@ impl Clock {
             Source::Real(real) => {
                 let _guard = real.lock();
                 let running = real.stopped.load(Ordering::Acquire) == RUNNING;
-                let host = at.saturating_add(real.lost.load(Ordering::Acquire));
+                let host = at.saturating_add(real.lost.load(Ordering::Acquire)).saturating_sub(real.from);
                 real.start.checked_add(Duration::from_nanos(host)).filter(|_| running)
             }
         }
@@ -156,6 +169,17 @@ mod tests {
         clock.advance_to(50);
         clock.advance_to(20);
         assert_eq!(clock.now(), 50);
+    }
+
+    #[test]
+    fn a_clock_goes_on_from_where_another_stood() {
+        assert_eq!(Clock::virtual_from(70).now(), 70);
+        let clock = Clock::real_from(1 << 40);
+        let now = clock.now();
+        assert!(now >= 1 << 40 && now < (1 << 40) + 1_000_000_000);
+        let instant = clock.instant_of(now + 2_000_000).unwrap();
+        std::thread::sleep(instant.saturating_duration_since(Instant::now()));
+        assert!(clock.now() >= now + 2_000_000);
     }
 
     #[test]

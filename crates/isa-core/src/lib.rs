@@ -11,10 +11,12 @@ mod access;
 mod flags;
 pub mod lanes;
 mod machine;
+mod sensitivity;
 mod value;
 
 pub use access::{AmoOp, Order, Width};
 pub use flags::{Flag, FlagKind, LazyFlags};
 pub use lanes::Shape;
 pub use machine::Machine;
+pub use sensitivity::{Sensitivity, Traps};
 pub use value::{Bin, Un};

@@ -36,6 +36,7 @@ mod sem_integer;
 mod sem_multiply;
 mod sem_single;
 mod sem_system;
+pub mod sensitivity;
 mod state;
 #[cfg(feature = "testkit")]
 pub mod testkit;
@@ -62,6 +63,7 @@ pub use legal::Legal;
 pub use machine::RiscvMachine;
 pub use ops::Op;
 pub use pmp::{AccessKind, PageVerdict, Pmp};
+pub use sensitivity::sensitivity;
 pub use state::{Csrs, Hart, Mode};
 pub use trap::{Cause, Exception, Interrupt, Trap, enabled_interrupts, pending_interrupt, take_trap, wakes};
 pub use walk::{AccessFault, Pbmt, PteMemory, Translation, WalkContext, WalkFault, walk};

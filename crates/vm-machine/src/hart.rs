@@ -3,8 +3,8 @@
 use crate::control::{Control, End, Port, Request};
 use crate::firmware::{BuiltIn, Call, POST_SSIP};
 use crate::wedge::Wedge;
-use engine_core::{Exit, FirmwareCall, Vcpu};
-use engine_interp::TimeSource;
+use engine_core::{Exit, FirmwareCall, Hosted, TimeSource};
+
 use fabric_clock::{Nanos, Timers};
 use fabric_wire::PendingWord;
 use isa_riscv::{Exception, Hart, wakes};
@@ -40,7 +40,7 @@ const MANY_PAGES: u64 = 64;
 /// How long a hart waits for a full console before it asks again.
 const CONSOLE_WAIT: Duration = Duration::from_millis(1);
 
-type Cpu = dyn Vcpu<State = Hart>;
+type Cpu = dyn Hosted<State = Hart>;
 
 impl Runner {
     /// Runs the hart until the machine ends and gives its state. A panic ends the machine, not just
@@ -93,6 +93,13 @@ impl Runner {
                         continue;
                     }
                     self.control.finish(End::Wedged { hart: self.id, first, last });
+                }
+                Exit::Shutdown(_) => {
+                    self.control
+                        .finish(End::Broken(format!("hart {} has shut down, which harts cannot", self.id)));
+                }
+                Exit::Broken(why) => {
+                    self.control.finish(End::Broken(format!("the engine of hart {}: {why}", self.id)));
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! The firmware under a real engine: a guest of two harts (`guest.s`) that uses it for everything.
 
-use engine_core::{Exit, Firmware, FirmwareCall, Vcpu};
-use engine_interp::{Config, Interp, TimeSource};
+use engine_core::{Exit, Firmware, FirmwareCall, Hosted, TimeSource, Vcpu};
+use engine_interp::{Config, Interp};
 use fabric_bus::{Bus, BusBuilder};
 use fabric_clock::{Clock, Timers};
 use fabric_ram::GuestRam;

@@ -5,8 +5,8 @@ use crate::user_image::{
     SIGNAL_ADDRESS, SIGNAL_PC, SIGSEGV, SIGTRAP, TAIL_AT, record_at,
 };
 use anyhow::{Context, Result, bail};
-use engine_core::{Exit, Firmware, FirmwareCall, Vcpu};
-use engine_interp::{Config, Interp, TimeSource};
+use engine_core::{Exit, Firmware, FirmwareCall, Hosted, TimeSource, Vcpu};
+use engine_interp::{Config, Interp};
 use fabric_bus::{Bus, BusBuilder};
 use fabric_clock::{Clock, Timers};
 use fabric_ram::GuestRam;

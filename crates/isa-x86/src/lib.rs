@@ -1,0 +1,39 @@
+//! x86-64: what the instructions and the system architecture mean.
+//!
+//! Encoding and operands are the rows of the decoder library's table; [`decode`] turns a row into an [`Insn`], and
+//! `sem_*.rs` gives each mnemonic its one meaning, generic over [`X86Machine`]. What is not straight-line value code is a
+//! named operation ([`Op`]). Processor state, segmentation, event delivery and the page-table walk are pure functions on
+//! data. This crate knows no engine, no bus, no device, no clock and no host; it never allocates while instructions
+//! run.
+//!
+//! "SDM" is the Intel 64 and IA-32 Architectures Software Developer's Manual.
+#![forbid(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod decode;
+mod env;
+mod fault;
+mod insn;
+mod machine;
+pub mod ops;
+mod ops_arithmetic;
+mod ops_string;
+mod ops_system;
+pub mod rows;
+mod segment;
+pub mod sem;
+mod sem_system;
+mod state;
+
+pub use decode::{LONGEST, Undecoded, decode};
+pub use env::{Access, Change, Env};
+pub use fault::{Fault, vector};
+pub use insn::{Insn, Mem, Operand, Prefixes, Reg};
+pub use machine::X86Machine;
+pub use ops::{Effects, Op, Parts};
+pub use ops_arithmetic::ArithmeticOp;
+pub use ops_string::StringOp;
+pub use ops_system::SystemOp;
+pub use rows::{Meaning, execute};
+pub use segment::{Segment, TableRegister, seg};
+pub use state::{Activity, Event, Fpu, Mode, Msrs, Shadow, State, cr0, cr4, efer, rflags};
