@@ -140,6 +140,18 @@ fn by_a_virtual_clock_characters_take_their_time_and_the_monitor_is_held() {
 }
 
 #[test]
+fn by_a_virtual_clock_slices_change_nothing() {
+    let state = |slice| {
+        let nine = machine(NINE, 1, ClockKind::Virtual, Bios::None).unwrap();
+        nine.run_in_slices(slice).unwrap().harts.pop().unwrap()
+    };
+    let whole = state(u64::MAX);
+    for slice in [1, 7, 1000] {
+        assert_eq!(state(slice), whole, "slices of {slice}");
+    }
+}
+
+#[test]
 fn by_a_real_clock_characters_take_no_time() {
     let nine = machine(NINE, 1, ClockKind::Real, Bios::None).unwrap();
     let consoles = nine.consoles().to_vec();
