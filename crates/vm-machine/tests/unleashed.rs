@@ -5,11 +5,11 @@ use vm_board::board::Config;
 use vm_board::sifive_u::{sifive_u, u54_isa};
 use vm_machine::{Bios, BuildError, ClockKind, ConsolePort, End, Final, Machine, Program, Spec};
 
-fn machine(words: &[u32], cpus: u32, clock: ClockKind, bios: Bios) -> Result<Machine, BuildError> {
+fn spec(words: &[u32], cpus: u32, clock: ClockKind, bios: Bios) -> Spec {
     let (isa, mmu) = u54_isa().unwrap();
     let board = sifive_u(&Config { isa, mmu, ..Config::new(cpus, 16 << 20) }).unwrap();
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    Machine::build(Spec {
+    Spec {
         board,
         bios,
         kernel: Some(Program { name: "program".into(), bytes: bytes.into() }),
@@ -19,7 +19,11 @@ fn machine(words: &[u32], cpus: u32, clock: ClockKind, bios: Bios) -> Result<Mac
         wall_start_ns: 1,
         rng_seed: vec![0; 32],
         budget: None,
-    })
+    }
+}
+
+fn machine(words: &[u32], cpus: u32, clock: ClockKind, bios: Bios) -> Result<Machine, BuildError> {
+    Machine::build(spec(words, cpus, clock, bios))
 }
 
 fn run(machine: Machine) -> Final {
@@ -139,14 +143,24 @@ fn by_a_virtual_clock_characters_take_their_time_and_the_monitor_is_held() {
     ));
 }
 
+/// Up to exactly so many instructions, long after the last character; a machine that powers off runs on a little.
+const BUDGET: u64 = 2_000_000;
+
 #[test]
 fn by_a_virtual_clock_slices_change_nothing() {
+    // All but the end, in place of which hart 1 waits where it is.
+    let mut words: Vec<u32> = NINE.iter().copied().take_while(|&word| word != 0x0010_02b7).collect();
+    words.push(0x0000_006f);
     let state = |slice| {
-        let nine = machine(NINE, 1, ClockKind::Virtual, Bios::None).unwrap();
-        nine.run_in_slices(slice).unwrap().harts.pop().unwrap()
+        let mut spec = spec(&words, 1, ClockKind::Virtual, Bios::None);
+        spec.budget = Some(BUDGET);
+        let last = Machine::build(spec).unwrap().run_in_slices(slice).unwrap();
+        assert_eq!(last.end, End::Budget);
+        last.harts.into_iter().next().unwrap()
     };
     let whole = state(u64::MAX);
-    for slice in [1, 7, 1000] {
+    assert!((693..=696).contains(&whole.state.x[10]), "{} us", whole.state.x[10]);
+    for slice in [7, 1000, 12345] {
         assert_eq!(state(slice), whole, "slices of {slice}");
     }
 }
