@@ -67,6 +67,21 @@ pub fn reboot(setup: &Setup) -> Result<()> {
     boot_tests::comes_back(setup, &linux(&OPENSBI))
 }
 
+pub fn u_boot(setup: &Setup) -> Result<()> {
+    let files = ["--machine", "sifive_u", "--bios", "@fw_dynamic.bin", "--kernel", "@u-boot.bin"];
+    let mut guest = boot_tests::at_u_boot(setup, &files)?;
+    guest.answers("bdinfo", &["boot hart   = 0x0000000000000001"])?;
+    guest.answers("fdt addr ${fdtcontroladdr}", &["Working FDT set to"])?;
+    guest.answers("fdt print /cpus/cpu@0", &["status = \"disabled\"", "rv64imac"])?;
+    guest.answers("fdt print /soc/serial@10010000", &["sifive,fu540-c000-uart"])?;
+    // The serial number's word of the OTP, by the pins: PDSTB, PTRIM, PCE, PA.
+    for pin in ["1007001c 1", "10070034 1", "1007000c 1", "10070000 fc"] {
+        guest.says(&format!("mw.l {pin}"))?;
+    }
+    guest.answers("md.l 10070018 1", &["10070018: 00000001"])?;
+    guest.ends_after("poweroff").map(drop)
+}
+
 pub fn typing(setup: &Setup) -> Result<()> {
     boot_tests::types_much(setup, &linux(&OPENSBI))
 }

@@ -56,6 +56,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "sifive-u-jump", about: "the same with fw_jump and four U54 harts at work", needs: JUMP, sample: false, run: boot_sifive::jump },
     Test { name: "sifive-u-built-in", about: "the same on the built-in SBI", needs: LINUX, sample: false, run: boot_sifive::built_in },
     Test { name: "sifive-u-reboot", about: "SiFive's board reboots, then powers off", needs: DYNAMIC, sample: false, run: boot_sifive::reboot },
+    Test { name: "sifive-u-u-boot", about: "OpenSBI, then U-Boot, on SiFive's board", needs: U_BOOT, sample: false, run: boot_sifive::u_boot },
     Test { name: "sifive-u-typing", about: "1 MiB typed into SiFive's UART arrives intact", needs: DYNAMIC, sample: false, run: boot_sifive::typing },
     Test { name: "sifive-u-consoles", about: "a second console on SiFive's second UART", needs: DYNAMIC, sample: false, run: boot_sifive::consoles },
     Test { name: "sifive-u-virtual-clock", about: "two boots of it by the instruction count say the same", needs: DYNAMIC, sample: false, run: boot_sifive::virtual_clock },
@@ -119,7 +120,7 @@ fn opensbi_jump(setup: &Setup) -> Result<()> {
 }
 
 /// U-Boot, stopped before it boots anything by itself.
-fn at_u_boot(setup: &Setup, arguments: &[&str]) -> Result<crate::guest::Guest> {
+pub fn at_u_boot(setup: &Setup, arguments: &[&str]) -> Result<crate::guest::Guest> {
     let mut guest = setup.starts(U_BOOT_PROMPT, arguments)?;
     guest.waits_for("Hit any key to stop autoboot")?;
     guest.typed(" ")?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use thiserror::Error;
 use vm_board::size::{Argument, GIB, KIB, MIB};
-use vm_machine::ClockKind;
+use vm_machine::{ClockKind, Irqchip};
 
 /// A value that an option does not take.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -53,12 +53,26 @@ pub enum Engine {
     /// The interpreter.
     #[default]
     Interp,
+    /// KVM, with interrupt controllers of the kernel's or of ours.
+    Kvm(Irqchip),
+}
+
+impl Engine {
+    /// As a machine takes it.
+    pub fn of_machine(self) -> vm_machine::Engine {
+        match self {
+            Engine::Interp => vm_machine::Engine::Interp,
+            Engine::Kvm(irqchip) => vm_machine::Engine::Kvm(irqchip),
+        }
+    }
 }
 
 impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Engine::Interp => "interp",
+            Engine::Kvm(Irqchip::Kernel) => "kvm",
+            Engine::Kvm(Irqchip::User) => "kvm,irqchip=user",
         })
     }
 }
@@ -66,7 +80,10 @@ impl fmt::Display for Engine {
 impl FromStr for Engine {
     type Err = ChoiceError;
     fn from_str(text: &str) -> Result<Self, ChoiceError> {
-        one_of("engine", text, &[Engine::Interp])
+        if text == "kvm,irqchip=kernel" {
+            return Ok(Engine::Kvm(Irqchip::Kernel));
+        }
+        one_of("engine", text, &[Engine::Interp, Engine::Kvm(Irqchip::Kernel), Engine::Kvm(Irqchip::User)])
     }
 }
 
@@ -80,6 +97,8 @@ pub enum Machine {
     Spike,
     /// SiFive's HiFive Unleashed.
     SifiveU,
+    /// The least of a PC, x86-64.
+    Microvm,
 }
 
 impl fmt::Display for Machine {
@@ -88,6 +107,7 @@ impl fmt::Display for Machine {
             Machine::Virt => "virt",
             Machine::Spike => "spike",
             Machine::SifiveU => "sifive_u",
+            Machine::Microvm => "microvm",
         })
     }
 }
@@ -95,7 +115,7 @@ impl fmt::Display for Machine {
 impl FromStr for Machine {
     type Err = ChoiceError;
     fn from_str(text: &str) -> Result<Self, ChoiceError> {
-        one_of("machine", text, &[Machine::Virt, Machine::Spike, Machine::SifiveU])
+        one_of("machine", text, &[Machine::Virt, Machine::Spike, Machine::SifiveU, Machine::Microvm])
     }
 }
 
@@ -103,7 +123,7 @@ impl Machine {
     /// How many serial lines there are.
     pub fn serial_lines(self) -> usize {
         match self {
-            Machine::Virt | Machine::Spike => 1,
+            Machine::Virt | Machine::Spike | Machine::Microvm => 1,
             Machine::SifiveU => 2,
         }
     }
@@ -111,9 +131,19 @@ impl Machine {
     /// What Linux calls the first of them.
     pub fn linux_console(self) -> &'static str {
         match self {
-            Machine::Virt | Machine::Spike => "ttyS0",
+            Machine::Virt | Machine::Spike | Machine::Microvm => "ttyS0",
             Machine::SifiveU => "ttySIF0",
         }
+    }
+
+    /// Whether its processors are x86-64.
+    pub fn x86(self) -> bool {
+        self == Machine::Microvm
+    }
+
+    /// What runs first where the user does not say: an SBI for harts; a kernel for a PC starts by itself.
+    pub fn default_bios(self) -> Bios {
+        if self.x86() { Bios::None } else { Bios::Builtin }
     }
 
     /// How many harts there are where the user does not say. A board of which there is a real one has as many as

@@ -71,10 +71,10 @@ pub struct RunOptions {
     /// neither a kernel nor a firmware file is given]
     #[arg(value_name = "GUEST | FILE.toml")]
     pub what: Option<OsString>,
-    /// What executes the instructions: interp [default: interp]
+    /// What executes the instructions: interp, or kvm for microvm [default: interp]
     #[arg(long, value_name = "NAME")]
     pub engine: Option<Engine>,
-    /// The board: virt, spike, sifive_u [default: virt]
+    /// The board: virt, spike, sifive_u, microvm [default: virt]
     #[arg(long, value_name = "NAME")]
     pub machine: Option<Machine>,
     /// The CPU: max, or an instruction set such as rv64gc_zba_sv39 [default: max; on sifive_u the

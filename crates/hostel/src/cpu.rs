@@ -55,7 +55,7 @@ impl Cpu {
     /// What a user gets who asks for no other: all there is, or what the real board has.
     pub fn default_of(machine: Machine) -> Cpu {
         match machine {
-            Machine::Virt | Machine::Spike => Cpu::default(),
+            Machine::Virt | Machine::Spike | Machine::Microvm => Cpu::default(),
             Machine::SifiveU => {
                 vm_board::sifive_u::u54_isa().map_or_else(|_| Cpu::default(), |(isa, mmu)| Cpu { isa, mmu })
             }

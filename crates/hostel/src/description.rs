@@ -113,7 +113,7 @@ pub fn resolve(options: &RunOptions) -> anyhow::Result<(Description, Origin)> {
         memory: options.memory.or(file.memory).unwrap_or_default(),
         clock,
         consoles: consoles.filled(kind),
-        bios: options.bios.clone().or(file.bios).unwrap_or_default(),
+        bios: options.bios.clone().or(file.bios).unwrap_or_else(|| kind.default_bios()),
         guest: named.or(file.guest),
         kernel: options.kernel.clone().or(file.kernel),
         initrd: options.initrd.clone().or(file.initrd),
@@ -164,9 +164,20 @@ fn check(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::
     if let Some(guest) = machine.guest.as_deref().filter(|guest| cannot_boot(guest)) {
         return Err((&["guest"], no_kernel(guest)));
     }
-    if let (Bios::None, Some(guest)) = (&machine.bios, &machine.guest) {
+    if let (Bios::None, Some(guest), false) = (&machine.bios, &machine.guest, machine.machine.x86()) {
         let error = anyhow!("the guest {guest} needs firmware; use --bios builtin, or --bios FILE");
         return Err((&["bios", "guest"], error));
+    }
+    if machine.machine.x86() {
+        return check_x86(machine);
+    }
+    if machine.engine != Engine::Interp {
+        let error = anyhow!(
+            "KVM runs what this host's processor is, and the board {} has RISC-V harts; use --engine interp, \
+             or --machine microvm",
+            machine.machine
+        );
+        return Err((&["engine", "machine"], error));
     }
     let (keys, error): (&[_], _) = match (&machine.bios, &machine.kernel) {
         (Bios::None, None) => (
@@ -188,6 +199,35 @@ fn check(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::
             "a virtual clock follows the instructions of one hart; use --cpus 1, or --clock real",
         ),
         _ => return Ok(()),
+    };
+    Err((keys, anyhow!(error)))
+}
+
+/// The same for a board of x86-64 processors.
+fn check_x86(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::Error)> {
+    let (keys, error): (&[_], _) = match () {
+        () if machine.bios != Bios::None => {
+            (&["bios"], "the board microvm has no firmware, kernels start by themselves; leave --bios out")
+        }
+        () if machine.guest.is_some() => (
+            &["guest", "machine"],
+            "guest images are for RISC-V boards so far; give an x86-64 kernel with --kernel FILE",
+        ),
+        () if machine.kernel.is_none() => (
+            &["machine"],
+            "there is nothing to run: give a bzImage, or an ELF executable with a PVH entry, with --kernel FILE",
+        ),
+        () if machine.cpu != Cpu::default() => {
+            (&["cpu"], "the CPU of the board microvm cannot be chosen yet; leave --cpu out")
+        }
+        () if machine.append.as_ref().is_some_and(|append| append.contains('\0')) => {
+            (&["append"], "the kernel's command line contains a NUL character; remove it from --append")
+        }
+        () if machine.clock.0 == ClockKind::Virtual && machine.engine != Engine::Interp => (
+            &["clock", "engine"],
+            "a virtual clock counts instructions, which KVM does not; use --engine interp, or --clock real",
+        ),
+        () => return Ok(()),
     };
     Err((keys, anyhow!(error)))
 }

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use support_image::elf::Elf;
 use vm_board::board::{Board, Config, HtifWords, Serial};
 use vm_board::check::BoardError;
-use vm_machine::{ClockKind, Engine, Program, Spec};
+use vm_machine::{ClockKind, Program, Spec};
 
 /// When a machine with a virtual clock starts, as its real-time clock says: 2026-01-01, in nanoseconds since 1970.
 /// Its runs repeat only if they all start at the same time.
@@ -89,6 +89,7 @@ fn board(machine: &Description, htif: Option<HtifWords>) -> Result<Board, BoardE
         Machine::Virt => vm_board::virt::virt(&config),
         Machine::Spike => vm_board::spike::spike(&config),
         Machine::SifiveU => vm_board::sifive_u::sifive_u(&config),
+        Machine::Microvm => vm_board::microvm::microvm(&config),
     }
 }
 
@@ -159,7 +160,7 @@ impl Files {
             wall_start_ns,
             rng_seed,
             budget: None,
-            engine: Engine::Interp,
+            engine: machine.engine.of_machine(),
             trace: None,
             tsc_hz: None,
         })

@@ -31,6 +31,9 @@ pub fn of(end: &End, why: Option<Why>) -> anyhow::Result<u8> {
         (_, Some(Why::Quit)) => Ok(SUCCESS),
         (_, Some(Why::Signal(number))) => Ok(SIGNAL.saturating_add(u8::try_from(number).unwrap_or(0))),
         (End::Wedged { hart, first, last }, None) => bail!("hart {hart}: {}", wedged(first, last)),
+        (End::Shutdown { cpu, fault }, None) => {
+            bail!("processor {cpu} has shut down: {}", shut_down(fault.as_ref()))
+        }
         (End::Broken(what), None) => bail!("internal error: {what}; please report this"),
         (End::Reset | End::Stopped | End::Budget, None) => {
             bail!("internal error: the machine stopped and nobody asked it to; please report this")
@@ -52,6 +55,17 @@ fn wedged(first: &Fault, last: &Fault) -> String {
         return format!("{}, for ever; {handler}", what(last));
     }
     format!("{}; {handler}, for ever: {}", what(first), what(last))
+}
+
+/// What a triple fault has begun with.
+fn shut_down(fault: Option<&Fault>) -> String {
+    match fault {
+        None => "a triple fault".to_owned(),
+        Some(Fault { pc, cause, value }) => format!(
+            "a triple fault, which began with exception {cause} at rip {pc:#x}, error code {value:#x}; \
+             the guest's handlers for it fault, too"
+        ),
+    }
 }
 
 /// A guest's status as the host can pass it on: one byte. A larger one must not look like another, least of all

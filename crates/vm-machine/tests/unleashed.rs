@@ -5,11 +5,11 @@ use vm_board::board::Config;
 use vm_board::sifive_u::{sifive_u, u54_isa};
 use vm_machine::{Bios, BuildError, ClockKind, ConsolePort, End, Engine, Final, Machine, Program, Spec};
 
-fn machine(words: &[u32], cpus: u32, clock: ClockKind, bios: Bios) -> Result<Machine, BuildError> {
+fn spec(words: &[u32], cpus: u32, clock: ClockKind, bios: Bios) -> Spec {
     let (isa, mmu) = u54_isa().unwrap();
     let board = sifive_u(&Config { isa, mmu, ..Config::new(cpus, 16 << 20) }).unwrap();
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    Machine::build(Spec {
+    Spec {
         board,
         bios,
         kernel: Some(Program { name: "program".into(), bytes: bytes.into() }),
@@ -22,7 +22,11 @@ fn machine(words: &[u32], cpus: u32, clock: ClockKind, bios: Bios) -> Result<Mac
         engine: Engine::Interp,
         trace: None,
         tsc_hz: None,
-    })
+    }
+}
+
+fn machine(words: &[u32], cpus: u32, clock: ClockKind, bios: Bios) -> Result<Machine, BuildError> {
+    Machine::build(spec(words, cpus, clock, bios))
 }
 
 fn run(machine: Machine) -> Final {
@@ -83,9 +87,12 @@ fn the_monitor_has_no_s_mode_and_no_hart_has_time() {
     }
 }
 
-/// Sends nine characters through UART 1 at 115200 baud, notes whether its FIFO is full, and counts microseconds until
+/// In hart 1: sends nine characters through UART 1 at 115200 baud, notes whether its FIFO is full, and counts microseconds until
 /// the FIFO is empty; then ends the machine.
 const NINE: &[u32] = &[
+    0xf140_22f3, // csrrs t0,mhartid,zero
+    0x0010_0313, // addi t1,zero,1
+    0x0662_9463, // bne t0,t1,70
     0x1001_1437, // lui s0,0x10011
     0x0200_c4b7, // lui s1,0x200c
     0xff84_849b, // addiw s1,s1,-8
@@ -99,18 +106,20 @@ const NINE: &[u32] = &[
     0x06a0_0313, // addi t1,zero,106
     0x0054_2023, // sw t0,0(s0)
     0x0012_8293, // addi t0,t0,1
-    0xfe62_9ce3, // bne t0,t1,2c
+    0xfe62_9ce3, // bne t0,t1,38
     0x0004_2583, // lw a1,0(s0)
     0x0004_b503, // ld a0,0(s1)
     0x0144_2283, // lw t0,20(s0)
-    0xfe02_8ee3, // beq t0,zero,40
+    0xfe02_8ee3, // beq t0,zero,4c
     0x0004_b303, // ld t1,0(s1)
     0x40a3_0533, // sub a0,t1,a0
     0x0010_02b7, // lui t0,0x100
     0x0000_5337, // lui t1,0x5
     0x5553_031b, // addiw t1,t1,1365
     0x0062_a023, // sw t1,0(t0)
-    0x0000_006f, // jal zero,60
+    0x0000_006f, // jal zero,6c
+    0x1050_0073, // wfi
+    0xffdf_f06f, // jal zero,70
 ];
 
 fn said(console: &Arc<dyn ConsolePort>) -> Vec<u8> {
@@ -135,6 +144,28 @@ fn by_a_virtual_clock_characters_take_their_time_and_the_monitor_is_held() {
         machine(NINE, 2, ClockKind::Virtual, Bios::None).map(|_| ()),
         Err(BuildError::VirtualHarts)
     ));
+}
+
+/// Up to exactly so many instructions, long after the last character; a machine that powers off runs on a little.
+const BUDGET: u64 = 2_000_000;
+
+#[test]
+fn by_a_virtual_clock_slices_change_nothing() {
+    // All but the end, in place of which hart 1 waits where it is.
+    let mut words: Vec<u32> = NINE.iter().copied().take_while(|&word| word != 0x0010_02b7).collect();
+    words.push(0x0000_006f);
+    let state = |slice| {
+        let mut spec = spec(&words, 1, ClockKind::Virtual, Bios::None);
+        spec.budget = Some(BUDGET);
+        let last = Machine::build(spec).unwrap().run_in_slices(slice).unwrap();
+        assert_eq!(last.end, End::Budget);
+        last.harts.into_iter().next().unwrap()
+    };
+    let whole = state(u64::MAX);
+    assert!((693..=696).contains(&whole.state.x[10]), "{} us", whole.state.x[10]);
+    for slice in [7, 1000, 12345] {
+        assert_eq!(state(slice), whole, "slices of {slice}");
+    }
 }
 
 #[test]
