@@ -208,7 +208,7 @@ fn run(ram: &Arc<GuestRam>, set_up: &[u8; 8], code: &[u8], step: u64) -> (State,
     let mut used = 0;
     while used < BUDGET {
         let now = step.min(BUDGET - used);
-        let e = cpu.run(now); if e != Exit::Budget {eprintln!("EXIT {e:x?} {}", cpu.retired());
+        if cpu.run(now) != Exit::Budget {
             break;
         }
         used += now;

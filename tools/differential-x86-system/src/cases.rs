@@ -26,18 +26,26 @@ impl Random {
 
     /// A descriptor of any kind; mostly present, mostly flat.
     pub fn descriptor(&mut self) -> u64 {
-        let kind = self.below(32);
+        let kind = match self.below(32) {
+            // Types of 16-bit code, which long mode does not have; QEMU's LAR and LSL still know them.
+            1 | 3 | 4 | 5 => 8,
+            kind => kind,
+        };
         let dpl = self.one(&[0, 0, 3, 3, 1, 2]);
-        let present = u64::from(self.chance(90));
         // Not L and D at once: that is #GP, which QEMU leaves out.
         let flags = self.one(&[0xa, 0xc, 0x8, 0x2, 0x4, 0]);
+        // Which comes first for a gate to code that is neither present nor of 64 bits, the manual does not say.
+        let always = kind >= 0x18 && flags & 2 == 0;
+        let present = u64::from(always || self.chance(90));
         let access = kind | dpl << 5 | present << 7;
         if kind == 0xc {
             // A call gate, to the case's own second half or thereabouts.
             let selector = self.selector();
             return 0x80 | u64::from(selector) << 16 | access << 40 | (CASES >> 16) << 48;
         }
-        let limit = self.one(&[0xffff_fu64, 0xffff_f, 0x67, 0xfff]);
+        // Code is as long as can be: QEMU does not check the limit where far returns lead.
+        let limit = if kind >= 0x18 { 0xf_ffff } else { self.one(&[0xf_ffffu64, 0xf_ffff, 0x67, 0xfff]) };
+        let flags = if kind >= 0x18 { flags | 8 } else { flags };
         limit & 0xffff | access << 40 | (limit >> 16 | flags << 4) << 48
     }
 
@@ -54,6 +62,16 @@ impl Random {
         index | rpl
     }
 
+    /// One for SS: not null, which QEMU takes with any RPL and for compatibility mode.
+    pub fn stack_selector(&mut self) -> u16 {
+        loop {
+            let selector = self.selector();
+            if selector > 3 {
+                return selector;
+            }
+        }
+    }
+
     /// A gate of the interrupt table.
     pub fn gate(&mut self) -> [u64; 2] {
         let kind = self.one(&[0xe, 0xf, 0xe, 0xf, 0xe, 0xf, 5, 6, 0xc, 0]);
@@ -61,11 +79,11 @@ impl Random {
         let present = u64::from(self.chance(85));
         let ist = self.one(&[0, 0, 1]);
         let selector = if self.chance(40) { KERNEL_CODE } else { self.selector() };
-        let high = if self.chance(95) { 0 } else { 0x8000 };
         let offset = HANDLERS + 32 * u64::from(DONE);
         [
             offset & 0xffff | u64::from(selector) << 16 | (ist | (kind | dpl << 5 | present << 7) << 8) << 32,
-            high,
+            // Not an address that is not canonical: there QEMU faults only when it has switched stacks.
+            0,
         ]
     }
 }
@@ -87,14 +105,10 @@ fn enter_user(a: &mut CodeAssembler, flags: i32) -> Built {
 
 /// One of six segment loads.
 fn load_segment(r: &mut Random, a: &mut CodeAssembler) -> Built {
-    a.mov(eax, i32::from(r.selector()))?;
-    match r.below(5) {
-        0 => a.mov(es, eax),
-        1 => a.mov(ds, eax),
-        2 => a.mov(fs, eax),
-        3 => a.mov(gs, eax),
-        _ => a.mov(ss, eax),
-    }
+    let register = r.one(&[es, ds, fs, gs, ss]);
+    let selector = if register == ss { r.stack_selector() } else { r.selector() };
+    a.mov(eax, i32::from(selector))?;
+    a.mov(register, eax)
 }
 
 fn describe(r: &mut Random, a: &mut CodeAssembler) -> Built {
@@ -113,12 +127,8 @@ fn describe(r: &mut Random, a: &mut CodeAssembler) -> Built {
 /// A far jump, call or return, to code that ends the case.
 fn far(r: &mut Random, a: &mut CodeAssembler) -> Built {
     let mut there = a.create_label();
-    let stray = r.chance(10);
+    // Not to an address that is not canonical: QEMU faults only when it is there.
     a.lea(rbx, qword_ptr(there))?;
-    if stray {
-        a.mov(rcx, 0x0000_8000_0000_0000u64)?;
-        a.or(rbx, rcx)?;
-    }
     let selector = i32::from(r.selector());
     match r.below(5) {
         0 | 1 => {
@@ -137,7 +147,7 @@ fn far(r: &mut Random, a: &mut CodeAssembler) -> Built {
         }
         3 => {
             // retfq, with an outer stack ready
-            a.push(i32::from(r.selector()))?;
+            a.push(i32::from(r.stack_selector()))?;
             a.push(USER_STACK as i32)?;
             a.push(selector)?;
             a.push(rbx)?;
@@ -148,7 +158,7 @@ fn far(r: &mut Random, a: &mut CodeAssembler) -> Built {
             a.mov(dword_ptr(rsp - 16), ebx)?;
             a.mov(dword_ptr(rsp - 12), selector)?;
             a.mov(dword_ptr(rsp - 8), USER_STACK as i32)?;
-            a.mov(dword_ptr(rsp - 4), i32::from(r.selector()))?;
+            a.mov(dword_ptr(rsp - 4), i32::from(r.stack_selector()))?;
             a.sub(rsp, 16)?;
             a.db(&[0xcb])?;
         }
@@ -161,7 +171,7 @@ fn iret(r: &mut Random, a: &mut CodeAssembler) -> Built {
     let mut there = a.create_label();
     a.lea(rbx, qword_ptr(there))?;
     let good = r.chance(30);
-    let (code, data) = if good { (USER_CODE, USER_DATA) } else { (r.selector(), r.selector()) };
+    let (code, data) = if good { (USER_CODE, USER_DATA) } else { (r.selector(), r.stack_selector()) };
     // TF would step through the driver; NT and VM are drawn seldom.
     let mut flags = r.next() as i32 & 0x0024_3ed5;
     if r.chance(10) {
@@ -281,7 +291,11 @@ fn calls(r: &mut Random, a: &mut CodeAssembler) -> Built {
 fn privileged(r: &mut Random, a: &mut CodeAssembler) -> Built {
     a.mov(eax, r.one(&[0i32, 1, 0x8000_0033u32 as i32, 0x10]))?;
     match r.below(16) {
-        0 => a.mov(cr8, rax),
+        0 => {
+            // Not above 15: that is #GP(0), which QEMU leaves out.
+            a.and(eax, 15)?;
+            a.mov(cr8, rax)
+        }
         1 => a.mov(rbx, cr4),
         2 => a.mov(dr0, rax),
         3 => a.mov(rbx, dr7),

@@ -6,8 +6,6 @@ pub const PD: u64 = 0x3000;
 pub const PT: u64 = 0x4000;
 pub const GDT: u64 = 0x5000;
 pub const GDT_LIMIT: u64 = 0xff;
-/// The local descriptor table, which no descriptor names at first.
-pub const LDT: u64 = 0x5800;
 pub const IDT: u64 = 0x6000;
 pub const TSS: u64 = 0x7000;
 /// Gates and tables end here: what is restored before each case.
@@ -24,7 +22,6 @@ pub const IST1: u64 = 0xef00;
 pub const USER_STACK: u64 = 0xff00;
 /// What a case leaves, which goes out at port E9H.
 pub const RECORD: u64 = 0x1_0000;
-pub const RECORD_SIZE: u64 = 0x400;
 /// A page whose entry a case may change, and the same memory.
 pub const PAGE: u64 = 0x1_1000;
 /// A copy of the tables.

@@ -35,7 +35,13 @@ fn main() -> Result<()> {
     let mut kinds: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for seed in options.seed..options.seed + options.roms {
         let mut r = Random(seed);
-        let descriptors: Vec<u64> = (0..23).map(|_| r.descriptor()).collect();
+        let mut descriptors: Vec<u64> = (0..23).map(|_| r.descriptor()).collect();
+        // The upper halves of those of 16 bytes are 0; QEMU does not check what must be 0 in them.
+        for n in 1..descriptors.len() {
+            if matches!(descriptors[n - 1] >> 40 & 0x1f, 2 | 9 | 0xb | 0xc) {
+                descriptors[n] = 0;
+            }
+        }
         let gates: Vec<[u64; 2]> = (0..8).map(|_| r.gate()).collect();
         let mut names = Vec::new();
         let mut all = Vec::new();
@@ -109,6 +115,22 @@ fn explained(code: &[u8], ours: &[u8], theirs: &[u8]) -> bool {
         set(32, word(&ours, 32) & 0x8d5);
         set(8, word(&ours, 8) & 0x8d5);
     }
+    // Far transfers mark descriptors accessed ("Code- and Data-Segment Descriptor Types"); QEMU does not.
+    for at in (0x180..0x280).step_by(8) {
+        if word(&ours, at) >> 44 & 1 != 0 {
+            set(at, word(&ours, at) & 1 << 40);
+        }
+    }
+    // RF, where `int n` follows the `iret` that loaded it, is not kept here.
+    if vector == u64::from(layout::DONE) && code.windows(2).any(|w| w[1] == 0xcf) {
+        let at = 16 + 16;
+        let kept = word(&theirs, at) & !(1 << 16);
+        theirs[at..at + 8].copy_from_slice(&kept.to_le_bytes());
+    }
+    let mut set = |at: usize, bits: u64| {
+        let v = word(&theirs, at) | bits;
+        theirs[at..at + 8].copy_from_slice(&v.to_le_bytes());
+    };
     // LAR: bits 19:16 are undefined.
     if code.windows(2).any(|w| w == [0x0f, 0x02]) {
         set(80 + 24, word(&ours, 80 + 24) & 0xf_0000);
