@@ -38,6 +38,8 @@ mod sem_stack;
 mod sem_string;
 mod sem_system;
 mod state;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 
 pub use decode::{LONGEST, Undecoded, decode};
 pub use env::{Access, Change, Env};
