@@ -15,6 +15,7 @@ mod instruction;
 #[cfg(any(fuzzing, test))]
 mod planted;
 mod targets;
+mod x86;
 
 #[cfg(fuzzing)]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -105,14 +105,22 @@ targets! {
     "bus" Device crate::bus::fuzz, "address maps, the bus and DMA behind an IOMMU, against a plain model";
     "riscv-text" Parser crate::instruction::riscv, "RISC-V words and halfwords, decoded and disassembled";
     "hart" Parser crate::hart::fuzz, "any code on the interpreter, at a stretch and in pieces";
+    "x86" Parser crate::x86::fuzz, "any code on the x86-64 interpreter, at a stretch and in pieces";
     "image" Parser support_image::exercise, "ELF, PE, Linux images and device trees";
     "ns16550" Device dev_uart::fuzz::ns16550, "16550A serial port";
     "sifive-uart" Device dev_uart::fuzz::sifive, "SiFive serial port";
     "aclint" Device dev_irq::fuzz::aclint, "ACLINT: timers and software interrupts";
     "plic" Device dev_irq::fuzz::plic, "PLIC: external interrupts";
+    "i8259" Device dev_irq::fuzz::i8259, "8259 pair: a PC's interrupts";
+    "ioapic" Device dev_irq::fuzz::ioapic, "I/O APIC: inputs to messages";
+    "lapic" Device dev_irq::fuzz::lapic, "local APIC: vectors, timer, IPIs";
     "flash" Device dev_flash::fuzz::flash, "CFI flash memory";
     "goldfish-rtc" Device dev_time::fuzz::goldfish_rtc, "Goldfish real-time clock";
     "finisher" Device dev_time::fuzz::finisher, "SiFive test finisher: power-off and reset";
+    "i8254" Device dev_time::fuzz::i8254, "8254 timer and port 0x61";
+    "cmos" Device dev_time::fuzz::cmos, "MC146818 real-time clock";
+    "i8042" Device dev_time::fuzz::i8042, "8042 keyboard controller without a keyboard";
+    "pc-ports" Device dev_time::fuzz::pc_ports, "debug exit, power-off, reset control, progress code";
     "htif" Device dev_time::fuzz::htif, "HTIF: power-off and a console for bare programs";
     "sbi" Device vm_sbi::fuzz::fuzz, "the built-in SBI: calls from supervisor mode";
 }

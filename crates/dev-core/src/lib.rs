@@ -10,11 +10,14 @@
 pub mod chipset;
 mod registers;
 mod slot;
+mod wide;
 
 pub use registers::{Field, Register};
 pub use slot::{Doorbell, HostWork, Plugged, Slot, WeakSlot};
+pub use wide::{read_bytes, write_bytes};
 
 use fabric_clock::Nanos;
+use fabric_wire::Message;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Nothing answers an access of that size at that offset; the bus makes a fault of it.
@@ -84,6 +87,12 @@ pub trait Device: Send + 'static {
 
     /// Sets the level of an interrupt input (interrupt controllers only).
     fn input(&mut self, _input: u32, _high: bool) {}
+
+    /// The next message (MSI) to send, taken. The slot asks after every change until there is none,
+    /// and delivers each while the device is locked, as it drives the wires.
+    fn message(&mut self) -> Option<Message> {
+        None
+    }
 
     /// Whether the device has something for the host side to fetch or do.
     fn wants_host(&self) -> bool {

@@ -3,7 +3,7 @@
 use crate::{Device, NoRegister, RestoreError};
 use fabric_bus::{BusFault, Target};
 use fabric_clock::{Nanos, Timed, TimerId, Timers};
-use fabric_wire::{Sink, Wire};
+use fabric_wire::{MessageSink, Sink, Wire};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 /// Why a doorbell rings.
@@ -29,6 +29,7 @@ pub struct Slot<D: Device> {
     timers: Arc<Timers>,
     timer: OnceLock<TimerId>,
     bells: Mutex<Vec<Doorbell>>,
+    messages: OnceLock<Arc<dyn MessageSink>>,
 }
 
 struct Inner<D> {
@@ -48,6 +49,7 @@ impl<D: Device> Slot<D> {
             timers: Arc::clone(timers),
             timer: OnceLock::new(),
             bells: Mutex::default(),
+            messages: OnceLock::new(),
         });
         let timed: Arc<dyn Timed> = Arc::clone(&slot) as _;
         let _ = slot.timer.set(timers.register(Arc::downgrade(&timed)));
@@ -60,12 +62,23 @@ impl<D: Device> Slot<D> {
         self.bells.lock().unwrap_or_else(PoisonError::into_inner).push(bell);
     }
 
-    /// Runs `f` on the device at the current guest time; then drives its wires, moves its deadline
-    /// and, after unlocking, rings its doorbell if there is work for the host side.
+    /// Says where the device's messages go, once; until then they go nowhere. Whatever takes them
+    /// must not call back into the slot: the path of messages is acyclic, as that of wires.
+    pub fn send_to(&self, sink: Arc<dyn MessageSink>) {
+        let _ = self.messages.set(sink);
+    }
+
+    /// Runs `f` on the device at the current guest time; then delivers its messages, drives its wires,
+    /// moves its deadline and, after unlocking, rings its doorbell if there is work for the host side.
     pub fn with<R>(&self, f: impl FnOnce(&mut D, Nanos) -> R) -> R {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.timers.clock().now();
         let result = f(&mut inner.device, now);
+        while let Some(message) = inner.device.message() {
+            if let Some(sink) = self.messages.get() {
+                sink.deliver(message);
+            }
+        }
         inner.drive(now);
         let deadline = inner.device.deadline(now);
         if deadline != inner.deadline {

@@ -1,6 +1,6 @@
 //! Fuzz entries: any bytes, played on each device of this crate.
 
-use crate::{Finisher, GoldfishRtc, Htif};
+use crate::{Cmos, DebugExit, Finisher, GoldfishRtc, Htif, I8042, I8254, Pm1Control, PostCode, ResetControl};
 use dev_core::chipset::Chipset;
 
 /// Plays `bytes` on a clock.
@@ -16,6 +16,75 @@ pub fn finisher(bytes: &[u8]) {
 /// Plays `bytes` on an HTIF.
 pub fn htif(bytes: &[u8]) {
     htif_chipset().fuzz(bytes);
+}
+
+/// Plays `bytes` on a timer.
+pub fn i8254(bytes: &[u8]) {
+    i8254_chipset().fuzz(bytes);
+}
+
+/// Plays `bytes` on a PC's real-time clock.
+pub fn cmos(bytes: &[u8]) {
+    cmos_chipset().fuzz(bytes);
+}
+
+/// Plays `bytes` on a keyboard controller.
+pub fn i8042(bytes: &[u8]) {
+    i8042_chipset().fuzz(bytes);
+}
+
+/// Plays `bytes` on each of a PC's small ports: debug exit, power-off, reset control, progress code.
+pub fn pc_ports(bytes: &[u8]) {
+    let Some((select, bytes)) = bytes.split_first() else { return };
+    match select & 3 {
+        0 => Chipset { make: DebugExit::new, window: 6, inputs: 1, host: |_, _, _| {} }.fuzz(bytes),
+        1 => Chipset { make: Pm1Control::new, window: 6, inputs: 1, host: |_, _, _| {} }.fuzz(bytes),
+        2 => Chipset { make: ResetControl::new, window: 3, inputs: 1, host: |_, _, _| {} }.fuzz(bytes),
+        _ => Chipset { make: PostCode::new, window: 3, inputs: 1, host: |_, _, _| {} }.fuzz(bytes),
+    }
+}
+
+fn i8254_chipset() -> Chipset<I8254> {
+    Chipset {
+        make: I8254::new,
+        window: 6,
+        inputs: 1,
+        // A control word and a short count: random ones take long to do anything.
+        host: |d, bytes, now| {
+            use dev_core::Device;
+            if let [word, count, ..] = bytes {
+                let counter = u64::from(word >> 6);
+                assert!(d.write(3, 1, u64::from(word & !0x20 | 0x10), now).is_ok());
+                if counter < 3 {
+                    assert!(d.write(counter, 1, u64::from(*count), now).is_ok());
+                    assert!(d.read(counter, 1, now).is_ok());
+                }
+            }
+        },
+    }
+}
+
+fn cmos_chipset() -> Chipset<Cmos> {
+    Chipset {
+        make: || Cmos::new(1_700_000_000_000_000_000),
+        window: 3,
+        inputs: 1,
+        // Index and data together, mostly of the clock.
+        host: |d, bytes, now| {
+            use dev_core::Device;
+            for pair in bytes.chunks_exact(2) {
+                if let [index, value] = pair {
+                    let index = if index & 0x40 != 0 { index & 0x3f } else { index & 0x0f };
+                    assert!(d.write(0, 2, u64::from(*value) << 8 | u64::from(index), now).is_ok());
+                    assert!(d.read(1, 1, now).is_ok());
+                }
+            }
+        },
+    }
+}
+
+fn i8042_chipset() -> Chipset<I8042> {
+    Chipset { make: I8042::new, window: 6, inputs: 1, host: |_, _, _| {} }
 }
 
 fn goldfish_rtc_chipset() -> Chipset<GoldfishRtc> {
@@ -65,6 +134,31 @@ fn htif_chipset() -> Chipset<Htif> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn i8254_keeps_the_rules_under_any_bytes() {
+        super::i8254_chipset().smoke(400);
+    }
+
+    #[test]
+    fn cmos_keeps_the_rules_under_any_bytes() {
+        super::cmos_chipset().smoke(400);
+    }
+
+    #[test]
+    fn i8042_keeps_the_rules_under_any_bytes() {
+        super::i8042_chipset().smoke(100);
+    }
+
+    #[test]
+    fn pc_ports_keep_the_rules_under_any_bytes() {
+        for select in 0..4u8 {
+            for round in 0..200u32 {
+                let noise = (0..400u32).map(|n| (n * n + round * 7919 + n * round) as u8);
+                super::pc_ports(&std::iter::once(select).chain(noise).collect::<Vec<_>>());
+            }
+        }
+    }
+
     #[test]
     fn goldfish_rtc_keeps_the_rules_under_any_bytes() {
         super::goldfish_rtc_chipset().smoke(200);

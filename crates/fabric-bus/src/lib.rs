@@ -8,9 +8,11 @@
 
 mod dma;
 mod map;
+mod window;
 
 pub use dma::{Dma, DmaError, Remap};
 pub use map::{Bus, BusBuilder, MapError, Page};
+pub use window::Window;
 
 /// What answers accesses at a place of the bus: a device's slot.
 pub trait Target: Send + Sync {

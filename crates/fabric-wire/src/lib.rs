@@ -7,8 +7,10 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+pub mod local;
 mod pending;
 
+pub use local::{LapicState, LocalController};
 pub use pending::PendingWord;
 
 use std::fmt;

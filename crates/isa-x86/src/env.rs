@@ -99,6 +99,8 @@ pub trait Env {
 
     /// The machine's time-stamp count, to which `Msrs::tsc_offset` is added.
     fn tsc(&mut self) -> u64;
+    /// `Msrs::tsc_offset` becomes `offset`; the local APIC's deadline moves along.
+    fn set_tsc_offset(&mut self, offset: u64);
     /// A random number for `rdrand` and `rdseed`, if the machine offers one.
     fn random(&mut self) -> Option<u64>;
 

@@ -1,6 +1,6 @@
 //! A decoded instruction: which row, and its operands, independent of where it stands.
 
-use iced_x86::Code;
+use iced_x86::{Code, FlowControl};
 use isa_core::Width;
 
 /// A general register as an operand.
@@ -93,4 +93,11 @@ pub struct Insn {
     pub prefixes: Prefixes,
     /// Length in bytes, 1 to 15.
     pub length: u8,
+}
+
+impl Insn {
+    /// Whether something else than the next instruction may follow it: no block goes on behind it.
+    pub fn ends_block(&self) -> bool {
+        self.code.flow_control() != FlowControl::Next
+    }
 }

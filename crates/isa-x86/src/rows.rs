@@ -1,4 +1,4 @@
-//! The rows: which mnemonics have a meaning, and their Popek-Goldberg attributes.
+//! The rows: which mnemonics have a meaning. What they are to a virtual machine monitor is in [`crate::attributes`].
 //!
 //! A row is one entry of the decoder's table (an `iced_x86::Code`: mnemonic with operand forms and encoding). Rows of
 //! one mnemonic share one meaning.
@@ -208,7 +208,89 @@ macro_rules! for_each_meaning {
             (Das, das)
             (Salc, salc)
             // system
+            (Arpl, arpl)
+            (Clac, clac)
+            (Cli, cli)
+            (Clts, clts)
+            (Cpuid, cpuid)
+            (Fldcw, fldcw)
+            (Fnclex, fnclex)
+            (Fninit, fninit)
+            (Fnstcw, fnstcw)
+            (Fnstsw, fnstsw)
+            (Fxrstor, fxrstor)
+            (Fxrstor64, fxrstor64)
+            (Fxsave, fxsave)
+            (Fxsave64, fxsave64)
             (Hlt, hlt)
+            (In, in_)
+            (Insb, insb)
+            (Insd, insd)
+            (Insw, insw)
+            (Int, int)
+            (Int1, int1)
+            (Int3, int3)
+            (Into, into)
+            (Invd, caches)
+            (Invlpg, invlpg)
+            (Invpcid, invpcid)
+            (Iret, iret)
+            (Iretd, iretd)
+            (Iretq, iretq)
+            (Lar, lar)
+            (Ldmxcsr, ldmxcsr)
+            (Lds, lds)
+            (Les, les)
+            (Lfs, lfs)
+            (Lgdt, lgdt)
+            (Lgs, lgs)
+            (Lidt, lidt)
+            (Lldt, lldt)
+            (Lmsw, lmsw)
+            (Lsl, lsl)
+            (Lss, lss)
+            (Ltr, ltr)
+            (Out, out)
+            (Outsb, outsb)
+            (Outsd, outsd)
+            (Outsw, outsw)
+            (Popf, popf)
+            (Popfd, popf)
+            (Popfq, popf)
+            (Pushf, pushf)
+            (Pushfd, pushf)
+            (Pushfq, pushf)
+            (Rdfsbase, rdfsbase)
+            (Rdgsbase, rdgsbase)
+            (Rdmsr, rdmsr)
+            (Rdpid, rdpid)
+            (Rdpmc, rdpmc)
+            (Rdtsc, rdtsc)
+            (Rdtscp, rdtscp)
+            (Retf, retf)
+            (Serialize, serialize)
+            (Sgdt, sgdt)
+            (Sidt, sidt)
+            (Sldt, sldt)
+            (Smsw, smsw)
+            (Stac, stac)
+            (Sti, sti)
+            (Stmxcsr, stmxcsr)
+            (Str, str)
+            (Swapgs, swapgs)
+            (Syscall, syscall)
+            (Sysenter, sysenter)
+            (Sysexit, sysexit)
+            (Sysexitq, sysexitq)
+            (Sysret, sysret)
+            (Sysretq, sysretq)
+            (Verr, verr)
+            (Verw, verw)
+            (Wait, wait)
+            (Wbinvd, caches)
+            (Wrfsbase, wrfsbase)
+            (Wrgsbase, wrgsbase)
+            (Wrmsr, wrmsr)
         }
     };
 }
@@ -268,8 +350,16 @@ impl Meaning {
 }
 
 /// What came with SSE but is for general registers, so that the processor has it without the vector registers.
-const OF_SSE: &[Meaning] =
-    &[Meaning::Crc32, Meaning::Lfence, Meaning::Mfence, Meaning::Movnti, Meaning::Pause, Meaning::Sfence];
+const OF_SSE: &[Meaning] = &[
+    Meaning::Crc32,
+    Meaning::Ldmxcsr,
+    Meaning::Lfence,
+    Meaning::Mfence,
+    Meaning::Movnti,
+    Meaning::Pause,
+    Meaning::Sfence,
+    Meaning::Stmxcsr,
+];
 
 /// What the processor has, in the decoder's terms.
 pub const FEATURES: &[CpuidFeature] = &[
@@ -293,4 +383,20 @@ pub const FEATURES: &[CpuidFeature] = &[
     CpuidFeature::MOVDIRI,
     CpuidFeature::MULTIBYTENOP,
     CpuidFeature::POPCNT,
+    // system
+    CpuidFeature::CPUID,
+    CpuidFeature::FPU,
+    CpuidFeature::FPU287,
+    CpuidFeature::FSGSBASE,
+    CpuidFeature::FXSR,
+    CpuidFeature::INVPCID,
+    CpuidFeature::MSR,
+    CpuidFeature::RDPID,
+    CpuidFeature::RDPMC,
+    CpuidFeature::RDTSCP,
+    CpuidFeature::SEP,
+    CpuidFeature::SERIALIZE,
+    CpuidFeature::SMAP,
+    CpuidFeature::SYSCALL,
+    CpuidFeature::TSC,
 ];

@@ -1,5 +1,8 @@
 //! Segment registers and descriptor-table registers (SDM volume 3, "Protected-Mode Memory Management").
 
+use crate::{Fault, Mode, State, cr4, vector};
+use isa_core::Width;
+
 /// Numbers of the segment registers, as encoded.
 pub mod seg {
     #![allow(missing_docs, reason = "the names are the registers'")]
@@ -74,4 +77,92 @@ pub struct TableRegister {
     pub base: u64,
     /// Offset of its last byte.
     pub limit: u16,
+}
+
+impl Segment {
+    /// A code segment.
+    pub const fn is_code(&self) -> bool {
+        self.s && self.kind & 8 != 0
+    }
+
+    /// A code segment that callers of any level may enter without a change of theirs.
+    pub const fn is_conforming(&self) -> bool {
+        self.is_code() && self.kind & 4 != 0
+    }
+
+    /// Data may be read: any data segment, and readable code.
+    pub const fn is_readable(&self) -> bool {
+        self.s && (self.kind & 8 == 0 || self.kind & 2 != 0)
+    }
+
+    /// Data may be written.
+    pub const fn is_writable(&self) -> bool {
+        self.s && self.kind & 0xa == 2
+    }
+
+    /// Whether the `bytes` bytes at `offset` lie within the limit (SDM volume 3, "Limit Checking"). An offset may be of
+    /// 32 bits at most.
+    pub const fn holds(&self, offset: u64, bytes: u64) -> bool {
+        let limit = self.limit as u64;
+        let last = offset + (bytes - 1);
+        if self.s && self.kind & 0xc == 4 {
+            // Expand-down: what is above the limit is the segment.
+            let top = if self.big { 0xffff_ffff } else { 0xffff };
+            offset > limit && last <= top
+        } else {
+            last <= limit
+        }
+    }
+}
+
+impl State {
+    /// Whether `la` is canonical: its upper bits repeat bit 47, with 5-level paging bit 56.
+    #[inline(always)]
+    pub const fn canonical(&self, la: u64) -> bool {
+        let unused = if self.cr4 & cr4::LA57 != 0 { 64 - 57 } else { 64 - 48 };
+        ((la << unused) as i64 >> unused) as u64 == la
+    }
+
+    /// The linear address of `bytes` bytes at `offset` of segment register `n`, checked for reading or (`write`)
+    /// writing (SDM volume 3, "Segment-Level Protection"; volume 1, "Canonical Addressing").
+    ///
+    /// # Errors
+    /// #GP(0), or #SS(0) for SS.
+    #[inline]
+    pub fn linear(&self, n: u8, offset: u64, bytes: u64, write: bool) -> Result<u64, Fault> {
+        let s = self.segment(n);
+        let refused = || if n == seg::SS { Fault::coded(vector::SS, 0) } else { Fault::gp(0) };
+        if self.mode() == Mode::Bits64 {
+            let la = if n >= seg::FS { s.base.wrapping_add(offset) } else { offset };
+            return if self.canonical(la) { Ok(la) } else { Err(refused()) };
+        }
+        let allowed =
+            !self.protected() || !s.unusable && if write { s.is_writable() } else { s.is_readable() };
+        if allowed && s.holds(offset & 0xffff_ffff, bytes) {
+            return Ok(s.base.wrapping_add(offset) & 0xffff_ffff);
+        }
+        Err(refused())
+    }
+
+    /// Whether code may go on at `rip`: a canonical address in 64-bit mode, within CS elsewhere.
+    ///
+    /// # Errors
+    /// #GP(0)
+    #[inline(always)]
+    pub fn check_target(&self, rip: u64) -> Result<(), Fault> {
+        let allowed = match self.mode() {
+            Mode::Bits64 => self.canonical(rip),
+            _ => rip <= u64::from(self.segment(seg::CS).limit),
+        };
+        if allowed { Ok(()) } else { Err(Fault::gp(0)) }
+    }
+
+    /// The width of the stack pointer.
+    pub fn stack_width(&self) -> Width {
+        match (self.mode(), self.segment(seg::SS).big) {
+            (Mode::Bits64, _) => Width::B8,
+            (_, true) => Width::B4,
+            (_, false) => Width::B2,
+        }
+    }
 }

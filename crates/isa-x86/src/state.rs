@@ -1,5 +1,6 @@
 //! The state of one logical processor, in the manual's terms: what engines exchange.
 
+use crate::cpuid::{self, Identity};
 use crate::segment::{Segment, TableRegister, seg};
 use isa_core::LazyFlags;
 
@@ -254,6 +255,8 @@ pub struct State {
     pub event: Option<Event>,
     /// What the processor is doing.
     pub activity: Activity,
+    /// Which processor it is.
+    pub identity: Identity,
 }
 
 /// What holds off interrupts for one instruction (SDM volume 3, "Masking Exceptions and Interrupts When Switching
@@ -282,7 +285,7 @@ impl State {
         let table = TableRegister { base: 0, limit: 0xffff };
         let mut gpr = [0; 16];
         if let Some(rdx) = gpr.get_mut(2) {
-            *rdx = 0x600; // a family-6 processor
+            *rdx = cpuid::SIGNATURE.into();
         }
         State {
             gpr,
@@ -325,7 +328,31 @@ impl State {
             nmi_blocked: false,
             event: None,
             activity: Activity::Running,
+            identity: Identity::default(),
         }
+    }
+
+    /// INIT: as after reset, but for the x87 and SSE state, the caches' bits of CR0 and most MSRs (SDM volume 3, table
+    /// "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT").
+    pub fn init(&mut self) {
+        let fresh = State::reset();
+        let caches = self.cr0 & (cr0::CD | cr0::NW);
+        *self = State {
+            cr0: cr0::ET | caches,
+            msrs: Msrs { efer: 0, ..self.msrs.clone() },
+            fpu: self.fpu.clone(),
+            identity: self.identity,
+            ..fresh
+        };
+    }
+
+    /// A start-up IPI: real-address mode at `vector << 12` (SDM volume 3, "MP Initialization Protocol").
+    pub fn start_up(&mut self, vector: u8) {
+        let selector = u16::from(vector) << 8;
+        let cs = self.segment_mut(seg::CS);
+        (cs.selector, cs.base) = (selector, u64::from(selector) << 4);
+        self.rip = 0;
+        self.activity = Activity::Running;
     }
 
     /// RFLAGS with all its flags.

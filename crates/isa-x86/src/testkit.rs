@@ -288,6 +288,9 @@ impl Env for TestMachine {
     fn tsc(&mut self) -> u64 {
         0
     }
+    fn set_tsc_offset(&mut self, offset: u64) {
+        self.state.msrs.tsc_offset = offset;
+    }
     fn random(&mut self) -> Option<u64> {
         None
     }

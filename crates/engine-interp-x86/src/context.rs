@@ -1,0 +1,202 @@
+//! Contexts: what the processor's state means for translation, decoding and interrupts, kept ready for use.
+
+use crate::cpu::Cpu;
+use crate::interp::REQUESTS;
+use engine_mmu::{Context, Key};
+use fabric_wire::local::line;
+use isa_x86::{Mode, Shadow, cr0, cr4, efer, rflags, seg};
+
+/// Bits of a context's key.
+mod bit {
+    pub const USER: u32 = 1 << 0;
+    pub const AC: u32 = 1 << 1;
+    pub const WP: u32 = 1 << 2;
+    pub const SMEP: u32 = 1 << 3;
+    pub const SMAP: u32 = 1 << 4;
+    pub const NXE: u32 = 1 << 5;
+    pub const PAGING: u32 = 1 << 6;
+    pub const LMA: u32 = 1 << 7;
+    /// For fetches.
+    pub const CODE: u32 = 1 << 8;
+    /// The size of code, two bits.
+    pub const MODE: u32 = 1 << 9;
+}
+
+/// The bits of CR3 that are not part of an address space's name without PCIDs.
+const CR3_ATTRIBUTES: u64 = 0xfff;
+
+impl Cpu {
+    /// The address space: CR3 with the PCID, if there are any.
+    fn space(&self) -> u64 {
+        let state = &self.state;
+        match (state.cr0 & cr0::PG != 0, state.cr4 & cr4::PCIDE != 0) {
+            (false, _) => 0,
+            (true, true) => state.cr3,
+            (true, false) => state.cr3 & !CR3_ATTRIBUTES,
+        }
+    }
+
+    /// Finds everything that is derived from the state, after anything that it depends on may have changed.
+    pub fn enter_context(&mut self) {
+        let state = &self.state;
+        self.mode = state.mode();
+        self.stack_width = state.stack_width();
+        self.user = state.cpl() == 3;
+        self.cs_base = if self.mode == Mode::Bits64 { 0 } else { state.segment(seg::CS).base };
+        self.unused_bits = if state.cr4 & cr4::LA57 != 0 { 7 } else { 16 };
+        let ac = state.system_flags & rflags::AC != 0;
+        self.align_check = ac && self.user && state.cr0 & cr0::AM != 0;
+        let smap = state.cr4 & cr4::SMAP != 0;
+        let parts = [
+            (self.user, bit::USER),
+            (ac && smap, bit::AC),
+            (state.cr0 & cr0::WP != 0, bit::WP),
+            (state.cr4 & cr4::SMEP != 0, bit::SMEP),
+            (smap, bit::SMAP),
+            (state.msrs.efer & efer::NXE != 0, bit::NXE),
+            (state.cr0 & cr0::PG != 0, bit::PAGING),
+            (state.long_mode(), bit::LMA),
+        ];
+        let mode = parts.into_iter().fold(0, |all, (on, bit)| if on { all | bit } else { all });
+        let space = self.space();
+        let size = match self.mode {
+            Mode::Bits16 => 0,
+            Mode::Bits32 => bit::MODE,
+            Mode::Bits64 => 2 * bit::MODE,
+        };
+        self.data = self.context(Key { space, mode });
+        let (code, reused) = self.contexts.get(Key { space, mode: mode & !bit::AC | bit::CODE | size });
+        self.code = code;
+        if reused {
+            self.numbers_start_again();
+            // Its number went with all the others.
+            self.data = self.context(Key { space, mode });
+        }
+    }
+
+    fn context(&mut self, key: Key) -> Context {
+        let (context, reused) = self.contexts.get(key);
+        if reused {
+            self.numbers_start_again();
+        }
+        context
+    }
+
+    /// Forgets whatever is tagged with a context number. The block table is out of reach here: the
+    /// run loop clears it before it looks up another block.
+    fn numbers_start_again(&mut self) {
+        self.read.clear();
+        self.write.clear();
+        self.fetch.clear();
+        self.contexts_reused = true;
+        self.look_around();
+    }
+
+    /// Works out which pending bits would interrupt the processor now; looks around if one is up, or if the next
+    /// instruction is to be run on its own.
+    pub fn note_interrupts(&mut self) {
+        let state = &self.state;
+        let mut interest = REQUESTS | 1 << line::INIT | 1 << line::SIPI;
+        if !state.nmi_blocked && state.shadow != Shadow::MovSs {
+            interest |= 1 << line::NMI;
+        }
+        if state.system_flags & rflags::IF != 0 && state.shadow == Shadow::None {
+            interest |= 1 << line::INTR;
+        }
+        self.interest = interest;
+        let alone = state.shadow != Shadow::None || state.system_flags & rflags::TF != 0;
+        if alone || self.pending.load() & interest != 0 {
+            self.look_around();
+        }
+    }
+
+    /// Forgets translations of the present address space, or of all.
+    pub fn flush(&mut self, global: bool) {
+        let (space, pcids) = (self.space(), self.state.cr4 & cr4::PCIDE != 0);
+        self.contexts.flush(|key| {
+            let same = if pcids { (key.space ^ space) & CR3_ATTRIBUTES == 0 } else { key.space == space };
+            key.mode & bit::PAGING != 0 && (global || same)
+        });
+        self.enter_context();
+    }
+
+    /// Forgets the translation of the page of `la`, in all address spaces: it may be global.
+    pub fn flush_page(&mut self, la: u64) {
+        if self.contexts.maybe_large(la) {
+            return self.flush(true);
+        }
+        for context in self.contexts.matching(|key| key.mode & bit::PAGING != 0) {
+            self.read.forget(context, la);
+            self.write.forget(context, la);
+            self.fetch.forget(context, la);
+        }
+        if self.code_filter.contains(la) {
+            self.renew_code();
+        }
+    }
+
+    /// Blocks must compare themselves with memory before they run again.
+    pub fn fence_code(&mut self) {
+        self.code_fence += 1;
+        self.renew_code();
+    }
+
+    /// Makes every block be looked up by physical address again.
+    fn renew_code(&mut self) {
+        self.code_filter.clear();
+        self.contexts.flush(|key| key.mode & bit::CODE != 0);
+        self.enter_context();
+    }
+
+    /// Forgets everything remembered about translations and physical pages.
+    pub fn flush_all(&mut self) {
+        self.contexts.flush(|_| true);
+        self.enter_context();
+    }
+
+    /// Asks the local controller where its page is.
+    pub fn find_apic_page(&mut self) {
+        use fabric_wire::local::apic_base::{ENABLE, X2APIC};
+        let base = self.local.apic_base();
+        let there = base & ENABLE != 0 && base & X2APIC == 0;
+        let page = if there { base & 0x000f_ffff_ffff_f000 } else { 1 };
+        if page != self.apic_page {
+            self.apic_page = page;
+            self.flush_all();
+        }
+    }
+}
+
+/// Which pages blocks were found in by linear address: a filter that may say yes too often. Kernels
+/// invalidate the page after many page faults, nearly always one that holds data.
+pub(crate) struct CodeFilter(Box<[u64; 1024]>);
+
+impl Default for CodeFilter {
+    fn default() -> Self {
+        CodeFilter(Box::new([0; 1024]))
+    }
+}
+
+impl CodeFilter {
+    fn place(la: u64) -> (usize, u64) {
+        let hash = (la >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+        ((hash >> 6) as usize, 1 << (hash & 63))
+    }
+
+    /// Notes the page of `la`.
+    pub fn insert(&mut self, la: u64) {
+        let (word, bit) = Self::place(la);
+        if let Some(word) = self.0.get_mut(word) {
+            *word |= bit;
+        }
+    }
+
+    fn contains(&self, la: u64) -> bool {
+        let (word, bit) = Self::place(la);
+        self.0.get(word).is_some_and(|w| w & bit != 0)
+    }
+
+    fn clear(&mut self) {
+        self.0.fill(0);
+    }
+}

@@ -1,0 +1,206 @@
+//! What named operations ask of the processor's surroundings.
+
+use crate::cpu::Cpu;
+use isa_core::Width;
+use isa_x86::{Access, Activity, Change, Env, Fault, State, msr, rflags};
+
+/// Pauses after which a spinning processor yields: one or two microseconds of a spin loop.
+const PAUSES: u32 = 32;
+/// Elements of a string instruction between two looks around.
+const ELEMENTS: u64 = 4096;
+
+impl Cpu {
+    fn port_read(&mut self, port: u16, width: Width) -> u64 {
+        self.ports.read(port.into(), width as u8).unwrap_or(u64::MAX) & width.mask()
+    }
+}
+
+impl Env for Cpu {
+    #[inline(always)]
+    fn state(&mut self) -> &mut State {
+        &mut self.state
+    }
+
+    #[inline(always)]
+    fn state_ref(&self) -> &State {
+        &self.state
+    }
+
+    fn insn_rip(&self) -> u64 {
+        self.rip_now()
+    }
+
+    fn next_rip(&self) -> u64 {
+        self.rip_behind()
+    }
+
+    #[inline]
+    fn linear(&mut self, segment: u8, offset: u64, bytes: u64, write: bool) -> Result<u64, Fault> {
+        self.state.linear(segment, offset, bytes, write)
+    }
+
+    #[inline]
+    fn read(&mut self, la: u64, width: Width, access: Access) -> Result<u64, Fault> {
+        if self.is_plain(access)
+            && let Some(offset) = self.read.find(self.data, la)
+            && let Some(value) = match width {
+                Width::B1 => self.ram.load::<u8>(offset).map(u64::from),
+                Width::B2 => self.ram.load::<u16>(offset).map(u64::from),
+                Width::B4 => self.ram.load::<u32>(offset).map(u64::from),
+                Width::B8 => self.ram.load::<u64>(offset),
+            }
+        {
+            return Ok(value);
+        }
+        self.load_slow(la, width, access)
+    }
+
+    #[inline]
+    fn write(&mut self, la: u64, width: Width, value: u64, access: Access) -> Result<(), Fault> {
+        if self.is_plain(access)
+            && let Some(offset) = self.write.find(self.data, la)
+            && match width {
+                Width::B1 => self.ram.store(offset, value as u8),
+                Width::B2 => self.ram.store(offset, value as u16),
+                Width::B4 => self.ram.store(offset, value as u32),
+                Width::B8 => self.ram.store(offset, value),
+            }
+            .is_some()
+        {
+            return Ok(());
+        }
+        self.store_slow(la, width, value, access)
+    }
+
+    fn probe(&mut self, la: u64, bytes: u64, access: Access) -> Result<(), Fault> {
+        self.probe_range(la, bytes, access)
+    }
+
+    fn compare_exchange_16(
+        &mut self,
+        la: u64,
+        expected: u128,
+        new: u128,
+        access: Access,
+    ) -> Result<u128, Fault> {
+        self.exchange_if_16(la, expected, new, access)
+    }
+
+    fn port_in(&mut self, port: u16, width: Width) -> u64 {
+        self.before_device();
+        if u64::from(port) & (width.bytes() - 1) == 0 {
+            return self.port_read(port, width);
+        }
+        // A word at an odd port is two cycles on the bus.
+        (0..width.bytes())
+            .fold(0, |v, n| v | self.port_read(port.wrapping_add(n as u16), Width::B1) << (8 * n))
+    }
+
+    fn port_out(&mut self, port: u16, width: Width, value: u64) {
+        self.before_device();
+        if u64::from(port) & (width.bytes() - 1) == 0 {
+            let _ = self.ports.write(port.into(), width as u8, value & width.mask());
+            return;
+        }
+        for n in 0..width.bytes() {
+            let _ = self.ports.write(port.wrapping_add(n as u16).into(), 1, value >> (8 * n) & 0xff);
+        }
+    }
+
+    fn tsc(&mut self) -> u64 {
+        let now = self.time.now(self.retired_now());
+        (u128::from(now) * u128::from(self.tsc_hz) / 1_000_000_000) as u64
+    }
+
+    fn set_tsc_offset(&mut self, offset: u64) {
+        self.state.msrs.tsc_offset = offset;
+        self.before_device();
+        self.local.set_tsc_offset(offset);
+    }
+
+    fn random(&mut self) -> Option<u64> {
+        None
+    }
+
+    fn cr8(&mut self) -> u64 {
+        self.local.cr8().into()
+    }
+
+    fn set_cr8(&mut self, value: u64) {
+        self.before_device();
+        self.local.set_cr8(value as u8);
+    }
+
+    fn outer_msr(&mut self, number: u32) -> Option<u64> {
+        self.before_device();
+        match number {
+            msr::number::APIC_BASE => Some(self.local.apic_base()),
+            msr::number::TSC_DEADLINE => Some(self.local.tsc_deadline()),
+            0x800..=0x8ff => self.local.read_msr(number).ok(),
+            _ => None,
+        }
+    }
+
+    fn set_outer_msr(&mut self, number: u32, value: u64) -> Option<()> {
+        self.before_device();
+        match number {
+            msr::number::APIC_BASE => {
+                self.local.set_apic_base(value).ok()?;
+                self.find_apic_page();
+            }
+            msr::number::TSC_DEADLINE => self.local.set_tsc_deadline(value),
+            0x800..=0x8ff => self.local.write_msr(number, value).ok()?,
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn changed(&mut self, what: Change) {
+        match what {
+            Change::Context | Change::Segments => {
+                self.enter_context();
+                self.leave = true;
+            }
+            Change::FlushAll { global } => {
+                self.flush(global);
+                self.leave = true;
+            }
+            Change::FlushPage(la) => {
+                self.flush_page(la);
+                self.leave = true;
+            }
+            Change::Interrupts | Change::Debug => self.note_interrupts(),
+            Change::Serialize => {
+                self.fence_code();
+                self.leave = true;
+            }
+        }
+    }
+
+    fn jump_to(&mut self, rip: u64) {
+        self.next_rip = rip;
+    }
+
+    fn again(&mut self) {
+        self.again = true;
+        self.leave = true;
+    }
+
+    fn elements(&mut self) -> u64 {
+        if self.state.system_flags & rflags::TF != 0 { 1 } else { ELEMENTS }
+    }
+
+    fn halt(&mut self) {
+        self.state.activity = Activity::Halted;
+        self.look_around();
+    }
+
+    fn pause(&mut self) {
+        // With more processors than the host's, the one that is waited for may be waiting for ours. A few
+        // pauses cost nothing; to yield can cost a time slice.
+        self.pauses = self.pauses.wrapping_add(1);
+        if self.pauses.is_multiple_of(PAUSES) && !self.time.is_virtual() {
+            std::thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The x86-64 interpreter behind [`engine_core::Vcpu`].
+//!
+//! Code is decoded once into blocks of ops; an op is a handler and a decoded instruction; a handler runs the meaning of
+//! its instruction on the CPU and then the next op. Loads and stores go through a software TLB to the RAM arena.
+//!
+//! **What counts.** [`engine_core::Vcpu::retired`] counts instructions; an exception or interrupt delivered counts as
+//! one too, so that a processor that faults for ever uses its budget up and its time passes. A repeated string
+//! instruction counts one for each 4096 elements begun, because it is left there to look around, and is
+//! begun again.
+//!
+//! **Self-modifying code is exact.** Pages from which code was decoded are not in the TLB for stores: a store there takes
+//! the slow way, ends the blocks it touches, and leaves the block being run. Stores by others (DMA, other processors) are
+//! seen after an instruction that serializes by itself (`cpuid`, `serialize`, `wbinvd`, `invd`), and after
+//! [`engine_core::Vcpu::flush_code`]: every block then compares itself with memory before it runs again.
+#![forbid(unsafe_code)]
+
+mod access;
+mod blocks;
+mod build;
+mod context;
+mod cpu;
+mod environment;
+mod handlers;
+mod interp;
+mod machine;
+mod place;
+
+pub use interp::{Config, Interp};
