@@ -1,8 +1,8 @@
 //! The smallest machine that the meanings run on, for tests: registers, one stretch of memory, user mode.
 
 use crate::{
-    Access, Change, Env, Fault, Insn, Meaning, Mode, Op, Segment, State, X86Machine, cr0, efer, execute, ops,
-    rflags, seg, vector,
+    Access, Change, Env, Fault, Insn, Meaning, Mode, Op, State, X86Machine, cr0, efer, execute, ops, rflags,
+    seg,
 };
 use isa_core::{AmoOp, Bin, Condition, Flag, FlagKind, LazyFlags, Machine, Order, Un, Width};
 use std::ops::Range;
@@ -55,17 +55,31 @@ impl TestMachine {
     /// # Errors
     /// Its fault; RIP is where it was.
     pub fn run(&mut self, meaning: Meaning, insn: &Insn) -> Result<(), Fault> {
-        self.next = self.state.rip.wrapping_add(insn.length.into());
-        self.target = None;
+        self.begin(insn.length);
         loop {
-            self.again = false;
             execute(self, meaning, insn)?;
-            if !self.again {
+            if !self.takes_again() {
                 break;
             }
         }
-        self.state.rip = self.target.unwrap_or(self.next);
+        self.end();
         Ok(())
+    }
+
+    /// An instruction of `length` bytes begins at RIP.
+    pub fn begin(&mut self, length: u8) {
+        self.next = self.state.rip.wrapping_add(length.into());
+        (self.target, self.again) = (None, false);
+    }
+
+    /// Whether a string instruction has asked to be run again. It is no longer asking.
+    pub fn takes_again(&mut self) -> bool {
+        std::mem::take(&mut self.again)
+    }
+
+    /// The instruction is done.
+    pub fn end(&mut self) {
+        self.state.rip = self.target.unwrap_or(self.next);
     }
 
     /// What the page at `la` answers to an access.
@@ -108,11 +122,6 @@ impl TestMachine {
         to.iter_mut().zip(v.to_le_bytes()).for_each(|(to, from)| *to = from);
         Ok(())
     }
-
-    /// Whether bits 63:47 are all alike.
-    fn canonical(la: u64) -> bool {
-        ((la << 16) as i64 >> 16) as u64 == la
-    }
 }
 
 impl Machine for TestMachine {
@@ -138,13 +147,7 @@ impl Machine for TestMachine {
         self.next
     }
     fn jump(&mut self, target: u64) -> Result<(), Fault> {
-        let fine = match self.state.mode() {
-            Mode::Bits64 => TestMachine::canonical(target),
-            _ => target <= self.state.segment(seg::CS).limit.into(),
-        };
-        if !fine {
-            return Err(Fault::gp(0));
-        }
+        self.state.check_target(target)?;
         self.target = Some(target);
         Ok(())
     }
@@ -251,17 +254,8 @@ impl Env for TestMachine {
     fn next_rip(&self) -> u64 {
         self.next
     }
-    fn linear(&mut self, segment: u8, offset: u64, bytes: u64, _: bool) -> Result<u64, Fault> {
-        let Segment { base, limit, .. } = *self.state.segment(segment);
-        let (fine, la) = match self.state.mode() {
-            Mode::Bits64 => (TestMachine::canonical(offset), offset),
-            _ => (offset + (bytes - 1) <= limit.into(), base.wrapping_add(offset) & 0xffff_ffff),
-        };
-        match fine {
-            true => Ok(la),
-            false if segment == seg::SS => Err(Fault::coded(vector::SS, 0)),
-            false => Err(Fault::gp(0)),
-        }
+    fn linear(&mut self, segment: u8, offset: u64, bytes: u64, write: bool) -> Result<u64, Fault> {
+        self.state.linear(segment, offset, bytes, write)
     }
     fn read(&mut self, la: u64, width: Width, access: Access) -> Result<u64, Fault> {
         self.get_bytes(la, width, access.write)
@@ -271,6 +265,16 @@ impl Env for TestMachine {
     }
     fn probe(&mut self, la: u64, bytes: u64, access: Access) -> Result<(), Fault> {
         self.place(la, bytes, access.write).map(|_| ())
+    }
+    fn compare_exchange(
+        &mut self,
+        la: u64,
+        width: Width,
+        expected: u64,
+        new: u64,
+        _: Access,
+    ) -> Result<u64, Fault> {
+        X86Machine::compare_exchange(self, la, width, expected, new)
     }
     fn compare_exchange_16(&mut self, la: u64, expected: u128, new: u128, _: Access) -> Result<u128, Fault> {
         let (low, high) = (self.get_bytes(la, Width::B8, true)?, self.get_bytes(la + 8, Width::B8, true)?);

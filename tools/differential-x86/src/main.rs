@@ -10,6 +10,8 @@ mod bytes;
 mod case;
 mod compare;
 mod explained;
+#[cfg(test)]
+mod lifted;
 mod mutants;
 mod random;
 mod rows;
