@@ -62,16 +62,8 @@ struct State {
 }
 
 /// The bytes that are the time.
-const TIME: [Reg; 8] = [
-    Reg::Seconds,
-    Reg::Minutes,
-    Reg::Hours,
-    Reg::Weekday,
-    Reg::Day,
-    Reg::Month,
-    Reg::Year,
-    Reg::Century,
-];
+const TIME: [Reg; 8] =
+    [Reg::Seconds, Reg::Minutes, Reg::Hours, Reg::Weekday, Reg::Day, Reg::Month, Reg::Year, Reg::Century];
 
 impl State {
     fn byte(&self, at: Reg) -> u8 {

@@ -6,7 +6,9 @@ use crate::handlers::{self, Handler};
 use crate::place::Place;
 use engine_mmu::PAGE_MASK;
 use isa_core::Width;
-use isa_x86::{Access, Code, Fault, Insn, LONGEST as BYTES, Mem, Mode, Operand, Prefixes, Undecoded, decode, seg};
+use isa_x86::{
+    Access, Code, Fault, Insn, LONGEST as BYTES, Mem, Mode, Operand, Prefixes, Undecoded, decode, seg,
+};
 
 /// The most ops in a block.
 pub(crate) const LONGEST: usize = 64;
@@ -137,7 +139,11 @@ impl Blocks {
         }
         if let Some(arena) = source.arena {
             let place = CodePlace { arena, mode };
-            self.keep(cpu, la, Block { span, place, first: span.bytes, second: None, checked: cpu.code_fence });
+            self.keep(
+                cpu,
+                la,
+                Block { span, place, first: span.bytes, second: None, checked: cpu.code_fence },
+            );
         }
         Ok(span)
     }

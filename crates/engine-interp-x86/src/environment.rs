@@ -76,6 +76,17 @@ impl Env for Cpu {
         self.probe_range(la, bytes, access)
     }
 
+    fn compare_exchange(
+        &mut self,
+        la: u64,
+        width: Width,
+        expected: u64,
+        new: u64,
+        _access: Access,
+    ) -> Result<u64, Fault> {
+        self.exchange_if(la, width, expected, new)
+    }
+
     fn compare_exchange_16(
         &mut self,
         la: u64,
@@ -92,9 +103,8 @@ impl Env for Cpu {
             return self.port_read(port, width);
         }
         // A word at an odd port is two cycles on the bus.
-        (0..width.bytes()).fold(0, |v, n| {
-            v | self.port_read(port.wrapping_add(n as u16), Width::B1) << (8 * n)
-        })
+        (0..width.bytes())
+            .fold(0, |v, n| v | self.port_read(port.wrapping_add(n as u16), Width::B1) << (8 * n))
     }
 
     fn port_out(&mut self, port: u16, width: Width, value: u64) {
@@ -205,4 +215,3 @@ impl Env for Cpu {
         }
     }
 }
-

@@ -307,8 +307,8 @@ impl Interp {
 fn run_block(cpu: &mut Cpu, blocks: &Blocks, rip: u64, span: Span) -> Result<(), Fault> {
     let room = cpu.stop_at - cpu.retired;
     let (mut len, mut bytes) = (span.len, u64::from(span.bytes));
-    let beyond = cpu.mode != Mode::Bits64
-        && rip.wrapping_add(bytes - 1) > u64::from(cpu.state.segment(seg::CS).limit);
+    let beyond =
+        cpu.mode != Mode::Bits64 && rip.wrapping_add(bytes - 1) > u64::from(cpu.state.segment(seg::CS).limit);
     if u64::from(len) > room || beyond {
         (len, bytes) = part(cpu, blocks, rip, span, room)?;
     }

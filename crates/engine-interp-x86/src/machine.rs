@@ -70,13 +70,7 @@ impl Machine for Cpu {
     fn load_reserved(&mut self, _va: u64, _width: Width, _order: Order) -> Result<u64, Stopped> {
         Err(self.stop(Fault::ud()))
     }
-    fn store_conditional(
-        &mut self,
-        _va: u64,
-        _width: Width,
-        _v: u64,
-        _order: Order,
-    ) -> Result<u64, Stopped> {
+    fn store_conditional(&mut self, _va: u64, _width: Width, _v: u64, _order: Order) -> Result<u64, Stopped> {
         Err(self.stop(Fault::ud()))
     }
     #[inline(always)]
@@ -174,13 +168,7 @@ impl X86Machine for Cpu {
         let access = self.data_access(true);
         self.load_slow(va, width, access).map_err(|fault| self.stop(fault))
     }
-    fn compare_exchange(
-        &mut self,
-        va: u64,
-        width: Width,
-        expected: u64,
-        new: u64,
-    ) -> Result<u64, Stopped> {
+    fn compare_exchange(&mut self, va: u64, width: Width, expected: u64, new: u64) -> Result<u64, Stopped> {
         self.exchange_if(va, width, expected, new).map_err(|fault| self.stop(fault))
     }
     fn fault(&mut self, fault: Fault) -> Stopped {

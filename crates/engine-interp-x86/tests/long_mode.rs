@@ -92,10 +92,7 @@ fn user_faults_have_the_user_bit_and_switch_stacks() {
     m.put(CODE + 0x100, &assemble(64, CODE + 0x100, |a| a.mov(al, byte_ptr(SUPERVISOR)).unwrap()));
     assert_eq!(m.vector(), 14);
     assert_eq!(m.cpu.state().cr2, SUPERVISOR);
-    assert_eq!(
-        m.stack(6),
-        [5, CODE + 0x100, USER_CODE.into(), 0x202 | RF, USER_STACK, USER_DATA.into()]
-    );
+    assert_eq!(m.stack(6), [5, CODE + 0x100, USER_CODE.into(), 0x202 | RF, USER_STACK, USER_DATA.into()]);
     assert_eq!(m.gpr(4), INNER_STACK - 48);
     let state = m.cpu.state();
     assert_eq!((state.segment(isa_x86::seg::SS).selector, state.cpl()), (0, 0));
@@ -225,7 +222,11 @@ fn exceptions_push_what_they_should() {
         }
         m.put_word(0x9_0000, 0x0010_1000);
         m.cpu.with_state(&mut |s| s.gpr[RCX] = 0);
-        m.cpu.with_state(&mut |s| if n == 5 { s.gpr[RCX] = 0xdead });
+        m.cpu.with_state(&mut |s| {
+            if n == 5 {
+                s.gpr[RCX] = 0xdead
+            }
+        });
         m.code(build);
         assert_eq!(m.vector(), vector, "case {n}");
         if n == 3 {
@@ -338,10 +339,7 @@ fn syscall_and_sysret() {
     assert_eq!((s.gpr[2], s.gpr[6]), (KERNEL_CODE.into(), KERNEL_DATA.into()));
     assert_eq!((s.gpr[7], s.gpr[8]), (CODE + 2, 0x202));
     assert_eq!(s.gpr[RBX], USER_STACK);
-    assert_eq!(
-        m.stack(6),
-        [0, CODE + 5, USER_CODE.into(), 0x202 | RF, USER_STACK, USER_DATA.into()]
-    );
+    assert_eq!(m.stack(6), [0, CODE + 5, USER_CODE.into(), 0x202 | RF, USER_STACK, USER_DATA.into()]);
 }
 
 #[test]
@@ -607,10 +605,13 @@ fn init_and_start_up_ipis_begin_in_real_mode() {
     *m.local.base.lock().unwrap() = 0xfee0_0800; // not the bootstrap processor
     m.local.post_event(Event::Init);
     assert!(matches!(m.cpu.run(100), Exit::Idle { wake, .. } if wake & 8 != 0));
-    m.put(0x9_a000, &assemble(16, 0, |a| {
-        a.mov(ax, cs).unwrap();
-        a.hlt().unwrap();
-    }));
+    m.put(
+        0x9_a000,
+        &assemble(16, 0, |a| {
+            a.mov(ax, cs).unwrap();
+            a.hlt().unwrap();
+        }),
+    );
     m.local.post_event(Event::Sipi(0x9a));
     m.run();
     assert_eq!(m.gpr(RAX) as u16, 0x9a00);

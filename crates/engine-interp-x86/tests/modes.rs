@@ -159,7 +159,8 @@ fn protected() -> Machine {
     state.segments[1] = seg(0x08, 0xb);
     state.gdtr = isa_x86::TableRegister { base: GDT, limit: 0x5f };
     state.idtr = isa_x86::TableRegister { base: IDT, limit: 0x7ff };
-    state.tr = isa_x86::Segment { kind: 0xb, s: false, base: TSS, limit: 0x67, ..isa_x86::Segment::real(0x38) };
+    state.tr =
+        isa_x86::Segment { kind: 0xb, s: false, base: TSS, limit: 0x67, ..isa_x86::Segment::real(0x38) };
     state.rip = CODE;
     state.gpr[4] = STACK;
     let m = machine(state);

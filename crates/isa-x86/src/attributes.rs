@@ -48,8 +48,12 @@ pub const fn attributes(meaning: Meaning) -> Attributes {
         Lar | Lsl | Verr | Verw => silent("tells of descriptors, by the privilege level"),
         Arpl => silent("compares with the privilege level that the monitor has taken away"),
         Pushf | Pushfd | Pushfq => silent("shows IF and IOPL"),
-        Popf | Popfd | Popfq => silent("leaves IF and IOPL as they are at level 3 where it would change them at level 0"),
-        Mov => silent("shows and loads segment registers, whose RPL is the privilege level; CR and DR forms trap"),
+        Popf | Popfd | Popfq => {
+            silent("leaves IF and IOPL as they are at level 3 where it would change them at level 0")
+        }
+        Mov => silent(
+            "shows and loads segment registers, whose RPL is the privilege level; CR and DR forms trap",
+        ),
         Push => silent("the forms of segment registers show the privilege level"),
         Pop | Lds | Les | Lfs | Lgs | Lss => silent("loads a segment register, by the privilege level"),
         Call | Jmp | Retf => silent("the far forms load CS, by the privilege level, or go through a gate"),
@@ -84,7 +88,10 @@ mod tests {
             Meaning::ALL.iter().copied().filter(|&m| attributes(m).violates()).collect();
         // The seventeen of Robin and Irvine.
         use Meaning::*;
-        for m in [Sgdt, Sidt, Sldt, Smsw, Pushf, Popf, Lar, Lsl, Verr, Verw, Pop, Push, Call, Jmp, Int, Retf, Str, Mov] {
+        for m in [
+            Sgdt, Sidt, Sldt, Smsw, Pushf, Popf, Lar, Lsl, Verr, Verw, Pop, Push, Call, Jmp, Int, Retf, Str,
+            Mov,
+        ] {
             assert!(violating.contains(&m), "{m:?}");
         }
         for m in [Hlt, Add, Lgdt, In, Wrmsr] {

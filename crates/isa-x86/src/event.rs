@@ -100,8 +100,7 @@ pub fn deliver<E: Env>(env: &mut E, event: Event, rip: u64) -> Result<(), Fault>
         Event::Nmi => (vector::NMI, None, false),
     };
     // Faults save RF set, so that a breakpoint on the instruction does not trap again ("RF flag").
-    let fault =
-        matches!(event, Event::Exception { .. }) && !matches!(vector, vector::DB | vector::DF);
+    let fault = matches!(event, Event::Exception { .. }) && !matches!(vector, vector::DB | vector::DF);
     let flags = env.state_ref().rflags() | if fault { rflags::RF } else { 0 };
     let arrival = Arrival { vector, error, software, flags, rip };
     let done = if !env.state_ref().protected() {

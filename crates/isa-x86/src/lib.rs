@@ -20,11 +20,13 @@ mod far;
 mod fault;
 mod insn;
 mod iret;
+pub mod lift;
 mod machine;
 pub mod msr;
 pub mod ops;
 mod ops_arithmetic;
 mod ops_memory;
+mod ops_number;
 mod ops_string;
 mod ops_system;
 mod ops_system_control;
@@ -55,6 +57,8 @@ mod sem_system_segment;
 mod sem_system_transfer;
 mod stack;
 mod state;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod walk;
 
 pub use attributes::{Attributes, attributes};

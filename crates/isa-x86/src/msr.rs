@@ -188,14 +188,12 @@ fn store(state: &mut State, msr: u32, value: u64) -> Option<bool> {
         n::TSC_AUX => (&mut msrs.tsc_aux, value >> 32 == 0),
         n::MISC_ENABLE => (&mut msrs.misc_enable, value & !MISC_ENABLE == 0),
         n::PAT => (&mut msrs.pat, all_bytes(value, |byte| memory_type(byte) || byte == 7)),
-        n::MTRR_DEF_TYPE => {
-            (&mut msrs.mtrr_def_type, value & !0xcff == 0 && memory_type(value & 0xff))
-        }
+        n::MTRR_DEF_TYPE => (&mut msrs.mtrr_def_type, value & !0xcff == 0 && memory_type(value & 0xff)),
         _ => match (variable(msr), fixed(msr)) {
             (Some(index), _) => {
                 let bits = if index % 2 == 0 { 0xff } else { 0x800 };
-                let allowed = value & !(physical & !0xfff | bits) == 0
-                    && (index % 2 == 1 || memory_type(value & 0xff));
+                let allowed =
+                    value & !(physical & !0xfff | bits) == 0 && (index % 2 == 1 || memory_type(value & 0xff));
                 (msrs.mtrr_variable.get_mut(index)?, allowed)
             }
             (_, Some(index)) => (msrs.mtrr_fixed.get_mut(index)?, all_bytes(value, memory_type)),

@@ -78,8 +78,7 @@ const CR4_BITS: u64 = cr4::TSD
     | cr4::SMAP;
 
 /// Bits of CR4 that end all translations when they change.
-const CR4_FLUSHES: u64 =
-    cr4::PSE | cr4::PAE | cr4::PGE | cr4::LA57 | cr4::PCIDE | cr4::SMEP | cr4::SMAP;
+const CR4_FLUSHES: u64 = cr4::PSE | cr4::PAE | cr4::PGE | cr4::LA57 | cr4::PCIDE | cr4::SMEP | cr4::SMAP;
 
 /// Runs one.
 ///
@@ -295,9 +294,7 @@ fn invalidate_pcid<E: Env>(env: &mut E, kind: u64, at: u64) -> Result<(), Fault>
     let la = env.read(at.wrapping_add(8), Width::B8, access)?;
     let state = env.state_ref();
     let no_pcid = state.cr4 & cr4::PCIDE == 0 && pcid != 0;
-    let refused = kind > 3
-        || kind <= 1 && (pcid >> 12 != 0 || no_pcid)
-        || kind == 0 && !state.canonical(la);
+    let refused = kind > 3 || kind <= 1 && (pcid >> 12 != 0 || no_pcid) || kind == 0 && !state.canonical(la);
     if refused {
         return Err(Fault::gp(0));
     }

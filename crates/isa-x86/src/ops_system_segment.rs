@@ -218,8 +218,7 @@ fn load_task<E: Env>(env: &mut E, selector: u16) -> Result<(), Fault> {
     if is_null(selector) {
         return Err(Fault::gp(0));
     }
-    let allowed: &[u8] =
-        if env.state_ref().long_mode() { &[kind::TSS] } else { &[kind::TSS, kind::TSS16] };
+    let allowed: &[u8] = if env.state_ref().long_mode() { &[kind::TSS] } else { &[kind::TSS, kind::TSS16] };
     let (s, descriptor) = system_segment(env, selector, allowed)?;
     let busy = (descriptor.raw >> 40 & 0xff) | 2;
     env.write(descriptor.at.wrapping_add(5), Width::B1, busy, SYSTEM_WRITE)?;

@@ -394,7 +394,9 @@ mod tests {
             n
         };
         s.gpr = core::array::from_fn(|_| next());
-        for v in [&mut s.rip, &mut s.cr0, &mut s.cr2, &mut s.cr3, &mut s.cr4, &mut s.xcr0, &mut s.dr6, &mut s.dr7] {
+        for v in
+            [&mut s.rip, &mut s.cr0, &mut s.cr2, &mut s.cr3, &mut s.cr4, &mut s.xcr0, &mut s.dr6, &mut s.dr7]
+        {
             *v = next();
         }
         s.dr = core::array::from_fn(|_| next());
@@ -452,8 +454,7 @@ mod tests {
         };
         s.set_rflags(rflags::CF | rflags::IF | rflags::DF | rflags::OF);
         s.nmi_blocked = true;
-        s.identity =
-            Identity { apic_id: 3, processors: 5, tsc_hz: next(), crystal_hz: next(), la57: true };
+        s.identity = Identity { apic_id: 3, processors: 5, tsc_hz: next(), crystal_hz: next(), la57: true };
         s
     }
 
@@ -467,8 +468,7 @@ mod tests {
             Some(Event::Exception { vector: 14, error: Some(7) }),
             Some(Event::Exception { vector: 6, error: None }),
         ];
-        let activities =
-            [Activity::Running, Activity::Halted, Activity::WaitForSipi, Activity::Shutdown];
+        let activities = [Activity::Running, Activity::Halted, Activity::WaitForSipi, Activity::Shutdown];
         for event in events {
             for activity in activities {
                 for shadow in [Shadow::None, Shadow::Sti, Shadow::MovSs] {

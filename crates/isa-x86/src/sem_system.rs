@@ -7,7 +7,9 @@ use crate::ops_system_control::ControlOp;
 use crate::ops_system_fpu::FpuOp;
 use crate::ops_system_info::InfoOp;
 use crate::ops_system_io::{IoOp, PortString};
-use crate::sem::{Done, Place, RAX, RCX, RDX, address, low, offset, place, read, read_reg, reg, write, write_reg};
+use crate::sem::{
+    Done, Place, RAX, RCX, RDX, address, low, offset, place, read, read_reg, reg, write, write_reg,
+};
 use crate::{Insn, Mode, Operand, X86Machine};
 use iced_x86::Code;
 use isa_core::{Bin, Order, Width};

@@ -183,12 +183,7 @@ fn fault(paging: &Paging, la: u64, access: Access, cause: u32) -> Fault {
 ///
 /// # Errors
 /// #PF
-pub fn walk<M: PageMemory>(
-    memory: &mut M,
-    paging: &Paging,
-    la: u64,
-    access: Access,
-) -> Result<Found, Fault> {
+pub fn walk<M: PageMemory>(memory: &mut M, paging: &Paging, la: u64, access: Access) -> Result<Found, Fault> {
     if !paging.enabled() {
         return Ok(Found { pa: la, page_bits: 64, global: false, visited: [0; 5], levels: 0 });
     }
