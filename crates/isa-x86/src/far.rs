@@ -206,12 +206,7 @@ pub(crate) fn call<E: Env>(env: &mut E, selector: u16, offset: u64, width: Width
 }
 
 /// The inner stack of a call through a gate, with the old stack pointer and the parameters on it.
-fn call_inwards<E: Env>(
-    env: &mut E,
-    target: &Target,
-    width: Width,
-    parameters: u64,
-) -> Result<Stack, Fault> {
+fn call_inwards<E: Env>(env: &mut E, target: &Target, width: Width, parameters: u64) -> Result<Stack, Fault> {
     let level = target.level;
     let old = Stack::current(env.state_ref());
     let old_sp = env.state_ref().gpr.get(4).copied().unwrap_or(0);

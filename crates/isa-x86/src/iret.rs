@@ -67,13 +67,7 @@ pub(crate) fn run<E: Env>(env: &mut E, width: Width) -> Result<(), Fault> {
 }
 
 /// Commits: flags by the rights of the old level, then segments and stack.
-fn finish<E: Env>(
-    env: &mut E,
-    target: Target,
-    stack: Stack,
-    flags: u64,
-    width: Width,
-) -> Result<(), Fault> {
+fn finish<E: Env>(env: &mut E, target: Target, stack: Stack, flags: u64, width: Width) -> Result<(), Fault> {
     let flags = loaded_flags(env.state_ref(), flags, width);
     let outwards = target.level > env.state_ref().cpl();
     let state = env.state();

@@ -56,7 +56,9 @@ impl Random {
             0 => 0,
             1 => 0x100,
             2 => return self.below(8) as u16 * 8 + 4 + rpl,
-            3..=5 => self.one(&[KERNEL_CODE, KERNEL_DATA, USER_CODE32, USER_DATA, USER_CODE, CODE32, TASK]) & !7,
+            3..=5 => {
+                self.one(&[KERNEL_CODE, KERNEL_DATA, USER_CODE32, USER_DATA, USER_CODE, CODE32, TASK]) & !7
+            }
             _ => RANDOM + 8 * self.below(23) as u16,
         };
         index | rpl
@@ -135,10 +137,7 @@ fn far(r: &mut Random, a: &mut CodeAssembler) -> Built {
             // call and jmp through memory: m16:64, m16:32
             a.push(selector)?;
             a.push(rbx)?;
-            a.db(r.one(&[
-                b"\x48\xff\x1c\x24" as &[u8],
-                b"\x48\xff\x2c\x24",
-            ]))?;
+            a.db(r.one(&[b"\x48\xff\x1c\x24" as &[u8], b"\x48\xff\x2c\x24"]))?;
         }
         2 => {
             a.mov(dword_ptr(rsp - 32), ebx)?;

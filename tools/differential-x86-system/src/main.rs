@@ -56,7 +56,11 @@ fn main() -> Result<()> {
         let (ours, exit, state) = run::interp(&rom)?;
         let (a, b) = (ours.len() / SIZE, theirs.len() / SIZE);
         if a != b {
-            println!("seed {seed}: we did {a} cases, QEMU {b}, of {}; {exit:x?} rip {:#x}", all.len(), state.rip);
+            println!(
+                "seed {seed}: we did {a} cases, QEMU {b}, of {}; {exit:x?} rip {:#x}",
+                all.len(),
+                state.rip
+            );
         }
         for (n, (ours, theirs)) in ours.chunks_exact(SIZE).zip(theirs.chunks_exact(SIZE)).enumerate() {
             total += 1;
@@ -157,7 +161,12 @@ fn show(
     let at = layout::CASES + layout::CASE_SIZE * n as u64;
     println!("seed {seed} case {n}: {name}");
     for insn in Decoder::with_ip(64, code, at, DecoderOptions::NONE) {
-        println!("    {:x} {:?} {:x?}", insn.ip(), insn.code(), &code[(insn.ip() - at) as usize..][..insn.len()]);
+        println!(
+            "    {:x} {:?} {:x?}",
+            insn.ip(),
+            insn.code(),
+            &code[(insn.ip() - at) as usize..][..insn.len()]
+        );
     }
     for at in (0..SIZE).step_by(8) {
         let (a, b) = (word(ours, at), word(theirs, at));
@@ -165,7 +174,11 @@ fn show(
             println!("  {:12} {a:#018x}, QEMU {b:#018x}", field(at));
         }
     }
-    println!("  vector {:#x}, stack {:x?}", word(ours, 0), (0..6).map(|i| word(ours, 16 + 8 * i)).collect::<Vec<_>>());
+    println!(
+        "  vector {:#x}, stack {:x?}",
+        word(ours, 0),
+        (0..6).map(|i| word(ours, 16 + 8 * i)).collect::<Vec<_>>()
+    );
     println!("  descriptors from {:#x}: {descriptors:x?}", layout::RANDOM);
     println!("  gates {gates:x?}");
 }

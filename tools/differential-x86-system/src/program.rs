@@ -4,7 +4,11 @@ use crate::layout::*;
 use anyhow::Result;
 use iced_x86::code_asm::*;
 
-pub fn assemble(bits: u32, at: u64, build: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>) -> Result<Vec<u8>> {
+pub fn assemble(
+    bits: u32,
+    at: u64,
+    build: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>,
+) -> Result<Vec<u8>> {
     let mut a = CodeAssembler::new(bits)?;
     build(&mut a)?;
     Ok(a.assemble(at)?)
@@ -17,7 +21,10 @@ fn flat(kind: u64, dpl: u64, flags: u64) -> u64 {
 
 /// A present 64-bit gate, first half.
 fn gate(offset: u64, dpl: u64, ist: u64) -> u64 {
-    offset & 0xffff | u64::from(KERNEL_CODE) << 16 | (ist | (0xe | dpl << 5 | 1 << 7) << 8) << 32 | (offset >> 16) << 48
+    offset & 0xffff
+        | u64::from(KERNEL_CODE) << 16
+        | (ist | (0xe | dpl << 5 | 1 << 7) << 8) << 32
+        | (offset >> 16) << 48
 }
 
 /// Low memory as it is when the driver starts.
