@@ -76,6 +76,17 @@ impl Env for Cpu {
         self.probe_range(la, bytes, access)
     }
 
+    fn compare_exchange(
+        &mut self,
+        la: u64,
+        width: Width,
+        expected: u64,
+        new: u64,
+        _access: Access,
+    ) -> Result<u64, Fault> {
+        self.exchange_if(la, width, expected, new)
+    }
+
     fn compare_exchange_16(
         &mut self,
         la: u64,

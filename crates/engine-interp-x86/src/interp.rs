@@ -378,7 +378,9 @@ impl Vcpu for Interp {
             if let Some(exit) = self.look(end) {
                 return exit;
             }
-            let exit = if self.alone() { self.step() } else { self.run_blocks() };
+            // An event that was delivered may have used the budget up.
+            let alone = self.alone() && self.cpu.retired < end;
+            let exit = if alone { self.step() } else { self.run_blocks() };
             if let Some(exit) = exit {
                 return exit;
             }

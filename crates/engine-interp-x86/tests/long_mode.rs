@@ -557,7 +557,7 @@ fn devices_and_the_apic_page_are_reached() {
     let mut m = long_machine();
     m.put_word(PDPT + 3 * 8, 0x30_0000 | 7);
     for n in 0..512u64 {
-        m.put_word(0x30_0000 + 8 * n, 0xc000_0000 + (n << 21) | 0x87);
+        m.put_word(0x30_0000 + 8 * n, 0xc000_0087 + (n << 21));
     }
     m.code(|a| {
         a.mov(ebx, 0xfee0_0020u32).unwrap();

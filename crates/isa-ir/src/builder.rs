@@ -87,6 +87,12 @@ impl Builder {
         Ok(())
     }
 
+    /// Whether an instruction of so many nodes fits: to be asked before one that may have more than [`Builder::insn`] makes
+    /// sure of.
+    pub fn has_room(&self, nodes: u32) -> bool {
+        (self.block.nodes.len() as u32).saturating_add(nodes) <= self.limits.nodes
+    }
+
     /// Bytes of the instructions begun so far.
     pub fn length(&self) -> u32 {
         self.next

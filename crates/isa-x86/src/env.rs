@@ -79,6 +79,18 @@ pub trait Env {
     /// As [`Env::read`].
     fn probe(&mut self, la: u64, bytes: u64, access: Access) -> Result<(), Fault>;
 
+    /// As [`crate::X86Machine::compare_exchange`].
+    ///
+    /// # Errors
+    /// As [`Env::write`].
+    fn compare_exchange(
+        &mut self,
+        la: u64,
+        width: Width,
+        expected: u64,
+        new: u64,
+        access: Access,
+    ) -> Result<u64, Fault>;
     /// Compares the 16 bytes at `la`, which is a multiple of 16, with `expected` and writes `new` if they are equal, in
     /// one step; gives what was there. Needs write permission in either case.
     ///

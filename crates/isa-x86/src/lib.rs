@@ -10,7 +10,6 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-mod attributes;
 pub mod cpuid;
 mod decode;
 mod descriptor;
@@ -20,11 +19,13 @@ mod far;
 mod fault;
 mod insn;
 mod iret;
+pub mod lift;
 mod machine;
 pub mod msr;
 pub mod ops;
 mod ops_arithmetic;
 mod ops_memory;
+mod ops_number;
 mod ops_string;
 mod ops_system;
 mod ops_system_control;
@@ -53,11 +54,13 @@ mod sem_string;
 mod sem_system;
 mod sem_system_segment;
 mod sem_system_transfer;
+mod sensitivity;
 mod stack;
 mod state;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod walk;
 
-pub use attributes::{Attributes, attributes};
 pub use cpuid::Identity;
 pub use decode::{LONGEST, Undecoded, decode};
 pub use env::{Access, Change, Env};
@@ -78,4 +81,5 @@ pub use ops_system_segment::{SegmentOp, Table};
 pub use ops_system_transfer::TransferOp;
 pub use rows::{Meaning, execute};
 pub use segment::{Segment, TableRegister, seg};
+pub use sensitivity::sensitivity;
 pub use state::{Activity, Event, Fpu, Mode, Msrs, Shadow, State, cr0, cr4, efer, rflags};

@@ -3,9 +3,9 @@
 use crate::bytes::Template;
 use crate::case::Case;
 use crate::compare::{Meddler, Sides};
-use crate::machine::Small;
 use crate::random::Random;
 use hostcpu::{CODE, CODE_BYTES, Loaded, Oracle};
+use isa_x86::testkit::TestMachine;
 
 /// Cases of a batch.
 pub const CASES: u64 = 64;
@@ -17,7 +17,7 @@ pub struct Bench {
     /// The host.
     pub oracle: Oracle,
     /// Ours.
-    pub machine: Small,
+    pub machine: TestMachine,
     /// The rows.
     pub templates: Vec<Template>,
 }

@@ -167,7 +167,7 @@ impl Template {
 
     fn prefixes(&self, random: &mut Random, to: &mut Writer) {
         let dice = random.bits();
-        let once_in = |n: u64, at: u32| (dice >> at) % n == 0;
+        let once_in = |n: u64, at: u32| (dice >> at).is_multiple_of(n);
         if once_in(16, 0) {
             // FS has a base of its own here; GS has base 0.
             to.put(random.pick(&[0x26, 0x2e, 0x36, 0x3e, 0x65]));

@@ -80,7 +80,7 @@ fn place(random: &mut Random) -> u64 {
         118..120 => random.bits() | 0x8000_0000_0000_0000 & !(1 << 62),
         120..122 => random.below(1 << 32),
         122 => 0xffff_8000_0000_0000 + random.below(1 << 30),
-        _ => DATA + random.below(2 * page - 16) & !15,
+        _ => (DATA + random.below(2 * page - 16)) & !15,
     }
 }
 

@@ -1,14 +1,14 @@
 //! Runs a case on both sides and says how they differ.
 
 use crate::case::Case;
-use crate::machine::Small;
 use crate::undefined;
 use hostcpu::{DATA, Loaded, Oracle, Outcome, Regs};
+use isa_x86::testkit::TestMachine;
 use isa_x86::{Fault, Insn, rflags};
 use std::fmt::Write;
 
 /// Changes what an instruction has left, as if its meaning were wrong.
-pub type Meddler<'a> = &'a dyn Fn(&Regs, &mut Small, &Insn, &mut Result<(), Fault>);
+pub type Meddler<'a> = &'a dyn Fn(&Regs, &mut TestMachine, &Insn, &mut Result<(), Fault>);
 
 /// Both sides of a case.
 pub struct Sides {
@@ -34,7 +34,7 @@ impl Sides {
         case: &Case,
         loaded: &Loaded,
         oracle: &mut Oracle,
-        machine: &mut Small,
+        machine: &mut TestMachine,
         meddler: Option<Meddler<'_>>,
     ) -> Sides {
         if let Some((at, value)) = case.poke {
@@ -45,7 +45,8 @@ impl Sides {
         let before = Regs { rflags: case.regs.rflags & hostcpu::SETTABLE | 0x202, ..case.regs.clone() };
         let mut host_regs = before.clone();
         let host = oracle.go(loaded, &mut host_regs);
-        machine.set(&before);
+        (machine.state.gpr, machine.state.rip) = (before.gpr, before.rip);
+        machine.state.set_rflags(before.rflags);
         machine.slice = case.slice;
         let (meaning, insn) = &case.encoded.insn;
         let mut ours = if case.refused { Err(Fault::ud()) } else { machine.run(*meaning, insn) };
@@ -57,7 +58,9 @@ impl Sides {
             Err(_) => 0,
         };
         let memory = if machine.data == *oracle.data() { None } else { first_difference(machine, oracle) };
-        Sides { before, regs: machine.get(), host_regs, ours, host, undefined, memory }
+        let state = &machine.state;
+        let regs = Regs { gpr: state.gpr, rip: state.rip, rflags: state.rflags() };
+        Sides { before, regs, host_regs, ours, host, undefined, memory }
     }
 
     /// Whether they agree in everything that is defined.
@@ -115,7 +118,7 @@ impl Sides {
     }
 }
 
-fn first_difference(machine: &Small, oracle: &mut Oracle) -> Option<(usize, u8, u8)> {
+fn first_difference(machine: &TestMachine, oracle: &mut Oracle) -> Option<(usize, u8, u8)> {
     let pairs = machine.data.iter().zip(oracle.data().iter());
     pairs.enumerate().find(|(_, (a, b))| a != b).map(|(at, (a, b))| (at, *a, *b))
 }

@@ -54,3 +54,24 @@ pub fn explain(case: &Case, sides: &Sides) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The list in the docs has the same names.
+    #[test]
+    fn the_docs_have_the_list() {
+        let text = include_str!("../../../docs/fidelity.md");
+        let section = text.split("\n## ").find(|s| s.starts_with("Differences from processors, x86-64"));
+        let rows = section
+            .unwrap_or_default()
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let (mut there, mut here): (Vec<&str>, Vec<&str>) =
+            (rows.collect(), ALL.iter().map(|(n, _)| *n).collect());
+        there.sort_unstable();
+        here.sort_unstable();
+        assert_eq!(there, here);
+    }
+}

@@ -10,7 +10,8 @@ mod bytes;
 mod case;
 mod compare;
 mod explained;
-mod machine;
+#[cfg(test)]
+mod lifted;
 mod mutants;
 mod random;
 mod rows;
@@ -22,7 +23,7 @@ use bytes::Template;
 use clap::Parser;
 use compare::flag_names;
 use hostcpu::Oracle;
-use machine::Small;
+use isa_x86::testkit::TestMachine;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -101,8 +102,18 @@ fn run(arguments: &Arguments) -> Result<bool> {
         rows.into_iter().filter(|row| wanted(&row.name())).map(Template::new).collect();
     anyhow::ensure!(!templates.is_empty(), "no row matches; `--rows '*'` lists all");
     let oracle = Oracle::new().context("cannot use the host's processor")?;
-    let bench = Bench { oracle, machine: Small::new(), templates };
+    let bench = Bench { oracle, machine: machine(), templates };
     if arguments.mutants { Ok(mutants::run(bench, arguments.seed)) } else { compare(arguments, bench) }
+}
+
+/// Ours, with the oracle's data.
+fn machine() -> TestMachine {
+    TestMachine::new(
+        isa_x86::Mode::Bits64,
+        hostcpu::DATA,
+        hostcpu::DATA_BYTES,
+        hostcpu::WRITABLE_BYTES as u64,
+    )
 }
 
 fn compare(arguments: &Arguments, mut bench: Bench) -> Result<bool> {

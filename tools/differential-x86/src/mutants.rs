@@ -10,12 +10,12 @@ use iced_x86::Mnemonic;
 use isa_core::Width;
 use isa_x86::{Fault, Insn, Operand, rflags, vector};
 
-use crate::machine::Small;
+use isa_x86::testkit::TestMachine;
 
 /// The machine after an instruction that has completed, and what there was before.
 struct After<'a> {
     before: &'a Regs,
-    machine: &'a mut Small,
+    machine: &'a mut TestMachine,
     insn: &'a Insn,
 }
 
@@ -192,7 +192,7 @@ const ALL: &[Mutant] = &[
 ];
 
 impl Mutant {
-    fn meddle(&self, before: &Regs, machine: &mut Small, insn: &Insn, ours: &mut Result<(), Fault>) {
+    fn meddle(&self, before: &Regs, machine: &mut TestMachine, insn: &Insn, ours: &mut Result<(), Fault>) {
         match (&self.wrong, ours) {
             (Left(wrong), Ok(())) => wrong(&mut After { before, machine, insn }),
             (Exception(wrong), Err(fault)) => wrong(fault),
@@ -233,7 +233,7 @@ pub fn run(mut bench: Bench, seed: u64) -> bool {
 fn cases(bench: &mut Bench, seed: u64, mutant: Option<&Mutant>) -> Option<u64> {
     let mut seen = vec![Seen::default(); bench.templates.len()];
     let (mut cases, mut caught) = (0, false);
-    let meddler = |before: &Regs, machine: &mut Small, insn: &Insn, ours: &mut Result<(), Fault>| {
+    let meddler = |before: &Regs, machine: &mut TestMachine, insn: &Insn, ours: &mut Result<(), Fault>| {
         if let Some(mutant) = mutant {
             mutant.meddle(before, machine, insn, ours);
         }

@@ -17,16 +17,17 @@ impl Row {
     }
 }
 
-/// All of them, and the names of those that the host has not, with what it lacks.
+/// All of them, whatever the host has.
+pub fn of_user_code() -> impl Iterator<Item = Row> {
+    let meant = |code: &Code| Meaning::of(*code).is_some_and(Meaning::is_user_level);
+    Code::values().filter(meant).filter(|code| in_user_code(*code)).map(|code| Row { code })
+}
+
+/// Those that the host has, and the names of the others, with what it lacks.
 pub fn all() -> (Vec<Row>, Vec<(String, String)>) {
     let (mut rows, mut lacking) = (Vec::new(), Vec::new());
-    for code in Code::values() {
-        let Some(meaning) = Meaning::of(code) else { continue };
-        let row = Row { code };
-        if !meaning.is_user_level() || !in_user_code(code) {
-            continue;
-        }
-        match code.cpuid_features().iter().find(|&&f| !host_has(f)) {
+    for row in of_user_code() {
+        match row.code.cpuid_features().iter().find(|&&f| !host_has(f)) {
             None => rows.push(row),
             Some(feature) => lacking.push((row.name(), format!("{feature:?}"))),
         }

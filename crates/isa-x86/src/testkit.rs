@@ -1,17 +1,25 @@
-//! The smallest machine that the meanings run on: registers, the data window, flat 64-bit user mode.
+//! The smallest machine that the meanings run on, for tests: registers, one stretch of memory, user mode.
 
-use hostcpu::{DATA, DATA_BYTES, PAGE, Regs, WRITABLE_BYTES};
-use isa_core::{AmoOp, Bin, Condition, Flag, FlagKind, LazyFlags, Machine, Order, Un, Width};
-use isa_x86::{
-    Access, Change, Env, Fault, Insn, Meaning, Mode, Op, State, X86Machine, execute, ops, rflags, seg,
+use crate::{
+    Access, Change, Env, Fault, Insn, Meaning, Mode, Op, State, X86Machine, cr0, efer, execute, ops, rflags,
+    seg,
 };
+use isa_core::{AmoOp, Bin, Condition, Flag, FlagKind, LazyFlags, Machine, Order, Un, Width};
+use std::ops::Range;
+
+/// Bytes of a page.
+const PAGE: u64 = 4096;
 
 /// The machine.
-pub struct Small {
+pub struct TestMachine {
     /// The processor.
     pub state: State,
-    /// What is at [`DATA`].
+    /// What is at [`TestMachine::base`].
     pub data: Vec<u8>,
+    /// Linear address of the data, a multiple of 4096. Nothing else is mapped.
+    pub base: u64,
+    /// How many bytes of the data may be written: whole pages.
+    pub writable: u64,
     /// How many elements a string instruction does before it is run again.
     pub slice: u64,
     next: u64,
@@ -19,27 +27,27 @@ pub struct Small {
     again: bool,
 }
 
-impl Small {
-    /// A machine in flat 64-bit user mode.
-    pub fn new() -> Small {
+impl TestMachine {
+    /// A machine in user mode, with code of this size and flat segments, or real-address mode with 16-bit code; the data
+    /// is zero.
+    pub fn new(mode: Mode, base: u64, bytes: usize, writable: u64) -> TestMachine {
         let mut state = State::reset();
-        state.msrs.efer = isa_x86::efer::LMA | isa_x86::efer::LME;
-        let code = state.segment_mut(seg::CS);
-        (code.long, code.dpl, code.base) = (true, 3, 0);
-        state.segment_mut(seg::SS).dpl = 3;
-        Small { state, data: vec![0; DATA_BYTES], slice: u64::MAX, next: 0, target: None, again: false }
-    }
-
-    /// Takes over registers.
-    pub fn set(&mut self, regs: &Regs) {
-        self.state.gpr = regs.gpr;
-        self.state.rip = regs.rip;
-        self.state.set_rflags(regs.rflags);
-    }
-
-    /// The registers.
-    pub fn get(&self) -> Regs {
-        Regs { gpr: self.state.gpr, rip: self.state.rip, rflags: self.state.rflags() }
+        state.rip = 0;
+        for n in seg::ES..=seg::GS {
+            let segment = state.segment_mut(n);
+            segment.base = 0;
+            if mode != Mode::Bits16 {
+                (segment.dpl, segment.big, segment.limit) = (3, true, u32::MAX);
+            }
+        }
+        state.cr0 |= if mode == Mode::Bits16 { 0 } else { cr0::PE | cr0::PG };
+        if mode == Mode::Bits64 {
+            state.msrs.efer = efer::LMA | efer::LME;
+            let code = state.segment_mut(seg::CS);
+            (code.long, code.big) = (true, false);
+        }
+        let data = vec![0; bytes];
+        TestMachine { state, data, base, writable, slice: u64::MAX, next: 0, target: None, again: false }
     }
 
     /// Runs one instruction, as often as a string instruction asks.
@@ -47,44 +55,59 @@ impl Small {
     /// # Errors
     /// Its fault; RIP is where it was.
     pub fn run(&mut self, meaning: Meaning, insn: &Insn) -> Result<(), Fault> {
-        self.next = self.state.rip.wrapping_add(insn.length.into());
-        self.target = None;
+        self.begin(insn.length);
         loop {
-            self.again = false;
             execute(self, meaning, insn)?;
-            if !self.again {
+            if !self.takes_again() {
                 break;
             }
         }
-        self.state.rip = self.target.unwrap_or(self.next);
+        self.end();
         Ok(())
     }
 
+    /// An instruction of `length` bytes begins at RIP.
+    pub fn begin(&mut self, length: u8) {
+        self.next = self.state.rip.wrapping_add(length.into());
+        (self.target, self.again) = (None, false);
+    }
+
+    /// Whether a string instruction has asked to be run again. It is no longer asking.
+    pub fn takes_again(&mut self) -> bool {
+        std::mem::take(&mut self.again)
+    }
+
+    /// The instruction is done.
+    pub fn end(&mut self) {
+        self.state.rip = self.target.unwrap_or(self.next);
+    }
+
     /// What the page at `la` answers to an access.
-    fn page(la: u64, write: bool) -> Result<(), Fault> {
-        let at = la.wrapping_sub(DATA);
-        let user = 4 | u32::from(write) << 1;
+    fn page(&self, la: u64, write: bool) -> Result<(), Fault> {
+        let at = la.wrapping_sub(self.base);
+        let user = u32::from(self.state.cpl() == 3) << 2 | u32::from(write) << 1;
         match at {
-            at if at < WRITABLE_BYTES as u64 => Ok(()),
-            at if at < DATA_BYTES as u64 && !write => Ok(()),
-            at if at < DATA_BYTES as u64 => Err(Fault::page(user | 1, la)),
+            at if at < self.writable => Ok(()),
+            at if at < self.data.len() as u64 && !write => Ok(()),
+            at if at < self.data.len() as u64 => Err(Fault::page(user | 1, la)),
             _ => Err(Fault::page(user, la)),
         }
     }
 
     /// Where `bytes` bytes at `la` are in the data.
-    fn place(la: u64, bytes: u64, write: bool) -> Result<usize, Fault> {
-        Small::page(la, write)?;
+    fn place(&self, la: u64, bytes: u64, write: bool) -> Result<Range<usize>, Fault> {
+        self.page(la, write)?;
         let last = la.wrapping_add(bytes - 1);
-        if (la ^ last) / PAGE as u64 != 0 {
-            Small::page(last & !(PAGE as u64 - 1), write)?;
+        if (la ^ last) / PAGE != 0 {
+            self.page(last & !(PAGE - 1), write)?;
         }
-        Ok(la.wrapping_sub(DATA) as usize)
+        let at = la.wrapping_sub(self.base) as usize;
+        Ok(at..at + bytes as usize)
     }
 
     fn get_bytes(&mut self, la: u64, width: Width, write: bool) -> Result<u64, Fault> {
-        let at = Small::place(la, width.bytes(), write)?;
-        let bytes = &self.data[at..at + width.bytes() as usize];
+        let place = self.place(la, width.bytes(), write)?;
+        let bytes = self.data.get(place).unwrap_or_default();
         Ok(match bytes {
             [a] => (*a).into(),
             [a, b] => u16::from_le_bytes([*a, *b]).into(),
@@ -94,19 +117,14 @@ impl Small {
     }
 
     fn put_bytes(&mut self, la: u64, width: Width, v: u64) -> Result<(), Fault> {
-        let at = Small::place(la, width.bytes(), true)?;
-        let size = width.bytes() as usize;
-        self.data[at..at + size].copy_from_slice(&v.to_le_bytes()[..size]);
+        let place = self.place(la, width.bytes(), true)?;
+        let to = self.data.get_mut(place).unwrap_or_default();
+        to.iter_mut().zip(v.to_le_bytes()).for_each(|(to, from)| *to = from);
         Ok(())
-    }
-
-    /// Whether bits 63:47 are all alike.
-    fn canonical(la: u64) -> bool {
-        ((la << 16) as i64 >> 16) as u64 == la
     }
 }
 
-impl Machine for Small {
+impl Machine for TestMachine {
     type V = u64;
     type Stop = Fault;
 
@@ -129,9 +147,7 @@ impl Machine for Small {
         self.next
     }
     fn jump(&mut self, target: u64) -> Result<(), Fault> {
-        if !Small::canonical(target) {
-            return Err(Fault::gp(0));
-        }
+        self.state.check_target(target)?;
         self.target = Some(target);
         Ok(())
     }
@@ -158,12 +174,14 @@ impl Machine for Small {
     fn fence(&mut self, _: Order) {}
 }
 
-impl X86Machine for Small {
+impl X86Machine for TestMachine {
     fn r(&mut self, r: u8) -> u64 {
-        self.state.gpr[usize::from(r)]
+        self.state.gpr.get(usize::from(r)).copied().unwrap_or(0)
     }
     fn set_r(&mut self, r: u8, v: u64) {
-        self.state.gpr[usize::from(r)] = v;
+        if let Some(register) = self.state.gpr.get_mut(usize::from(r)) {
+            *register = v;
+        }
     }
     fn flag(&mut self, flag: Flag) -> u64 {
         self.state.status.flag(flag).into()
@@ -190,10 +208,14 @@ impl X86Machine for Small {
         self.state.system_flags |= if v != 0 { rflags::DF } else { 0 };
     }
     fn mode(&mut self) -> Mode {
-        Mode::Bits64
+        self.state.mode()
     }
     fn stack_width(&mut self) -> Width {
-        Width::B8
+        match (self.state.mode(), self.state.segment(seg::SS).big) {
+            (Mode::Bits64, _) => Width::B8,
+            (_, true) => Width::B4,
+            (_, false) => Width::B2,
+        }
     }
     fn linear(&mut self, segment: u8, offset: u64, width: Width, write: bool) -> Result<u64, Fault> {
         Env::linear(self, segment, offset, width.bytes(), write)
@@ -219,7 +241,7 @@ impl X86Machine for Small {
     }
 }
 
-impl Env for Small {
+impl Env for TestMachine {
     fn state(&mut self) -> &mut State {
         &mut self.state
     }
@@ -232,12 +254,8 @@ impl Env for Small {
     fn next_rip(&self) -> u64 {
         self.next
     }
-    fn linear(&mut self, segment: u8, offset: u64, _: u64, _: bool) -> Result<u64, Fault> {
-        match Small::canonical(offset) {
-            true => Ok(offset),
-            false if segment == seg::SS => Err(Fault::coded(isa_x86::vector::SS, 0)),
-            false => Err(Fault::gp(0)),
-        }
+    fn linear(&mut self, segment: u8, offset: u64, bytes: u64, write: bool) -> Result<u64, Fault> {
+        self.state.linear(segment, offset, bytes, write)
     }
     fn read(&mut self, la: u64, width: Width, access: Access) -> Result<u64, Fault> {
         self.get_bytes(la, width, access.write)
@@ -246,7 +264,17 @@ impl Env for Small {
         self.put_bytes(la, width, value)
     }
     fn probe(&mut self, la: u64, bytes: u64, access: Access) -> Result<(), Fault> {
-        Small::place(la, bytes, access.write).map(|_| ())
+        self.place(la, bytes, access.write).map(|_| ())
+    }
+    fn compare_exchange(
+        &mut self,
+        la: u64,
+        width: Width,
+        expected: u64,
+        new: u64,
+        _: Access,
+    ) -> Result<u64, Fault> {
+        X86Machine::compare_exchange(self, la, width, expected, new)
     }
     fn compare_exchange_16(&mut self, la: u64, expected: u128, new: u128, _: Access) -> Result<u128, Fault> {
         let (low, high) = (self.get_bytes(la, Width::B8, true)?, self.get_bytes(la + 8, Width::B8, true)?);
@@ -258,13 +286,14 @@ impl Env for Small {
         Ok(old)
     }
     fn port_in(&mut self, _: u16, _: Width) -> u64 {
-        unreachable!("no user-level row")
+        u64::MAX
     }
-    fn port_out(&mut self, _: u16, _: Width, _: u64) {
-        unreachable!("no user-level row")
-    }
+    fn port_out(&mut self, _: u16, _: Width, _: u64) {}
     fn tsc(&mut self) -> u64 {
-        unreachable!("no user-level row")
+        0
+    }
+    fn set_tsc_offset(&mut self, offset: u64) {
+        self.state.msrs.tsc_offset = offset;
     }
     fn random(&mut self) -> Option<u64> {
         None
