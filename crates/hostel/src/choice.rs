@@ -37,7 +37,11 @@ pub enum ChoiceError {
 }
 
 /// Finds `given` among `known`.
-fn one_of<T: Copy + fmt::Display>(what: &'static str, given: &str, known: &[T]) -> Result<T, ChoiceError> {
+pub fn one_of<T: Copy + fmt::Display>(
+    what: &'static str,
+    given: &str,
+    known: &[T],
+) -> Result<T, ChoiceError> {
     let names = known.iter().map(ToString::to_string).collect::<Vec<_>>();
     let found = known.iter().zip(&names).find(|(_, name)| *name == given);
     found.map(|(value, _)| *value).ok_or_else(|| ChoiceError::NotOne {

@@ -2,6 +2,7 @@
 
 use crate::choice::{Bios, Clock, Console, Cpus, Engine, Machine, Memory};
 use crate::cpu::Cpu;
+use crate::isa::InstructionSet;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -35,6 +36,8 @@ pub enum Verb {
     Image(ImageOptions),
     /// Say what this host offers and what Hostel can use of it
     Doctor(DoctorOptions),
+    /// Say which instructions a virtual machine monitor must see, and whether they trap
+    Isa(IsaOptions),
     /// Print the help of a verb
     // Hidden: `--help` is the way that works everywhere.
     #[command(hide = true)]
@@ -174,6 +177,27 @@ Examples:
 Exit status:
   0, or 1 if something is missing that `hostel run` needs")]
 pub struct DoctorOptions {}
+
+/// Options of `hostel isa`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hostel isa                             sensitive instructions of both
+  hostel isa x86-64 | grep VIOLATION     what x86 shows without a trap
+  hostel isa riscv64 --all
+
+Words:
+  privileged   sensitive, and always traps in user mode
+  by control   sensitive, and traps in user mode where the control in brackets says so
+  VIOLATION    sensitive, and never traps: trap and emulate cannot see it
+  innocuous    neither reads nor changes what belongs to the machine")]
+pub struct IsaOptions {
+    /// The instruction set: riscv64 or x86-64 [default: both]
+    pub set: Option<InstructionSet>,
+    /// Print the innocuous instructions, too
+    #[arg(long)]
+    pub all: bool,
+}
 
 /// Where guest images come from.
 #[derive(Debug, Default, Args)]

@@ -14,6 +14,7 @@ mod description;
 mod doctor;
 mod file;
 mod image;
+mod isa;
 mod life;
 mod origin;
 mod run;
@@ -43,6 +44,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Some(Verb::Help { verb }) => say::help(&verb.iter().map(String::as_str).collect::<Vec<_>>()),
         Some(Verb::Run(options)) => run::run(*options),
         Some(Verb::Image(options)) => image::image(options),
+        Some(Verb::Isa(options)) => isa::isa(&options),
         Some(Verb::Doctor(_)) => doctor::doctor(),
     }
 }
