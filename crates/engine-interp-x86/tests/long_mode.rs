@@ -650,3 +650,38 @@ fn an_endless_fault_uses_the_budget_up() {
     assert_eq!(m.cpu.run(5000), Exit::Budget);
     assert_eq!(m.cpu.retired(), 5000);
 }
+
+#[test]
+fn moves_that_overlap_repeat_what_they_store() {
+    // Forwards by 3 bytes: the pattern repeats; backwards, and into another page: a plain copy.
+    let mut m = long_machine();
+    let text: Vec<u8> = (0..200).collect();
+    m.put(0x9_0f80, &text);
+    m.put(0x9_4f80, &text);
+    m.code(|a| {
+        a.mov(esi, 0x9_0f80).unwrap();
+        a.mov(edi, 0x9_0f83).unwrap();
+        a.mov(ecx, 180).unwrap();
+        a.rep().movsb().unwrap();
+        a.mov(esi, 0x9_4f83).unwrap();
+        a.mov(edi, 0x9_4f80).unwrap();
+        a.mov(ecx, 180).unwrap();
+        a.rep().movsb().unwrap();
+        a.mov(edi, 0x9_8ffd).unwrap();
+        a.mov(ecx, 100).unwrap();
+        a.mov(eax, 0x0403_0201).unwrap();
+        a.rep().stosd().unwrap();
+        a.hlt().unwrap();
+    });
+    m.run();
+    let bytes = |at: u64, n: usize| {
+        let mut bytes = vec![0; n];
+        m.ram.copy_out(at, &mut bytes).unwrap();
+        bytes
+    };
+    assert!(bytes(0x9_0f80, 183).iter().enumerate().all(|(n, &b)| usize::from(b) == n % 3));
+    assert!(bytes(0x9_4f80, 180).iter().enumerate().all(|(n, &b)| usize::from(b) == n + 3));
+    assert!(bytes(0x9_8ffd, 400).iter().enumerate().all(|(n, &b)| usize::from(b) == n % 4 + 1));
+    assert_eq!((m.gpr(6), m.gpr(7), m.gpr(RCX)), (0x9_4f83 + 180, 0x9_8ffd + 400, 0));
+    assert_eq!(bytes(0x9_8ffd + 400, 1), [0]);
+}
