@@ -230,3 +230,18 @@ fn moves_that_overlap_repeat_what_they_store() {
     assert_eq!((m.gpr(6), m.gpr(7), m.gpr(RCX)), (0x9_4f83 + 180, 0x9_8ffd + 400, 0));
     assert_eq!(bytes(0x9_8ffd + 400, 1), [0]);
 }
+
+#[test]
+fn a_spurious_wake_leaves_it_halted() {
+    let mut m = long_machine();
+    m.code(|a| {
+        a.sti().unwrap();
+        a.hlt().unwrap();
+        a.mov(ebx, 7).unwrap();
+    });
+    assert!(matches!(m.cpu.run(100), Exit::Idle { .. }));
+    // The line is up, but there is no vector.
+    m.cpu.pending().raise(1);
+    assert!(matches!(m.cpu.run(100), Exit::Idle { .. }));
+    assert_eq!((m.gpr(RBX), m.cpu.state().rip), (0, CODE + 2));
+}
