@@ -1,6 +1,7 @@
 //! Compares the system half of the x86-64 interpreter with QEMU: random segment loads, far transfers, events, system
 //! calls and page-table entries in 64-bit mode. A ROM boots into a driver that runs cases one after another and says at
 //! port E9H how each ended; both must say the same.
+#![forbid(unsafe_code)]
 
 mod cases;
 mod layout;
