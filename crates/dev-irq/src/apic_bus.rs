@@ -99,7 +99,14 @@ pub fn widen(destination: u64) -> u32 {
 }
 
 /// The message of an interrupt with an eight-bit destination, from `requester`.
-pub fn message(destination: u8, logical: bool, delivery: u64, vector: u8, level: bool, requester: u32) -> Message {
+pub fn message(
+    destination: u8,
+    logical: bool,
+    delivery: u64,
+    vector: u8,
+    level: bool,
+    requester: u32,
+) -> Message {
     let lowest = delivery == 1;
     Message {
         address: MESSAGE_WINDOW << 20

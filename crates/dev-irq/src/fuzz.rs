@@ -96,7 +96,8 @@ fn lapic_chipset() -> Chipset<Lapic> {
                         data: value as u32,
                         requester: 0,
                     };
-                    if let Some(interrupt) = Interrupt::from_message(message).filter(|i| d.is_destination(i)) {
+                    if let Some(interrupt) = Interrupt::from_message(message).filter(|i| d.is_destination(i))
+                    {
                         d.accept(&interrupt, now);
                     }
                 }

@@ -275,10 +275,8 @@ pub mod saved {
             3 => Expect::Mode,
             _ => return None,
         };
-        let good = edges & (!lines | level) == 0
-            && u64::from(level) & !writable == 0
-            && base & 7 == 0
-            && lowest < 8;
+        let good =
+            edges & (!lines | level) == 0 && u64::from(level) & !writable == 0 && base & 7 == 0 && lowest < 8;
         good.then_some(Chip {
             lines,
             edges,

@@ -306,9 +306,7 @@ impl Lapic {
                 None
             }
             1 => None,
-            other => {
-                Some(Outgoing::Ipi { interrupt: to(BROADCAST, false), all_but_self: other == 3 })
-            }
+            other => Some(Outgoing::Ipi { interrupt: to(BROADCAST, false), all_but_self: other == 3 }),
         }
     }
 
@@ -411,7 +409,11 @@ impl Lapic {
 
     fn msr_offset(&self, msr: u32) -> Result<u64, GeneralProtection> {
         let number = msr.checked_sub(0x800).filter(|&n| n < 0x100).ok_or(GeneralProtection)?;
-        if self.state.present() && self.state.x2apic() { Ok(u64::from(number) * 16) } else { Err(GeneralProtection) }
+        if self.state.present() && self.state.x2apic() {
+            Ok(u64::from(number) * 16)
+        } else {
+            Err(GeneralProtection)
+        }
     }
 }
 

@@ -230,9 +230,7 @@ impl State {
     /// APIC disabled, directly.
     pub fn external(&self) -> bool {
         let entry = self.entry(lvt::LINT0);
-        let through = LvtLint::mask(entry) == 0
-            && LvtLint::delivery(entry) == 7
-            && self.lint_active(0);
+        let through = LvtLint::mask(entry) == 0 && LvtLint::delivery(entry) == 7 && self.lint_active(0);
         if self.present() { through } else { self.lint.first() == Some(&true) }
     }
 

@@ -263,7 +263,10 @@ fn interprocessor_interrupts() {
     assert_eq!(sent(&mut d, 0, 0xc_4609), ipi(BROADCAST, false, Delivery::Startup, 9, true));
     assert_eq!(sent(&mut d, 0, 0x8_4400), ipi(BROADCAST, false, Delivery::Nmi, 0, false));
     assert_eq!((sent(&mut d, 0, 0x4_4031), d.acknowledge(0)), (None, Acknowledged::Vector(0x31)));
-    assert_eq!((sent(&mut d, 0, 0x4031 | 0xf << 20), get(&mut d, 0x300, 0)), (ipi(0, false, Delivery::Fixed, 0x31, false), 0x4031));
+    assert_eq!(
+        (sent(&mut d, 0, 0x4031 | 0xf << 20), get(&mut d, 0x300, 0)),
+        (ipi(0, false, Delivery::Fixed, 0x31, false), 0x4031)
+    );
     assert_eq!(sent(&mut d, 0, 0x4700), None, "ExtINT cannot be sent");
 }
 
@@ -277,7 +280,10 @@ fn destinations() {
     put(&mut d, 0xd0, 0x2400_0000, 0);
     assert!(is(&d, 0x04, true) && is(&d, 0x20, true) && !is(&d, 0x13, true), "flat");
     put(&mut d, 0xe0, 0, 0);
-    assert!(is(&d, 0x24, true) && is(&d, 0xf4, true) && !is(&d, 0x14, true) && !is(&d, 0x23, true), "cluster");
+    assert!(
+        is(&d, 0x24, true) && is(&d, 0xf4, true) && !is(&d, 0x14, true) && !is(&d, 0x23, true),
+        "cluster"
+    );
     put(&mut d, 0xe0, 0x7000_0000, 0);
     assert!(!is(&d, 0x24, true), "no model");
     d.set_apic_base(DEFAULT_ADDRESS | ENABLE | X2APIC | BSP, 0).unwrap();
@@ -312,7 +318,19 @@ fn x2apic_registers() {
     for msr in [0x7ff, 0x800, 0x80b, 0x809, 0x80e, 0x831, 0x83f, 0x82f, 0x840, 0x900] {
         assert_eq!(d.read_msr(msr, 0), Err(GeneralProtection), "{msr:#x}");
     }
-    for (msr, value) in [(0x802, 0), (0x80d, 0), (0x80b, 1), (0x808, 0x100), (0x828, 1), (0x80f, 0x400), (0x832, 0x2_0000_0000), (0x80e, 0), (0x831, 0), (0x839, 0), (0x83f, 0x100)] {
+    for (msr, value) in [
+        (0x802, 0),
+        (0x80d, 0),
+        (0x80b, 1),
+        (0x808, 0x100),
+        (0x828, 1),
+        (0x80f, 0x400),
+        (0x832, 0x2_0000_0000),
+        (0x80e, 0),
+        (0x831, 0),
+        (0x839, 0),
+        (0x83f, 0x100),
+    ] {
         assert_eq!(d.write_msr(msr, value, 0), Err(GeneralProtection), "{msr:#x}");
     }
     let interrupt = Interrupt { destination: 0x1234, ..fixed(0x31, false) };

@@ -23,7 +23,8 @@ fn machine() -> Machine {
     let pending: Vec<_> = (0..2).map(|_| Arc::new(PendingWord::new())).collect();
     let apics: Vec<_> = (0..2)
         .map(|id| {
-            let wires = (0..4).map(|n| Some(Wire::new(Arc::clone(&pending[id as usize]) as Arc<dyn Sink>, n)));
+            let wires =
+                (0..4).map(|n| Some(Wire::new(Arc::clone(&pending[id as usize]) as Arc<dyn Sink>, n)));
             let config = LapicConfig { id, bsp: id == 0, ..LapicConfig::default() };
             let slot = Slot::new(Lapic::new(config), wires.collect(), &timers);
             slot.with(|d, _| d.virtual_wire());
@@ -110,13 +111,18 @@ fn lowest_priority_goes_to_who_does_the_least_important_work() {
     for cpu in &m.cpus {
         cpu.write(0xd0, 4, 0x0300_0000);
     }
-    let send = |vector| m.cpus[0].bus.send(&crate::Interrupt {
-        destination: 3,
-        logical: true,
-        delivery: crate::Delivery::LowestPriority,
-        vector,
-        level: false,
-    }, None);
+    let send = |vector| {
+        m.cpus[0].bus.send(
+            &crate::Interrupt {
+                destination: 3,
+                logical: true,
+                delivery: crate::Delivery::LowestPriority,
+                vector,
+                level: false,
+            },
+            None,
+        )
+    };
     m.cpus[0].set_cr8(4);
     send(0x55);
     assert_eq!((m.cpus[0].acknowledge(), m.cpus[1].acknowledge()), (None, Some(0x55)));

@@ -95,7 +95,9 @@ mod tests {
 
     #[test]
     fn the_status_is_twice_the_value_and_one() {
-        for (size, value, status) in [(1, 0, 1), (1, 0x10, 33), (1, 0x1ff, 0x1ff), (4, 0x7fff, 0xffff), (2, 42, 85)] {
+        for (size, value, status) in
+            [(1, 0, 1), (1, 0x10, 33), (1, 0x1ff, 0x1ff), (4, 0x7fff, 0xffff), (2, 42, 85)]
+        {
             let mut d = DebugExit::new();
             assert_eq!((d.outcome(), d.wants_host()), (None, false));
             d.write(0, size, value, 0).unwrap();

@@ -1,8 +1,6 @@
 //! Fuzz entries: any bytes, played on each device of this crate.
 
-use crate::{
-    Cmos, DebugExit, Finisher, GoldfishRtc, Htif, I8042, I8254, Pm1Control, PostCode, ResetControl,
-};
+use crate::{Cmos, DebugExit, Finisher, GoldfishRtc, Htif, I8042, I8254, Pm1Control, PostCode, ResetControl};
 use dev_core::chipset::Chipset;
 
 /// Plays `bytes` on a clock.

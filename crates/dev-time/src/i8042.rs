@@ -329,9 +329,13 @@ mod tests {
 
     #[test]
     fn the_reset_line() {
-        for (command, argument, resets) in
-            [(0xfe, None, true), (0xf0, None, true), (0xff, None, false), (0xd1, Some(2), true), (0xd1, Some(3), false)]
-        {
+        for (command, argument, resets) in [
+            (0xfe, None, true),
+            (0xf0, None, true),
+            (0xff, None, false),
+            (0xd1, Some(2), true),
+            (0xd1, Some(3), false),
+        ] {
             let mut d = I8042::new();
             out(&mut d, 4, command);
             if let Some(argument) = argument {
@@ -349,9 +353,7 @@ mod tests {
         assert_eq!(d.read(1, 1, 0), Err(NoRegister));
         assert_eq!(d.write(4, 2, 0, 0), Err(NoRegister));
         let good = d.save();
-        for change in
-            [(|s| s.awaits = Some(0xaa)) as fn(&mut saved::I8042V1), |s| s.output = Some((0, 1))]
-        {
+        for change in [(|s| s.awaits = Some(0xaa)) as fn(&mut saved::I8042V1), |s| s.output = Some((0, 1))] {
             let mut bad = good.clone();
             change(&mut bad);
             assert!(d.restore(bad).is_err());

@@ -82,7 +82,8 @@ impl State {
         let word = u64::from(byte);
         if Control::counter(word) == 3 {
             for n in 0..3 {
-                let Some(counter) = self.counter(n, t).filter(|_| ReadBack::counters(word) >> n & 1 != 0) else {
+                let Some(counter) = self.counter(n, t).filter(|_| ReadBack::counters(word) >> n & 1 != 0)
+                else {
                     continue;
                 };
                 if ReadBack::no_count(word) == 0 {
@@ -103,7 +104,7 @@ impl State {
 
     fn read_port61(&self, now: Nanos) -> u8 {
         let out = u8::from(self.out(2, pulses(now)));
-        let refresh = (now / REFRESH & 1) as u8;
+        let refresh = ((now / REFRESH) & 1) as u8;
         self.port61 | refresh << 4 | out << 5
     }
 
@@ -144,7 +145,9 @@ impl Device for I8254 {
     fn read(&mut self, offset: u64, size: u8, now: Nanos) -> Result<u64, NoRegister> {
         let t = pulses(now);
         read_bytes(offset, size, |at| match Reg::nearest(at) {
-            Some((Reg::Count, n, _)) => self.state.counter(n as usize, t).map(|c| c.read(t)).ok_or(NoRegister),
+            Some((Reg::Count, n, _)) => {
+                self.state.counter(n as usize, t).map(|c| c.read(t)).ok_or(NoRegister)
+            }
             // "There is no read operation of the Control Word Register": nobody drives the bus.
             Some((Reg::Control, _, 0)) => Ok(0xff),
             Some((Reg::Port61, _, 0)) => Ok(self.state.read_port61(now)),

@@ -115,7 +115,13 @@ impl Counter {
             return if mode == 1 { Some(start) } else { self.next_change(start).or(Some(start)) };
         };
         match mode {
-            0 | 1 => if elapsed < n { after(n) } else { None },
+            0 | 1 => {
+                if elapsed < n {
+                    after(n)
+                } else {
+                    None
+                }
+            }
             2 | 3 if n == 1 => None,
             2 => {
                 let (cycle, position) = (elapsed / n, elapsed % n);

@@ -137,7 +137,10 @@ fn mode_3_square_wave() {
 fn mode_4_software_triggered_strobe() {
     let mut d = counter0(4, 3);
     assert_eq!(trace(&mut d, 10, 7), "+3 +3 +2 +1 -0 +ffff +fffe");
-    assert_eq!((d.deadline(at(11)), d.deadline(at(14)), d.deadline(at(15))), (Some(at(14)), Some(at(15)), None));
+    assert_eq!(
+        (d.deadline(at(11)), d.deadline(at(14)), d.deadline(at(15))),
+        (Some(at(14)), Some(at(15)), None)
+    );
 }
 
 #[test]
@@ -158,7 +161,10 @@ fn binary_coded_decimal() {
     out(&mut d, 3, 0x31, 2000);
     out(&mut d, 0, 0, 2000);
     out(&mut d, 0, 0, 2000);
-    assert_eq!((count(&mut d, 0, 2001), count(&mut d, 0, 2002), d.deadline(at(2002))), (0, 0x9999, Some(at(12001))));
+    assert_eq!(
+        (count(&mut d, 0, 2001), count(&mut d, 0, 2002), d.deadline(at(2002))),
+        (0, 0x9999, Some(at(12001)))
+    );
 }
 
 #[test]

@@ -65,7 +65,10 @@ fn every_fault_of_a_header_is_named() {
         "this bzImage is truncated: its payload would end at byte 2561, but the file has 2560 bytes; \
          fetch or build it again",
     );
-    check_bad(|f| set32(f, 0x24c, u32::MAX), "this bzImage is truncated: its payload would end at byte 4294969599, but the file has 2560 bytes; fetch or build it again");
+    check_bad(
+        |f| set32(f, 0x24c, u32::MAX),
+        "this bzImage is truncated: its payload would end at byte 4294969599, but the file has 2560 bytes; fetch or build it again",
+    );
     for alignment in [0, 3, u32::MAX] {
         check_bad(
             |f| set32(f, 0x230, alignment),
@@ -170,7 +173,10 @@ fn other_files_are_refused_with_a_reason() {
     assert_eq!(message(b"hello\n"), "this is a text file, not a program for a machine");
     assert_eq!(message(b"\x1f\x8b\x08\0"), "this is gzip-compressed; unpack it first");
     assert_eq!(message(&sample::linux_image()), "this is a riscv64 Linux Image, an x86-64 kernel is needed");
-    assert_eq!(message(b"QFI\xfb\0\0\0\x03"), "this is a qcow2 disk image (a disk is given with --disk), not a kernel");
+    assert_eq!(
+        message(b"QFI\xfb\0\0\0\x03"),
+        "this is a qcow2 disk image (a disk is given with --disk), not a kernel"
+    );
     assert_eq!(message(&[0; 64]), "this is neither a bzImage nor an ELF executable");
     assert_eq!(message(&sample::elf(0, &[], &[])), "this is a riscv ELF, an x86-64 one is needed");
 }
@@ -224,7 +230,10 @@ fn start_info() {
     assert_eq!((long(16), long(24), long(32), long(40)), (0x2038, 0x3000, 0xe_0000, 0x2058));
     assert_eq!((word(48), word(52)), (3, 0));
     assert_eq!((long(0x38), long(0x40), long(0x48), long(0x50)), (0x80_0000, 0x1234, 0, 0));
-    assert_eq!((long(0x58 + 24), long(0x58 + 32), word(0x58 + 40), word(0x58 + 44)), (0xfec0_0000, 0x1000, 2, 0));
+    assert_eq!(
+        (long(0x58 + 24), long(0x58 + 32), word(0x58 + 40), word(0x58 + 44)),
+        (0xfec0_0000, 0x1000, 2, 0)
+    );
     assert_eq!((bytes.len() as u64, info.len()), (56 + 32 + 72, 160));
     let bare = StartInfo::default();
     assert_eq!((bare.encode(0x2000).len(), bare.len(), bare.encode(0x2000)[12]), (56, 56, 0));
@@ -233,6 +242,7 @@ fn start_info() {
 
 #[test]
 fn numbers_of_memory_kinds() {
-    let kinds = [MemoryKind::Ram, MemoryKind::Reserved, MemoryKind::Acpi, MemoryKind::Nvs, MemoryKind::Unusable];
+    let kinds =
+        [MemoryKind::Ram, MemoryKind::Reserved, MemoryKind::Acpi, MemoryKind::Nvs, MemoryKind::Unusable];
     assert_eq!(kinds.map(MemoryKind::number), [1, 2, 3, 4, 5]);
 }

@@ -145,7 +145,8 @@ pub fn note(name: &[u8], kind: u32, description: &[u8]) -> Vec<u8> {
 
 /// An x86-64 executable of one loadable segment, with `notes` in a `PT_NOTE` segment, which is program header 1.
 pub fn x86_elf(notes: &[u8]) -> Vec<u8> {
-    let code = Program { vaddr: 0xffff_ffff_8100_0000, paddr: 0x100_0000, contents: &[0xf4; 16], memsz: 0x1000 };
+    let code =
+        Program { vaddr: 0xffff_ffff_8100_0000, paddr: 0x100_0000, contents: &[0xf4; 16], memsz: 0x1000 };
     let notes = Program { vaddr: 0, paddr: 0, contents: notes, memsz: notes.len() as u64 };
     let mut file = elf(0x100_0000, &[code, notes], &[]);
     set16(&mut file, 18, 62); // e_machine = EM_X86_64
