@@ -311,10 +311,9 @@ impl Cmos {
     /// Sets a byte of the RAM as firmware would (0x0e to 0x7f, not the century).
     pub fn set_ram(&mut self, index: u8, value: u8) {
         let index = usize::from(index);
-        if index > Reg::D as usize && index != Reg::Century as usize {
-            if let Some(byte) = self.state.bytes.get_mut(index) {
-                *byte = value;
-            }
+        let ram = index > Reg::D as usize && index != Reg::Century as usize;
+        if let Some(byte) = self.state.bytes.get_mut(index).filter(|_| ram) {
+            *byte = value;
         }
     }
 

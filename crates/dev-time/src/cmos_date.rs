@@ -17,7 +17,7 @@ pub struct Format {
 impl Format {
     /// A number below 100 as a byte.
     pub fn encode(self, number: u8) -> u8 {
-        if self.binary { number } else { number / 10 << 4 | number % 10 }
+        if self.binary { number } else { (number / 10) << 4 | (number % 10) }
     }
 
     /// A byte as a number, whatever it is; more than 99 where it is none.

@@ -104,7 +104,7 @@ impl State {
 
     fn read_port61(&self, now: Nanos) -> u8 {
         let out = u8::from(self.out(2, pulses(now)));
-        let refresh = (now / REFRESH & 1) as u8;
+        let refresh = ((now / REFRESH) & 1) as u8;
         self.port61 | refresh << 4 | out << 5
     }
 
