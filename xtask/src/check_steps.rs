@@ -34,6 +34,11 @@ pub const STEPS: &[Step] = &[
         about: "planted mistakes differ from this processor",
         run: |_| verb("differential", &["--isa", "x86", "--mutants"], &[]),
     },
+    Step {
+        name: "differential x86 system",
+        about: "a sample of the system architecture against QEMU",
+        run: |_| verb("differential", &["--isa", "x86-system"], &[QEMU_X86]),
+    },
     Step { name: "boot", about: "a sample of guests", run: |_| verb("boot", &[], &[]) },
     Step {
         name: "fuzz",
@@ -66,6 +71,10 @@ const RISCV_AS: Need =
     Need { what: "riscv64-linux-gnu-as", package: "apt install binutils-riscv64-linux-gnu" };
 const QEMU_USER: Need =
     Need { what: "qemu-riscv64", package: "apt install qemu-user (bookworm: -t bookworm-backports)" };
+const QEMU_X86: Need = Need {
+    what: "qemu-system-x86_64",
+    package: "apt install qemu-system-x86 (bookworm: -t bookworm-backports)",
+};
 
 /// The first thing this machine lacks.
 fn lacking(needs: &[Need]) -> Option<Outcome> {

@@ -5,7 +5,8 @@ use anyhow::{Context, Result, bail};
 use std::process::{Command, ExitCode};
 
 /// Instruction sets, and the package that compares each with somebody else's.
-const PACKAGES: &[(&str, &str)] = &[("riscv", "differential"), ("x86", "differential-x86")];
+const PACKAGES: &[(&str, &str)] =
+    &[("riscv", "differential"), ("x86", "differential-x86"), ("x86-system", "differential-x86-system")];
 
 /// Takes `--isa NAME` out of the arguments; gives the package (RISC-V's, if there is none) and the rest.
 ///
@@ -19,12 +20,12 @@ fn package(arguments: &[String]) -> Result<(&'static str, Vec<String>)> {
         name = match argument.strip_prefix("--isa=") {
             Some(name) => name.into(),
             None if at < rest.len() => rest.remove(at),
-            None => bail!("--isa needs a name: riscv or x86"),
+            None => bail!("--isa needs a name: riscv, x86 or x86-system"),
         };
     }
     match PACKAGES.iter().find(|(isa, _)| *isa == name) {
         Some((_, package)) => Ok((package, rest)),
-        None => bail!("there is no comparison for `{name}`: --isa riscv or --isa x86"),
+        None => bail!("there is no comparison for `{name}`: --isa riscv, x86 or x86-system"),
     }
 }
 

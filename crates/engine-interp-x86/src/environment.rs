@@ -9,7 +9,20 @@ const PAUSES: u32 = 32;
 /// Elements of a string instruction between two looks around.
 const ELEMENTS: u64 = 4096;
 
+/// The most bytes of a string instruction done at once: a page.
+const RUN: usize = 4096;
+
 impl Cpu {
+    /// The arena offset of `bytes` bytes at `la`, in one page, if that page is remembered for loads or stores, and they
+    /// are worth it.
+    fn run(&self, load: bool, la: u64, bytes: u64) -> Option<u64> {
+        let inside = bytes >= 64 && (la & engine_mmu::PAGE_MASK) + bytes <= RUN as u64;
+        if !inside || self.align_check {
+            return None;
+        }
+        if load { self.read.find(self.data, la) } else { self.write.find(self.data, la) }
+    }
+
     fn port_read(&mut self, port: u16, width: Width) -> u64 {
         self.ports.read(port.into(), width as u8).unwrap_or(u64::MAX) & width.mask()
     }
@@ -199,6 +212,38 @@ impl Env for Cpu {
 
     fn elements(&mut self) -> u64 {
         if self.state.system_flags & rflags::TF != 0 { 1 } else { ELEMENTS }
+    }
+
+    fn fill(&mut self, la: u64, width: Width, value: u64, elements: u64) -> u64 {
+        let bytes = elements * width.bytes();
+        let Some(offset) = self.run(false, la, bytes) else { return 0 };
+        let word = value.to_le_bytes();
+        let pattern = word.split_at(width as usize).0;
+        let [first, ..] = word;
+        let done = if pattern.iter().all(|&byte| byte == first) {
+            self.ram.fill(offset, bytes, first)
+        } else {
+            let mut buffer = [0; RUN];
+            let Some(buffer) = buffer.get_mut(..bytes as usize) else { return 0 };
+            buffer.chunks_exact_mut(width as usize).for_each(|chunk| chunk.copy_from_slice(pattern));
+            self.ram.copy_in(offset, buffer)
+        };
+        if done.is_some() { elements } else { 0 }
+    }
+
+    fn copy(&mut self, from: u64, to: u64, width: Width, elements: u64) -> u64 {
+        let bytes = elements * width.bytes();
+        let (Some(from), Some(to)) = (self.run(true, from, bytes), self.run(false, to, bytes)) else {
+            return 0;
+        };
+        // What is stored would be read again: then element by element, it repeats a pattern.
+        if from < to && to < from + bytes {
+            return 0;
+        }
+        let mut buffer = [0; RUN];
+        let Some(buffer) = buffer.get_mut(..bytes as usize) else { return 0 };
+        let done = self.ram.copy_out(from, buffer).and_then(|()| self.ram.copy_in(to, buffer));
+        if done.is_some() { elements } else { 0 }
     }
 
     fn halt(&mut self) {

@@ -214,6 +214,10 @@ impl Interp {
             return Some(exit);
         }
         let cpu = &mut self.cpu;
+        if cpu.state.activity != Activity::Running {
+            // What was to wake it came to nothing, or it was an INIT.
+            return self.idle().or(Some(Exit::Idle { until: None, wake: self.cpu.interest }));
+        }
         if std::mem::take(&mut cpu.contexts_reused) {
             self.blocks.forget_virtual();
         }
@@ -225,27 +229,30 @@ impl Interp {
 
     /// INIT and start-up IPIs.
     fn take_local_events(&mut self) {
+        while self.cpu.pending.load() & (1 << line::INIT | 1 << line::SIPI) != 0 {
+            let Some(event) = self.cpu.local.take_event() else { return };
+            self.local_event(event);
+        }
+    }
+
+    /// What the local controller has told: an NMI is left in `State::event`.
+    fn local_event(&mut self, event: LocalEvent) {
         let cpu = &mut self.cpu;
-        while cpu.pending.load() & (1 << line::INIT | 1 << line::SIPI) != 0 {
-            match cpu.local.take_event() {
-                Some(LocalEvent::Init) => {
-                    cpu.state.init();
-                    if cpu.local.apic_base() & apic_base::BSP == 0 {
-                        cpu.state.activity = Activity::WaitForSipi;
-                    }
-                    cpu.flush_all();
+        match event {
+            LocalEvent::Init => {
+                cpu.state.init();
+                if cpu.local.apic_base() & apic_base::BSP == 0 {
+                    cpu.state.activity = Activity::WaitForSipi;
                 }
-                Some(LocalEvent::Sipi(vector)) => {
-                    if cpu.state.activity == Activity::WaitForSipi {
-                        cpu.state.start_up(vector);
-                        cpu.enter_context();
-                    }
-                }
-                Some(LocalEvent::Nmi) => {
-                    cpu.state.event = cpu.state.event.or(Some(Event::Nmi));
-                }
-                None => return,
+                cpu.flush_all();
             }
+            LocalEvent::Sipi(vector) => {
+                if cpu.state.activity == Activity::WaitForSipi {
+                    cpu.state.start_up(vector);
+                    cpu.enter_context();
+                }
+            }
+            LocalEvent::Nmi => cpu.state.event = cpu.state.event.or(Some(Event::Nmi)),
         }
     }
 
@@ -269,17 +276,20 @@ impl Interp {
 
     /// Delivers the event that comes first, if there is one.
     fn deliver_one(&mut self) -> Option<Exit> {
+        let word = self.cpu.pending.load();
+        let state = &self.cpu.state;
+        let nmi = state.event.is_none() && !state.nmi_blocked && state.shadow != Shadow::MovSs;
+        if nmi
+            && word & 1 << line::NMI != 0
+            && let Some(event) = self.cpu.local.take_event()
+        {
+            self.local_event(event);
+        }
         let cpu = &mut self.cpu;
         let state = &mut cpu.state;
         if let Some(event) = state.event.take() {
             state.activity = Activity::Running;
             return self.accept(event);
-        }
-        let word = cpu.pending.load();
-        let nmi = !state.nmi_blocked && state.shadow != Shadow::MovSs;
-        if nmi && word & 1 << line::NMI != 0 && cpu.local.take_event() == Some(LocalEvent::Nmi) {
-            cpu.state.activity = Activity::Running;
-            return self.accept(Event::Nmi);
         }
         let enabled = state.system_flags & rflags::IF != 0 && state.shadow == Shadow::None;
         if enabled
@@ -378,7 +388,9 @@ impl Vcpu for Interp {
             if let Some(exit) = self.look(end) {
                 return exit;
             }
-            let exit = if self.alone() { self.step() } else { self.run_blocks() };
+            // An event that was delivered may have used the budget up.
+            let alone = self.alone() && self.cpu.retired < end;
+            let exit = if alone { self.step() } else { self.run_blocks() };
             if let Some(exit) = exit {
                 return exit;
             }

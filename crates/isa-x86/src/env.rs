@@ -134,6 +134,15 @@ pub trait Env {
     fn again(&mut self);
     /// How many elements a string instruction may do before it must call [`Env::again`]; at least 1.
     fn elements(&mut self) -> u64;
+    /// Does as many of the first `elements` of an ascending `rep stos` as it can do at once without a fault: stores `value`
+    /// at linear addresses from `la` on. Gives how many; 0 is always right.
+    fn fill(&mut self, _la: u64, _width: Width, _value: u64, _elements: u64) -> u64 {
+        0
+    }
+    /// The same for an ascending `rep movs`, from `from` to `to`, element by element in effect.
+    fn copy(&mut self, _from: u64, _to: u64, _width: Width, _elements: u64) -> u64 {
+        0
+    }
     /// `hlt`: nothing is executed until an interrupt.
     fn halt(&mut self);
     /// `pause`: a spin loop.

@@ -1,7 +1,7 @@
 //! Far jumps, calls and returns (SDM volume 2, "JMP", "CALL", "RET"). Task gates and TSS descriptors would switch tasks,
 //! which this processor does not do: #GP with the selector, as in long mode.
 
-use crate::descriptor::{self, code_of, is_null, kind, rpl};
+use crate::descriptor::{self, Descriptor, code_of, is_null, kind, rpl};
 use crate::event;
 use crate::stack::{Stack, width_with};
 use crate::{Change, Env, Fault, Mode, Segment, State, seg, vector};
@@ -14,6 +14,8 @@ pub(crate) struct Target {
     pub rip: u64,
     /// The level that runs there.
     pub level: u8,
+    /// Where CS came from, to be marked accessed; real-address mode has none.
+    pub descriptor: Option<Descriptor>,
 }
 
 impl Target {
@@ -38,6 +40,17 @@ impl Target {
         if allowed { Ok(()) } else { Err(Fault::gp(0)) }
     }
 
+    /// Marks the descriptor accessed, when everything else has been checked.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn mark<E: Env>(&mut self, env: &mut E) -> Result<(), Fault> {
+        if let Some(descriptor) = self.descriptor {
+            self.cs.kind = descriptor.accessed(env)?.kind;
+        }
+        Ok(())
+    }
+
     /// Goes there. The caller has set SS, whose DPL is the level.
     pub fn enter<E: Env>(self, env: &mut E) {
         *env.state().segment_mut(seg::CS) = self.cs;
@@ -47,8 +60,8 @@ impl Target {
     }
 }
 
-/// A code segment out of its descriptor, with `level` as its RPL.
-fn code<E: Env>(env: &mut E, descriptor: descriptor::Descriptor, level: u8) -> Result<Segment, Fault> {
+/// A target in the code segment of a descriptor, with `level` as its RPL.
+fn code<E: Env>(env: &E, descriptor: Descriptor, level: u8, rip: u64) -> Result<Target, Fault> {
     let s = descriptor.segment();
     let error = code_of(descriptor.selector);
     if env.state_ref().long_mode() && s.long && s.big {
@@ -57,8 +70,15 @@ fn code<E: Env>(env: &mut E, descriptor: descriptor::Descriptor, level: u8) -> R
     if !s.present {
         return Err(Fault::coded(vector::NP, error));
     }
-    let loaded = descriptor.accessed(env)?;
-    Ok(Segment { selector: descriptor.selector & !3 | u16::from(level), ..loaded })
+    let cs = Segment { selector: descriptor.selector & !3 | u16::from(level), ..s };
+    Ok(Target { cs, rip, level, descriptor: Some(descriptor) })
+}
+
+/// The target in real-address mode, checked.
+pub(crate) fn real_target(state: &State, selector: u16, rip: u64) -> Result<Target, Fault> {
+    let target = Target { cs: real_code(state, selector), rip, level: 0, descriptor: None };
+    target.check(state)?;
+    Ok(target)
 }
 
 /// CS in real-address mode: selector and base, the rest as it was.
@@ -97,8 +117,7 @@ fn look_up<E: Env>(env: &mut E, selector: u16, offset: u64) -> Result<Named, Fau
         if !allowed {
             return Err(refused);
         }
-        let cs = code(env, descriptor, cpl)?;
-        let target = Target { cs, rip: offset, level: cpl };
+        let target = code(env, descriptor, cpl, offset)?;
         target.check(env.state_ref())?;
         return Ok(Named::Code(target));
     }
@@ -135,8 +154,7 @@ fn through<E: Env>(env: &mut E, gate: &Gate, jump: bool) -> Result<Target, Fault
     if !s.is_code() || s.dpl > cpl || jump && level != cpl || long && (!s.long || s.big) {
         return Err(Fault::gp(code_of(gate.selector)));
     }
-    let cs = code(env, descriptor, level)?;
-    let target = Target { cs, rip: gate.offset, level };
+    let target = code(env, descriptor, level, gate.offset)?;
     target.check(env.state_ref())?;
     Ok(target)
 }
@@ -146,16 +164,15 @@ fn through<E: Env>(env: &mut E, gate: &Gate, jump: bool) -> Result<Target, Fault
 /// # Errors
 /// #GP, #NP.
 pub(crate) fn jump<E: Env>(env: &mut E, selector: u16, offset: u64) -> Result<(), Fault> {
-    let target = if env.state_ref().protected() {
+    let mut target = if env.state_ref().protected() {
         match look_up(env, selector, offset)? {
             Named::Code(target) => target,
             Named::Gate(gate) => through(env, &gate, true)?,
         }
     } else {
-        let target = Target { cs: real_code(env.state_ref(), selector), rip: offset, level: 0 };
-        target.check(env.state_ref())?;
-        target
+        real_target(env.state_ref(), selector, offset)?
     };
+    target.mark(env)?;
     target.enter(env);
     Ok(())
 }
@@ -165,15 +182,13 @@ pub(crate) fn jump<E: Env>(env: &mut E, selector: u16, offset: u64) -> Result<()
 /// # Errors
 /// #GP, #NP, #TS, #SS.
 pub(crate) fn call<E: Env>(env: &mut E, selector: u16, offset: u64, width: Width) -> Result<(), Fault> {
-    let (target, width, parameters) = if env.state_ref().protected() {
+    let (mut target, width, parameters) = if env.state_ref().protected() {
         match look_up(env, selector, offset)? {
             Named::Code(target) => (target, width, 0),
             Named::Gate(gate) => (through(env, &gate, false)?, gate.width, gate.parameters),
         }
     } else {
-        let target = Target { cs: real_code(env.state_ref(), selector), rip: offset, level: 0 };
-        target.check(env.state_ref())?;
-        (target, width, 0)
+        (real_target(env.state_ref(), selector, offset)?, width, 0)
     };
     let mut stack = Stack::current(env.state_ref());
     if target.level < env.state_ref().cpl() {
@@ -183,6 +198,7 @@ pub(crate) fn call<E: Env>(env: &mut E, selector: u16, offset: u64, width: Width
     let next = env.next_rip();
     stack.push(env, width, cs.into())?;
     stack.push(env, width, next)?;
+    target.mark(env)?;
     *env.state().segment_mut(seg::SS) = stack.ss;
     stack.commit(env.state());
     target.enter(env);
@@ -225,8 +241,7 @@ pub(crate) fn return_target<E: Env>(env: &mut E, selector: u16, rip: u64) -> Res
     if !s.is_code() || level < env.state_ref().cpl() || !allowed {
         return Err(Fault::gp(code_of(selector)));
     }
-    let cs = code(env, descriptor, level)?;
-    Ok(Target { cs, rip, level })
+    code(env, descriptor, level, rip)
 }
 
 /// The stack segment that a return to `target` loads.
@@ -255,14 +270,13 @@ pub(crate) fn return_far<E: Env>(env: &mut E, width: Width, bytes: u64) -> Resul
     let rip = stack.pop(env, width)?;
     let selector = stack.pop(env, width)? as u16;
     if !env.state_ref().protected() {
-        let target = Target { cs: real_code(env.state_ref(), selector), rip, level: 0 };
-        target.check(env.state_ref())?;
+        let target = real_target(env.state_ref(), selector, rip)?;
         stack.skip(bytes);
         stack.commit(env.state());
         target.enter(env);
         return Ok(());
     }
-    let target = return_target(env, selector, rip)?;
+    let mut target = return_target(env, selector, rip)?;
     target.check(env.state_ref())?;
     stack.skip(bytes);
     if target.level > env.state_ref().cpl() {
@@ -272,8 +286,11 @@ pub(crate) fn return_far<E: Env>(env: &mut E, width: Width, bytes: u64) -> Resul
         let width = width_with(&ss, target.mode(env.state_ref()));
         stack = Stack { ss, sp: sp & width.mask(), width, user: target.level == 3, error: 0 };
         stack.skip(bytes);
+        target.mark(env)?;
         *env.state().segment_mut(seg::SS) = ss;
         descriptor::drop_inner_segments(env);
+    } else {
+        target.mark(env)?;
     }
     stack.commit(env.state());
     target.enter(env);

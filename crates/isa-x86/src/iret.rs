@@ -4,7 +4,7 @@
 use crate::descriptor;
 use crate::far::{self, Target};
 use crate::stack::{Stack, width_with};
-use crate::{Change, Env, Fault, Mode, Segment, State, rflags, seg};
+use crate::{Change, Env, Fault, Mode, State, rflags, seg};
 use isa_core::Width;
 
 /// Flags that any level may load.
@@ -46,16 +46,14 @@ pub(crate) fn run<E: Env>(env: &mut E, width: Width) -> Result<(), Fault> {
     let selector = stack.pop(env, width)? as u16;
     let flags = stack.pop(env, width)?;
     if !protected {
-        let cs = Segment { selector, base: u64::from(selector) << 4, ..*env.state_ref().segment(seg::CS) };
-        let target = Target { cs, rip, level: 0 };
-        target.check(env.state_ref())?;
+        let target = far::real_target(env.state_ref(), selector, rip)?;
         return finish(env, target, stack, flags, width);
     }
     let cpl = env.state_ref().cpl();
     if flags & rflags::VM != 0 && !long && width != Width::B2 && cpl == 0 {
         return Err(Fault::gp(0));
     }
-    let target = far::return_target(env, selector, rip)?;
+    let mut target = far::return_target(env, selector, rip)?;
     if target.level > cpl || mode == Mode::Bits64 {
         let sp = stack.pop(env, width)?;
         let ss = stack.pop(env, width)? as u16;
@@ -64,6 +62,7 @@ pub(crate) fn run<E: Env>(env: &mut E, width: Width) -> Result<(), Fault> {
         stack = Stack { ss, sp: sp & width.mask(), width, user: target.level == 3, error: 0 };
     }
     target.check(env.state_ref())?;
+    target.mark(env)?;
     finish(env, target, stack, flags, width)
 }
 

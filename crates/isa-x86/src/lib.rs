@@ -10,7 +10,6 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-mod attributes;
 pub mod cpuid;
 mod decode;
 mod descriptor;
@@ -55,13 +54,13 @@ mod sem_string;
 mod sem_system;
 mod sem_system_segment;
 mod sem_system_transfer;
+mod sensitivity;
 mod stack;
 mod state;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod walk;
 
-pub use attributes::{Attributes, attributes};
 pub use cpuid::Identity;
 pub use decode::{LONGEST, Undecoded, decode};
 pub use env::{Access, Change, Env};
@@ -82,4 +81,5 @@ pub use ops_system_segment::{SegmentOp, Table};
 pub use ops_system_transfer::TransferOp;
 pub use rows::{Meaning, execute};
 pub use segment::{Segment, TableRegister, seg};
+pub use sensitivity::sensitivity;
 pub use state::{Activity, Event, Fpu, Mode, Msrs, Shadow, State, cr0, cr4, efer, rflags};

@@ -86,6 +86,13 @@ pub fn run<E: Env>(env: &mut E, op: StringOp, _: [u64; 4]) -> Result<u64, Fault>
             env.again();
             return Ok(0);
         }
+        let run = at_once(env, op, form, left.min(may));
+        if run != 0 {
+            (left, may) = (left - run, may - run);
+            let [_, rcx, ..] = &mut env.state().gpr;
+            *rcx = put(*rcx, form.address, left);
+            continue;
+        }
         let flags = element(env, op, form)?;
         (left, may) = (left - 1, may - 1);
         let [_, rcx, ..] = &mut env.state().gpr;
@@ -99,6 +106,48 @@ pub fn run<E: Env>(env: &mut E, op: StringOp, _: [u64; 4]) -> Result<u64, Fault>
     }
     Ok(0)
 }
+
+/// As many elements of an ascending `movs` or `stos` as lie in one page and the engine can do at once, without rCX; 0 if
+/// it is to be done element by element.
+fn at_once<E: Env>(env: &mut E, op: StringOp, form: Form, most: u64) -> u64 {
+    let Form { width, address, segment, .. } = form;
+    let state = env.state_ref();
+    if state.system_flags & rflags::DF != 0 || !matches!(op, StringOp::Movs(_) | StringOp::Stos(_)) {
+        return 0;
+    }
+    let [rax, .., rsi, rdi, _, _, _, _, _, _, _, _] = state.gpr;
+    let (from, to) = (rsi & address.mask(), rdi & address.mask());
+    // The linear address of a run that stays in its page and its segment, and does not wrap.
+    let place = |env: &mut E, segment, offset: u64, elements: u64, write| {
+        let la = env.linear(segment, offset, width.bytes(), write).ok()?;
+        let elements = elements.min((PAGE - la % PAGE) / width.bytes());
+        let bytes = elements * width.bytes();
+        let last = offset.checked_add(bytes.checked_sub(1)?)?;
+        env.linear(segment, offset, bytes, write).ok().filter(|_| last <= address.mask())?;
+        Some((la, elements))
+    };
+    let Some((to_la, mut elements)) = place(env, seg::ES, to, most, true) else { return 0 };
+    let moves = matches!(op, StringOp::Movs(_));
+    let done = if moves {
+        let Some((from_la, fewer)) = place(env, segment, from, elements, false) else { return 0 };
+        elements = fewer;
+        env.copy(from_la, to_la, width, elements)
+    } else {
+        env.fill(to_la, width, rax & width.mask(), elements)
+    };
+    let step = done * width.bytes();
+    let [.., rsi, rdi, _, _, _, _, _, _, _, _] = &mut env.state().gpr;
+    if moves && done != 0 {
+        *rsi = put(*rsi, address, from.wrapping_add(step));
+    }
+    if done != 0 {
+        *rdi = put(*rdi, address, to.wrapping_add(step));
+    }
+    done
+}
+
+/// A page of linear addresses.
+const PAGE: u64 = 4096;
 
 /// rCX, of address size.
 fn count(state: &State, address: Width) -> u64 {

@@ -1,4 +1,4 @@
-//! The rows: which mnemonics have a meaning. What they are to a virtual machine monitor is in [`crate::attributes`].
+//! The rows: which mnemonics have a meaning. What they are to a virtual machine monitor is in [`crate::sensitivity`].
 //!
 //! A row is one entry of the decoder's table (an `iced_x86::Code`: mnemonic with operand forms and encoding). Rows of
 //! one mnemonic share one meaning.

@@ -8,7 +8,7 @@ pub const VERSION: u32 = 1;
 
 /// All architectural state of one processor but that of its local APIC. Zero is the reset value of whatever a later
 /// version adds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each field is the register of its name")]
 pub struct SavedState {
     pub version: u32,
@@ -205,28 +205,9 @@ impl SavedState {
             activity,
             identity,
         } = state;
-        let Msrs {
-            efer,
-            star,
-            lstar,
-            cstar,
-            fmask,
-            kernel_gs_base,
-            sysenter_cs,
-            sysenter_esp,
-            sysenter_eip,
-            pat,
-            tsc_aux,
-            tsc_offset,
-            misc_enable,
-            mtrr_def_type,
-            mtrr_variable,
-            mtrr_fixed,
-        } = msrs;
-        let Fpu { control, status, tags, opcode, instruction, data, st, xmm, mxcsr } = fpu;
         let Identity { apic_id, processors, tsc_hz, crystal_hz, la57 } = identity;
         let table = |t: &TableRegister| SavedTable { base: t.base, limit: t.limit };
-        SavedState {
+        let mut saved = SavedState {
             version: VERSION,
             gpr: *gpr,
             rip: *rip,
@@ -242,31 +223,6 @@ impl SavedState {
             dr: *dr,
             dr6: *dr6,
             dr7: *dr7,
-            efer: *efer,
-            star: *star,
-            lstar: *lstar,
-            cstar: *cstar,
-            fmask: *fmask,
-            kernel_gs_base: *kernel_gs_base,
-            sysenter_cs: *sysenter_cs,
-            sysenter_esp: *sysenter_esp,
-            sysenter_eip: *sysenter_eip,
-            pat: *pat,
-            tsc_aux: *tsc_aux,
-            tsc_offset: *tsc_offset,
-            misc_enable: *misc_enable,
-            mtrr_def_type: *mtrr_def_type,
-            mtrr_variable: *mtrr_variable,
-            mtrr_fixed: *mtrr_fixed,
-            fpu_control: *control,
-            fpu_status: *status,
-            fpu_tags: *tags,
-            fpu_opcode: *opcode,
-            fpu_instruction: *instruction,
-            fpu_data: *data,
-            st: *st,
-            xmm: *xmm,
-            mxcsr: *mxcsr,
             shadow: match shadow {
                 Shadow::None => 0,
                 Shadow::Sti => 1,
@@ -285,7 +241,61 @@ impl SavedState {
             tsc_hz: *tsc_hz,
             crystal_hz: *crystal_hz,
             la57: *la57,
-        }
+            ..SavedState::default()
+        };
+        saved.put_msrs(msrs);
+        saved.put_fpu(fpu);
+        saved
+    }
+
+    fn put_msrs(&mut self, msrs: &Msrs) {
+        let Msrs {
+            efer,
+            star,
+            lstar,
+            cstar,
+            fmask,
+            kernel_gs_base,
+            sysenter_cs,
+            sysenter_esp,
+            sysenter_eip,
+            pat,
+            tsc_aux,
+            tsc_offset,
+            misc_enable,
+            mtrr_def_type,
+            mtrr_variable,
+            mtrr_fixed,
+        } = msrs;
+        self.efer = *efer;
+        self.star = *star;
+        self.lstar = *lstar;
+        self.cstar = *cstar;
+        self.fmask = *fmask;
+        self.kernel_gs_base = *kernel_gs_base;
+        self.sysenter_cs = *sysenter_cs;
+        self.sysenter_esp = *sysenter_esp;
+        self.sysenter_eip = *sysenter_eip;
+        self.pat = *pat;
+        self.tsc_aux = *tsc_aux;
+        self.tsc_offset = *tsc_offset;
+        self.misc_enable = *misc_enable;
+        self.mtrr_def_type = *mtrr_def_type;
+        self.mtrr_variable = *mtrr_variable;
+        self.mtrr_fixed = *mtrr_fixed;
+    }
+
+    fn put_fpu(&mut self, fpu: &Fpu) {
+        let Fpu { control, status, tags, opcode, instruction, data, st, xmm, mxcsr } = fpu;
+        self.fpu_control = *control;
+        self.fpu_status = *status;
+        self.fpu_tags = *tags;
+        self.fpu_opcode = *opcode;
+        self.fpu_instruction = *instruction;
+        self.fpu_data = *data;
+        self.st = *st;
+        self.xmm = *xmm;
+        self.mxcsr = *mxcsr;
     }
 
     /// The processor that was saved.

@@ -270,3 +270,90 @@ fn mark<M: PageMemory>(memory: &mut M, form: Form, entries: &[(u64, u64)], write
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vector;
+    use std::collections::HashMap;
+
+    /// Entries by address; everything else is 0.
+    struct Entries(HashMap<u64, u64>);
+
+    impl PageMemory for Entries {
+        fn read(&mut self, pa: u64, _: Width) -> u64 {
+            self.0.get(&pa).copied().unwrap_or(0)
+        }
+        fn compare_exchange(&mut self, pa: u64, _: Width, old: u64, new: u64) -> bool {
+            let slot = self.0.entry(pa).or_default();
+            let equal = *slot == old;
+            if equal {
+                *slot = new;
+            }
+            equal
+        }
+    }
+
+    const READ: Access = Access { write: false, fetch: false, user: true, implicit: false };
+
+    fn long(more: u64) -> Paging {
+        Paging {
+            cr0: cr0::PG | cr0::PE | cr0::WP,
+            cr3: 0x1000,
+            cr4: cr4::PAE | cr4::PGE | more,
+            efer: efer::LMA | efer::LME | efer::NXE,
+            ac: false,
+        }
+    }
+
+    #[test]
+    fn five_levels_use_57_bits() {
+        let la = 0x00ab_cdef_1234_5678u64;
+        let index = |shift: u32| 8 * (la >> shift & 0x1ff);
+        let mut entries = Entries(HashMap::from([
+            (0x1000 + index(48), 0x2007),
+            (0x2000 + index(39), 0x3007),
+            (0x3000 + index(30), 0x4007),
+            (0x4000 + index(21), 0x5007),
+            (0x5000 + index(12), 0x7_8000 | 7 | entry::G),
+        ]));
+        let found = walk(&mut entries, &long(cr4::LA57), la, Access { write: true, ..READ }).unwrap();
+        assert_eq!((found.pa, found.page_bits, found.global, found.levels), (0x7_8678, 12, true, 5));
+        assert_eq!(found.visited[4], 0x5000 + index(12));
+        assert_eq!(entries.0[&found.visited[4]] & 0x60, entry::A | entry::D);
+        assert_eq!(entries.0[&found.visited[0]] & 0x60, entry::A);
+    }
+
+    #[test]
+    fn a_gigabyte_page_and_its_reserved_bits() {
+        let mut entries = Entries(HashMap::from([(0x1000, 0x2007), (0x2008, 0x4000_0087)]));
+        let found = walk(&mut entries, &long(0), 0x5234_5678, READ).unwrap();
+        assert_eq!((found.pa, found.page_bits, found.levels), (0x5234_5678, 30, 2));
+        entries.0.insert(0x2008, 0x4020_0087);
+        let fault = walk(&mut entries, &long(0), 0x5234_5678, READ).unwrap_err();
+        assert_eq!((fault.vector, fault.error), (vector::PF, Some(pf::P | pf::RSVD | pf::US)));
+    }
+
+    #[test]
+    fn an_entry_that_changes_meanwhile_is_read_again() {
+        /// Another processor marks the entry accessed first.
+        struct Racing(Entries, u32);
+        impl PageMemory for Racing {
+            fn read(&mut self, pa: u64, width: Width) -> u64 {
+                self.0.read(pa, width)
+            }
+            fn compare_exchange(&mut self, pa: u64, width: Width, old: u64, new: u64) -> bool {
+                self.1 += 1;
+                if self.1 == 1 {
+                    self.0.0.insert(pa, old | entry::A);
+                }
+                self.0.compare_exchange(pa, width, old, new)
+            }
+        }
+        let tables = HashMap::from([(0x1000, 0x2007), (0x2000, 0x4000_0087)]);
+        let mut racing = Racing(Entries(tables), 0);
+        let found = walk(&mut racing, &long(0), 0x1234, READ).unwrap();
+        assert_eq!((found.pa, racing.1), (0x4000_1234, 2));
+        assert_eq!(racing.0.0[&0x1000], 0x2027);
+    }
+}

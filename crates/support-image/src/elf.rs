@@ -1,11 +1,12 @@
-//! ELF64 little-endian RISC-V executables: entry, loadable segments, symbols.
+//! ELF64 little-endian executables for RISC-V and x86-64: entry, loadable segments, symbols, notes.
 //!
 //! Sources: System V ABI, chapters 4 and 5 (ELF header, program header, symbol table); RISC-V ELF psABI, "ELF Object
 //! Files" (`EM_RISCV` = 243). The records are decoded by the `object` crate; what is here is the checking.
 
+use crate::elf_note::{NoteError, NoteSegment, pvh_entry};
 use object::LittleEndian;
 use object::elf::{
-    ELFCLASS64, ELFDATA2LSB, FileHeader64, PT_LOAD, SHF_ALLOC, SHT_SYMTAB, SectionHeader64, Sym64,
+    ELFCLASS64, ELFDATA2LSB, FileHeader64, PT_LOAD, PT_NOTE, SHF_ALLOC, SHT_SYMTAB, SectionHeader64, Sym64,
 };
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym};
 use std::ops::Range;
@@ -16,13 +17,15 @@ pub const MAGIC: &[u8] = b"\x7fELF";
 
 /// `e_machine` of RISC-V (psABI, "ELF Object Files").
 pub const EM_RISCV: u16 = 243;
+/// `e_machine` of x86-64 (AMD64 psABI, "ELF Header").
+pub const EM_X86_64: u16 = 62;
 
 const ET_EXEC: u16 = 2;
 const ET_DYN: u16 = 3;
 
 type Header = FileHeader64<LittleEndian>;
 
-/// Why a file is not an executable that a riscv64 machine could be started from.
+/// Why a file is not an executable that a machine could be started from.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ElfError {
     /// The magic number is absent.
@@ -35,8 +38,13 @@ pub enum ElfError {
     #[error("this is a big-endian ELF, a little-endian one is needed")]
     NotLittleEndian,
     /// `e_machine` names another processor.
-    #[error("this is {} ELF, a riscv64 one is needed", with_article(*.0))]
-    OtherMachine(u16),
+    #[error("this is {} ELF, {} one is needed", with_article(*.found), wanted(*.needed))]
+    OtherMachine {
+        /// What it is.
+        found: u16,
+        /// What it had to be.
+        needed: u16,
+    },
     /// `e_type` is neither `ET_EXEC` nor `ET_DYN`: an object file or a core dump.
     #[error("this ELF is {}, not an executable; link it first", type_name(*.0))]
     NotExecutable(u16),
@@ -105,6 +113,7 @@ pub struct Elf<'data> {
     entry: u64,
     position_independent: bool,
     segments: Vec<Segment>,
+    notes: Vec<NoteSegment>,
     symbols: Symbols<'data>,
 }
 
@@ -117,9 +126,14 @@ struct Symbols<'data> {
 }
 
 impl<'data> Elf<'data> {
-    /// Reads and checks an executable.
+    /// Reads and checks an executable for RISC-V.
     pub fn parse(data: &'data [u8]) -> Result<Self, ElfError> {
-        let header = identify(data)?;
+        Self::parse_for(data, EM_RISCV)
+    }
+
+    /// Reads and checks an executable for the processor `machine`, an `e_machine` value.
+    pub fn parse_for(data: &'data [u8], machine: u16) -> Result<Self, ElfError> {
+        let header = identify(data, machine)?;
         let endian = LittleEndian;
         let mut segments = segments(header, data)?;
         let symbols = symbols(header, data)?;
@@ -127,7 +141,16 @@ impl<'data> Elf<'data> {
         if !position_independent && symbols.find(HEADER_SYMBOL).is_none() {
             leave_headers_out(&mut segments, header, data);
         }
-        Ok(Elf { data, entry: header.e_entry(endian), position_independent, segments, symbols })
+        let notes = note_segments(header, data)?;
+        Ok(Elf { data, entry: header.e_entry(endian), position_independent, segments, notes, symbols })
+    }
+
+    /// The physical address at which a PVH boot loader enters the program in 32-bit mode, if it has such an entry.
+    ///
+    /// # Errors
+    /// [`NoteError`]: the notes, which nothing else looks at, cannot be read.
+    pub fn pvh_entry(&self) -> Result<Option<u32>, NoteError> {
+        pvh_entry(self.data, &self.notes)
     }
 
     /// Address of the first instruction as the file states it (`e_entry`, a virtual address).
@@ -218,7 +241,7 @@ fn leave_headers_out(segments: &mut [Segment], header: &Header, data: &[u8]) {
 }
 
 /// Checks magic, class, byte order, machine and type, in that order, so that the message names the first real reason.
-fn identify(data: &[u8]) -> Result<&Header, ElfError> {
+fn identify(data: &[u8], needed: u16) -> Result<&Header, ElfError> {
     if !data.starts_with(MAGIC) {
         return Err(ElfError::NotElf);
     }
@@ -232,9 +255,9 @@ fn identify(data: &[u8]) -> Result<&Header, ElfError> {
     };
     // The machine says more than class and byte order do, where it is another one.
     if let Some(machine) = read16(18)
-        && machine != EM_RISCV
+        && machine != needed
     {
-        return Err(ElfError::OtherMachine(machine));
+        return Err(ElfError::OtherMachine { found: machine, needed });
     }
     if class != ELFCLASS64.0 {
         return Err(ElfError::NotClass64);
@@ -284,6 +307,20 @@ fn segments(header: &Header, data: &[u8]) -> Result<Vec<Segment>, ElfError> {
         segments.push(Segment { paddr, vaddr: program.p_vaddr(endian), memsz, file });
     }
     if segments.is_empty() { Err(ElfError::NoLoadableSegment) } else { Ok(segments) }
+}
+
+/// The `PT_NOTE` segments; whether they lie in the file is looked at when somebody wants them.
+fn note_segments(header: &Header, data: &[u8]) -> Result<Vec<NoteSegment>, ElfError> {
+    let endian = LittleEndian;
+    let headers = header.program_headers(endian, data).map_err(|_| ElfError::Malformed("program headers"))?;
+    let notes = headers.iter().filter(|program| program.p_type(endian) == PT_NOTE);
+    Ok(notes
+        .map(|program| NoteSegment {
+            offset: program.p_offset(endian),
+            size: program.p_filesz(endian),
+            align: program.p_align(endian),
+        })
+        .collect())
 }
 
 fn symbols<'data>(header: &Header, data: &'data [u8]) -> Result<Symbols<'data>, ElfError> {
@@ -336,6 +373,11 @@ pub fn machine_name(machine: u16) -> Option<&'static str> {
         258 => "LoongArch",
         _ => return None,
     })
+}
+
+/// The processor that was needed, with its article.
+fn wanted(machine: u16) -> String {
+    if machine == EM_RISCV { "a riscv64".into() } else { with_article(machine) }
 }
 
 fn with_article(machine: u16) -> String {

@@ -89,7 +89,7 @@ fn foreign(data: &[u8]) -> Option<KernelError> {
 }
 
 /// The compression format that the first bytes announce.
-fn compression(data: &[u8]) -> Option<&'static str> {
+pub(crate) fn compression(data: &[u8]) -> Option<&'static str> {
     const SIGNATURES: &[(&[u8], &str)] = &[
         (b"\x1f\x8b", "gzip"),            // RFC 1952, 2.3.1
         (b"\x28\xb5\x2f\xfd", "zstd"),    // RFC 8878, 3.1.1
@@ -112,7 +112,7 @@ fn compression(data: &[u8]) -> Option<&'static str> {
 }
 
 /// Files that people give by mistake, by their magic numbers.
-fn other_file(data: &[u8]) -> Option<&'static str> {
+pub(crate) fn other_file(data: &[u8]) -> Option<&'static str> {
     if be32(data, 0) == Some(fdt::MAGIC) {
         return Some("a devicetree blob or FIT image");
     }
@@ -160,7 +160,7 @@ fn portable_executable(data: &[u8]) -> Option<KernelError> {
 
 /// True where the first bytes are all printable ASCII or white space. Machine code never is for long: four bytes of
 /// RISC-V code that are all printable are rare, sixteen in a row rarer still.
-fn is_text(data: &[u8]) -> bool {
+pub(crate) fn is_text(data: &[u8]) -> bool {
     let sample = data.get(..data.len().min(512)).unwrap_or(data);
     sample.iter().all(|&byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
 }

@@ -3,7 +3,7 @@
 mod sample;
 
 use proptest::prelude::*;
-use sample::{Program, elf, linux_image, pe};
+use sample::{Program, bzimage, elf, linux_image, note, pe, x86_elf};
 use support_image::elf::Elf;
 use support_image::exercise;
 use support_image::fdt::{Node, Tree};
@@ -17,6 +17,8 @@ fn good_files() -> Vec<Vec<u8>> {
         linux_image(),
         pe(0x5064),
         tree.to_blob().unwrap(),
+        bzimage(),
+        x86_elf(&[note(b"GNU\0", 3, &[1; 5]), note(b"Xen\0", 18, &[0; 8])].concat()),
     ]
 }
 
@@ -66,7 +68,7 @@ proptest! {
 
     #[test]
     fn changed_files_never_panic(
-        which in 0..4_usize,
+        which in 0..6_usize,
         changes in proptest::collection::vec(change(), 1..6),
     ) {
         let mut file = good_files().swap_remove(which);
@@ -78,7 +80,7 @@ proptest! {
 
     #[test]
     fn random_bytes_behind_a_magic_number_never_panic(
-        which in 0..4_usize,
+        which in 0..6_usize,
         keep in 0..80_usize,
         tail in proptest::collection::vec(any::<u8>(), 0..512),
     ) {

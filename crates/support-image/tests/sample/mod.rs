@@ -106,3 +106,50 @@ pub fn linux_image() -> Vec<u8> {
     file[0x38..0x3c].copy_from_slice(b"RSC\x05");
     file
 }
+
+/// A bzImage of protocol 2.15: two sectors of real-mode code, 0x400 bytes of protected-mode code, of which the last
+/// 0x100 are the payload.
+pub fn bzimage() -> Vec<u8> {
+    let mut file = vec![0; 0x600 + 0x400];
+    file[0x1f1] = 2; // setup_sects
+    set32(&mut file, 0x1f4, 0x40); // syssize
+    set16(&mut file, 0x1fe, 0xaa55);
+    file[0x200..0x206].copy_from_slice(b"\xeb\x6aHdrS");
+    set16(&mut file, 0x206, 0x020f);
+    file[0x211] = 1; // loadflags: LOADED_HIGH
+    set32(&mut file, 0x22c, 0x7fff_ffff); // initrd_addr_max
+    set32(&mut file, 0x230, 0x20_0000); // kernel_alignment
+    file[0x234] = 1; // relocatable_kernel
+    set16(&mut file, 0x236, 0x3f); // xloadflags
+    set32(&mut file, 0x238, 2047); // cmdline_size
+    set32(&mut file, 0x248, 0x300); // payload_offset
+    set32(&mut file, 0x24c, 0x100); // payload_length
+    set64(&mut file, 0x258, 0x100_0000); // pref_address
+    set32(&mut file, 0x260, 0x300_0000); // init_size
+    file[0x600..].fill(0x90);
+    file
+}
+
+/// A note, padded to four bytes.
+pub fn note(name: &[u8], kind: u32, description: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for field in [name.len() as u32, description.len() as u32, kind] {
+        out.extend(field.to_le_bytes());
+    }
+    for part in [name, description] {
+        out.extend(part);
+        out.resize(out.len().next_multiple_of(4), 0);
+    }
+    out
+}
+
+/// An x86-64 executable of one loadable segment, with `notes` in a `PT_NOTE` segment, which is program header 1.
+pub fn x86_elf(notes: &[u8]) -> Vec<u8> {
+    let code = Program { vaddr: 0xffff_ffff_8100_0000, paddr: 0x100_0000, contents: &[0xf4; 16], memsz: 0x1000 };
+    let notes = Program { vaddr: 0, paddr: 0, contents: notes, memsz: notes.len() as u64 };
+    let mut file = elf(0x100_0000, &[code, notes], &[]);
+    set16(&mut file, 18, 62); // e_machine = EM_X86_64
+    set32(&mut file, 64 + 56, 4); // p_type = PT_NOTE
+    set64(&mut file, 64 + 56 + 48, 4); // p_align
+    file
+}

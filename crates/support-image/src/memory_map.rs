@@ -1,0 +1,42 @@
+//! What a machine's memory is, as firmware tells a kernel: the list that the zero page and PVH share.
+//!
+//! Source: ACPI Specification 6.5, 15.4 "Address Range Types" (the numbers are those of INT 15h, E820h).
+
+/// What a range is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryKind {
+    /// Free to use.
+    Ram,
+    /// Not to be used.
+    Reserved,
+    /// Holds ACPI tables; free once they were read.
+    Acpi,
+    /// To be kept over sleep.
+    Nvs,
+    /// Broken.
+    Unusable,
+}
+
+impl MemoryKind {
+    /// Its number in the list.
+    pub fn number(self) -> u32 {
+        match self {
+            MemoryKind::Ram => 1,
+            MemoryKind::Reserved => 2,
+            MemoryKind::Acpi => 3,
+            MemoryKind::Nvs => 4,
+            MemoryKind::Unusable => 5,
+        }
+    }
+}
+
+/// A range of guest-physical addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryRange {
+    /// First byte.
+    pub start: u64,
+    /// Bytes.
+    pub size: u64,
+    /// What it is for.
+    pub kind: MemoryKind,
+}
