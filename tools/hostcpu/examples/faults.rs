@@ -1,4 +1,5 @@
-//! Prints what the kernel of this host reports for each kind of fault: `cargo run -p hostcpu --example faults`.
+//! Prints what the kernel of this host reports for each kind of fault:
+//! `cargo run -p hostcpu --example faults`.
 
 use hostcpu::{CODE, CODE_BYTES, DATA, DATA_BYTES, Oracle, RAX, RCX, RDI, READ_ONLY, RSP, Regs};
 

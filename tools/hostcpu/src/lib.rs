@@ -23,9 +23,10 @@
 //!
 //! On hosts other than x86-64 Linux, [`available`] says no and [`Oracle::new`] fails.
 
-mod kinds;
 mod layout;
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod kinds;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod native;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -68,7 +69,7 @@ pub const RDI: usize = 7;
 pub const SETTABLE: u64 = 0x20_4cd5;
 
 /// The most bytes of code: one more than an instruction may have, so that the fault of too long an
-/// instruction can be had (SDM volume 2, 2.3.11).
+/// instruction can be had (SDM volume 3, interrupt 13).
 pub const CODE_LIMIT: usize = 16;
 
 /// What an instruction starts with and leaves.
@@ -93,7 +94,7 @@ pub enum Outcome {
     /// It raised an exception.
     Fault {
         /// The exception's vector: #DE 0, #DB 1, #BP 3, #OF 4, #UD 6, #SS 12, #GP 13, #PF 14, #AC 17
-        /// (SDM volume 3, 6.15).
+        /// (SDM volume 3, "Exception and Interrupt Reference").
         vector: u8,
         /// The error code: 0 for a vector that has none. `None` if the kernel hides it: of page faults in
         /// the kernel's half of the address space, Linux always says that a page is present.
@@ -143,6 +144,8 @@ pub enum Unavailable {
     Host,
     /// This process has an oracle already: its windows have fixed addresses.
     Second,
+    /// The executable is not position-independent, and so where an instruction may hit it easily.
+    Executable,
     /// The kernel refused something.
     Kernel(&'static str, io::Error),
 }
@@ -153,6 +156,9 @@ impl fmt::Display for Unavailable {
             Unavailable::Host => f.write_str("instructions can be run natively on x86-64 Linux only"),
             Unavailable::Second => f.write_str(
                 "this process has an oracle already; its windows have fixed addresses, so drop it first",
+            ),
+            Unavailable::Executable => f.write_str(
+                "the executable is at a low address, where an instruction may hit it; build it as a PIE",
             ),
             Unavailable::Kernel(what, error) => write!(f, "the kernel refused {what}: {error}"),
         }

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// RFLAGS.TF
 const TF: u64 = 1 << 8;
-/// RFLAGS.RF, which the kernel sees set after faults (SDM volume 3, 18.3.1.1) and a program never.
+/// RFLAGS.RF, which is set in what faults save (SDM volume 3, "Instruction-Breakpoint Exception Condition"),
+/// and which a program never sees set.
 const RF: u64 = 1 << 16;
 /// What a process cannot clear: IF, and bit 1.
 const ALWAYS: u64 = 0x202;
@@ -89,6 +90,9 @@ impl Oracle {
     /// # Errors
     /// If this process has one, or the kernel refuses what it needs.
     pub fn new() -> Result<Oracle, Unavailable> {
+        if exit() < RESERVED.end {
+            return Err(Unavailable::Executable);
+        }
         let turn = Turn::take()?;
         let windows = Windows::new([exit(), taken()])?;
         Ok(Oracle {
@@ -349,8 +353,8 @@ fn jump(at: u64, slot: u64) -> [u8; JUMP] {
     [0xff, 0x25, a, b, c, d]
 }
 
-/// Waits until the stores to the code are done: without, they clear the pipeline more than once (measured:
-/// twice as slow). Correctness needs only the jumps (SDM volume 3, 13.6).
+/// Waits until the stores to the code are done, which is faster than to have them noticed by the fetch.
+/// Correctness needs only the jumps (SDM volume 3, "Handling Self- and Cross-Modifying Code").
 fn fence() {
     // SAFETY: every x86-64 processor has it.
     unsafe { _mm_mfence() }

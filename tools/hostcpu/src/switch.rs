@@ -52,10 +52,11 @@ pub static CONTEXT: Place = Place(UnsafeCell::new(Context {
 // stored without losing anything. Flags pass over the host's stack.
 //
 // `iretq` loads RIP, flags and RSP at once: the trap flag then takes effect on the instruction that it
-// goes to, and not before (SDM volume 3, 18.3.1.4).
+// goes to, and not before (SDM volume 3, "Single-Step Exception Condition").
 //
 // The kernel's return from a handler restores most flags, but not NT (Linux, FIX_EFLAGS), with which the
-// next `iretq` would fault; so this is done here after signals too. The flags may hold TF, DF, NT and AC, which the host's code cannot live with.
+// next `iretq` would fault; so this is done here after signals too. The flags may hold TF, DF, NT and AC, with which the host's code
+// cannot live.
 std::arch::global_asm!(
     ".p2align 6",
     ".globl hostcpu_enter",

@@ -44,7 +44,7 @@ impl Windows {
         map("memory", DATA, WRITABLE_BYTES, write, fixed, Some((&file, 0)))?;
         map("memory", READ_ONLY, PAGE, PROT_READ, fixed, Some((&file, WRITABLE_BYTES)))?;
         // Written where it is fetched from: by another address, a serializing instruction would have to
-        // stand between (SDM volume 3, 13.6).
+        // stand between (SDM volume 3, "Handling Self- and Cross-Modifying Code").
         let private = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE | MAP_FIXED;
         map("writable code", CODE, CODE_BYTES, write | PROT_EXEC, private, None)?;
         windows.code().fill(FILL);

@@ -49,7 +49,7 @@ fn traps_are_behind_the_instruction() {
                 assert_eq!(r, Regs { rip: rip + code.len() as u64, rflags: NONE, ..garbage() });
             }
         }
-        // A gate that only the kernel may use: the error code names it (SDM volume 3, 6.13).
+        // A gate that only the kernel may use: the error code names it (SDM volume 3, "Error Code").
         let mut r = garbage();
         let outcome = Outcome::Fault { vector: 13, error: Some(0x21 << 3 | 2), address: None };
         assert_eq!(oracle.run(&[0xcd, 0x21], &mut r), Ok(outcome));
