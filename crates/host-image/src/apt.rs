@@ -4,6 +4,7 @@
 //! against the index. So the configuration here starts from apt's built-in defaults, which are strict,
 //! and not from the host's, which may have been loosened; only what is needed to reach the network
 //! (proxies, certificates) is taken over from there.
+use crate::catalog::Architecture;
 use crate::child::{self, Finished, ask, command};
 use crate::error::Error;
 use crate::mirror::printable;
@@ -46,8 +47,9 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    /// Writes the private configuration under `root`, an empty directory.
-    pub fn open(root: &Path, url: &str, suite: &str) -> Result<Archive, Error> {
+    /// Writes the private configuration under `root`, an empty directory, for packages of one architecture:
+    /// apt takes a foreign one's for others only if it is told of several.
+    pub fn open(root: &Path, url: &str, suite: &str, architecture: Architecture) -> Result<Archive, Error> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
         if suite.is_empty() || suite.starts_with('.') || !suite.chars().all(plain) {
             return Err(Error::BadSuite { suite: printable(suite) });
@@ -66,7 +68,7 @@ impl Archive {
         let mut dump = command("apt-config");
         dump.arg("dump");
         let network = network_settings(&ask("apt-config", dump)?.stdout);
-        write(&root.join("apt.conf"), &configuration(text, &network))?;
+        write(&root.join("apt.conf"), &configuration(text, &network, architecture))?;
         Ok(Archive { root: root.to_owned(), url: printable(url), suite: suite.to_owned() })
     }
 
@@ -177,7 +179,7 @@ impl Archive {
 }
 
 /// The private apt.conf(5). `root` is quoted by the caller's promise that it holds no quote.
-fn configuration(root: &str, network: &str) -> String {
+fn configuration(root: &str, network: &str, architecture: Architecture) -> String {
     format!(
         r#"Dir::Etc::parts "/dev/null";
 Dir::Etc::main "/dev/null";
@@ -191,8 +193,8 @@ Dir::State "{root}";
 Dir::State::lists "{root}/lists";
 Dir::State::status "{root}/status";
 Dir::Cache "{root}/cache";
-APT::Architecture "riscv64";
-APT::Architectures {{ "riscv64"; }};
+APT::Architecture "{architecture}";
+APT::Architectures {{ "{architecture}"; }};
 APT::Get::AllowUnauthenticated "false";
 APT::Update::Error-Mode "any";
 // Started by root, apt would drop to a user who cannot write here.
@@ -378,6 +380,18 @@ mod tests {
         assert_eq!((deb.size, deb.hash.as_str()), (941_532, "SHA256:4add"));
         assert_eq!(planned("'x' ../a_1_b.deb 1 SHA256:0"), None);
         assert_eq!(planned("WARNING"), None);
+    }
+
+    #[test]
+    fn apt_is_told_of_the_images_architecture_and_no_other() {
+        for (architecture, other) in [("riscv64", "amd64"), ("amd64", "riscv64")] {
+            let image = [Architecture::Riscv64, Architecture::Amd64];
+            let image = image.into_iter().find(|image| image.debian() == architecture).unwrap();
+            let text = configuration("/r", "", image);
+            assert!(text.contains(&format!("APT::Architecture \"{architecture}\";\n")), "{text}");
+            assert!(text.contains(&format!("APT::Architectures {{ \"{architecture}\"; }};\n")), "{text}");
+            assert!(!text.contains(other), "{text}");
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(crate) fn build(
     }
     expect_space(work, INDEX_SPACE)?;
     progress.step(&format!("reading the signed index of {suite} from {}", printable(&url)));
-    let archive = Archive::open(&apt, &url, suite)?;
+    let archive = Archive::open(&apt, &url, suite, recipe.architecture)?;
     let release = archive.update(progress)?;
     expect_debian(&release, &url, suite)?;
 

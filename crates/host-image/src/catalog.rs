@@ -12,11 +12,38 @@ pub const DEFAULT_GUEST: &str = "debian-busybox";
 /// Bumped when an image made by an older Hostel must be made again (other files, another init).
 pub(crate) const RECIPE: u32 = 1;
 
+/// What processor an image is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Architecture {
+    /// RV64GC.
+    Riscv64,
+    /// x86-64.
+    Amd64,
+}
+
+impl Architecture {
+    /// Debian's name of it, as in its index and in `dpkg --print-architecture`.
+    pub fn debian(self) -> &'static str {
+        match self {
+            Architecture::Riscv64 => "riscv64",
+            Architecture::Amd64 => "amd64",
+        }
+    }
+}
+
+impl std::fmt::Display for Architecture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.debian())
+    }
+}
+
 /// A known image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImageName {
     /// The name as typed.
     pub name: &'static str,
+    /// The processor that it is for.
+    pub architecture: Architecture,
     /// What it is, in half a line.
     pub about: &'static str,
     /// Whether it has a kernel; else it is firmware only.
@@ -27,16 +54,25 @@ pub struct ImageName {
 pub const IMAGES: &[ImageName] = &[
     ImageName {
         name: DEFAULT_GUEST,
-        about: "Debian 13 riscv64 kernel with a busybox shell (the default guest)",
+        architecture: Architecture::Riscv64,
+        about: "Debian 13 kernel with a busybox shell (the default guest)",
+        boots: true,
+    },
+    ImageName {
+        name: "debian-cloud-amd64",
+        architecture: Architecture::Amd64,
+        about: "Debian 13 cloud kernel with busybox; starts on microvm, its user space needs SSE2",
         boots: true,
     },
     ImageName {
         name: "opensbi",
+        architecture: Architecture::Riscv64,
         about: "OpenSBI firmware, generic platform: fw_dynamic.bin, fw_jump.bin",
         boots: false,
     },
     ImageName {
         name: "u-boot",
+        architecture: Architecture::Riscv64,
         about: "U-Boot for supervisor mode on the virt machine: u-boot.bin",
         boots: false,
     },
@@ -77,14 +113,23 @@ pub(crate) struct Source {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Recipe {
     pub name: &'static str,
+    /// The architecture that its packages are of.
+    pub architecture: Architecture,
     pub sources: &'static [Source],
     /// The ingredient that an initramfs is built around, and the name that it gets.
     pub initramfs: Option<(&'static str, &'static str)>,
 }
 
+/// What an initramfs is built around.
+const BUSYBOX: Source = Source {
+    package: Package::Named("busybox-static"),
+    picks: &[Pick { paths: &["usr/bin/busybox", "bin/busybox"], to: "busybox", role: None, limit: 16 * MIB }],
+};
+
 const RECIPES: &[Recipe] = &[
     Recipe {
         name: DEFAULT_GUEST,
+        architecture: Architecture::Riscv64,
         sources: &[
             Source {
                 package: Package::DependencyOf { meta: "linux-image-riscv64", prefix: "linux-image-" },
@@ -95,20 +140,30 @@ const RECIPES: &[Recipe] = &[
                     limit: 256 * MIB,
                 }],
             },
-            Source {
-                package: Package::Named("busybox-static"),
-                picks: &[Pick {
-                    paths: &["usr/bin/busybox", "bin/busybox"],
-                    to: "busybox",
-                    role: None,
-                    limit: 16 * MIB,
-                }],
-            },
+            BUSYBOX,
         ],
         initramfs: Some(("busybox", "initramfs.cpio")),
     },
     Recipe {
+        name: "debian-cloud-amd64",
+        architecture: Architecture::Amd64,
+        sources: &[
+            Source {
+                package: Package::DependencyOf { meta: "linux-image-cloud-amd64", prefix: "linux-image-" },
+                picks: &[Pick {
+                    paths: &["boot/vmlinuz-*"],
+                    to: "vmlinuz",
+                    role: Some(Role::Kernel),
+                    limit: 256 * MIB,
+                }],
+            },
+            BUSYBOX,
+        ],
+        initramfs: Some(("busybox", "initramfs-amd64.cpio")),
+    },
+    Recipe {
         name: "opensbi",
+        architecture: Architecture::Riscv64,
         sources: &[Source {
             package: Package::Named("opensbi"),
             picks: &[
@@ -130,6 +185,7 @@ const RECIPES: &[Recipe] = &[
     },
     Recipe {
         name: "u-boot",
+        architecture: Architecture::Riscv64,
         sources: &[Source {
             package: Package::Named("u-boot-qemu"),
             picks: &[Pick {
@@ -165,6 +221,7 @@ mod tests {
         for (image, recipe) in IMAGES.iter().zip(RECIPES) {
             let mut picks = recipe.sources.iter().flat_map(|source| source.picks);
             assert_eq!(image.boots, picks.any(|pick| pick.role == Some(Role::Kernel)), "{}", image.name);
+            assert_eq!(image.architecture, recipe.architecture, "{}", image.name);
         }
     }
 }

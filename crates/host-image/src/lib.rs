@@ -37,7 +37,7 @@ mod release;
 mod store;
 
 pub use apt::archive_keys;
-pub use catalog::{DEFAULT_GUEST, IMAGES, ImageName, SUITE};
+pub use catalog::{Architecture, DEFAULT_GUEST, IMAGES, ImageName, SUITE};
 pub use cpio::Newc;
 pub use error::Error;
 pub use initramfs::write_initramfs;

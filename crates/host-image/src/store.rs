@@ -12,7 +12,7 @@
 //! A reader therefore sees an old image or a new one, never half of one, and a maker that is killed at any
 //! point leaves nothing that is believed.
 use crate::build::build;
-use crate::catalog::{ALIAS, IMAGES, RECIPE, Recipe, SUITE, known_names, recipe};
+use crate::catalog::{ALIAS, Architecture, IMAGES, RECIPE, Recipe, SUITE, known_names, recipe};
 use crate::deb::hex;
 use crate::error::Error;
 use crate::manifest::{FileRecord, Manifest, Role};
@@ -103,6 +103,8 @@ pub enum State {
 pub struct ImageInfo {
     /// Its name.
     pub name: &'static str,
+    /// The processor that it is for.
+    pub architecture: Architecture,
     /// What it is.
     pub about: &'static str,
     /// How it stands in the cache.
@@ -142,7 +144,7 @@ impl Store {
     pub fn list(&self) -> Result<Vec<ImageInfo>, Error> {
         let info = |image: &crate::ImageName| {
             let state = self.state(image.name, false)?;
-            Ok(ImageInfo { name: image.name, about: image.about, state })
+            Ok(ImageInfo { name: image.name, architecture: image.architecture, about: image.about, state })
         };
         IMAGES.iter().map(info).collect()
     }
@@ -150,7 +152,8 @@ impl Store {
     /// One image and its state, after reading and hashing its files.
     pub fn info(&self, name: &str) -> Result<ImageInfo, Error> {
         let image = IMAGES.iter().find(|image| image.name == name).ok_or_else(|| unknown(name))?;
-        Ok(ImageInfo { name: image.name, about: image.about, state: self.state(name, true)? })
+        let state = self.state(name, true)?;
+        Ok(ImageInfo { name: image.name, architecture: image.architecture, about: image.about, state })
     }
 
     /// The image if it is cached and its files have the right sizes. No lock, no network, no writing.

@@ -1,6 +1,7 @@
 //! The values that options take, each with one spelling for the command line and for TOML files.
 
 use crate::text::from_text;
+use host_image::Architecture;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -143,6 +144,20 @@ impl Machine {
     /// Whether its processors are x86-64.
     pub fn x86(self) -> bool {
         self == Machine::Microvm
+    }
+
+    /// What its processors are.
+    pub fn architecture(self) -> Architecture {
+        if self.x86() { Architecture::Amd64 } else { Architecture::Riscv64 }
+    }
+
+    /// The board where the user does not say: one that the guest is for.
+    pub fn default_for(guest: Option<&str>) -> Machine {
+        let image = host_image::IMAGES.iter().find(|image| Some(image.name) == guest);
+        match image.map(|image| image.architecture) {
+            Some(Architecture::Amd64) => Machine::Microvm,
+            Some(Architecture::Riscv64) | None => Machine::default(),
+        }
     }
 
     /// What runs first where the user does not say: an SBI for harts; a kernel for a PC starts by itself.

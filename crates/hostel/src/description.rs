@@ -6,7 +6,7 @@ use crate::consoles::Consoles;
 use crate::cpu::Cpu;
 use crate::origin::{Origin, position};
 use anyhow::{Context, anyhow, bail};
-use host_image::{DEFAULT_GUEST, Image};
+use host_image::{DEFAULT_GUEST, Image, ImageName};
 use serde::Deserialize;
 use std::ffi::OsStr;
 use std::io::Read;
@@ -81,7 +81,7 @@ fn what(argument: &OsStr) -> anyhow::Result<What<'_>> {
     }
     match argument.to_str() {
         Some(name) if !name.contains('/') && !path.exists() => Ok(What::Guest(name)),
-        Some(name) if host_image::IMAGES.iter().any(|image| image.name == name) => Ok(What::Guest(name)),
+        Some(name) if image(name).is_some() => Ok(What::Guest(name)),
         _ => bail!(
             "{} is neither a guest nor a machine description (FILE.toml); a kernel is given with --kernel FILE",
             path.display()
@@ -102,7 +102,8 @@ pub fn resolve(options: &RunOptions) -> anyhow::Result<(Description, Origin)> {
         Some(What::File(path)) => (file, origin) = read(path)?,
     }
     override_by(options, &mut file, &mut origin);
-    let kind = options.machine.or(file.machine).unwrap_or_default();
+    let guest = named.or(file.guest);
+    let kind = options.machine.or(file.machine).unwrap_or_else(|| Machine::default_for(guest.as_deref()));
     let clock = options.clock.or(file.clock).unwrap_or_default();
     let consoles = Consoles::given(&options.console).or(file.console).unwrap_or_default();
     let mut machine = Description {
@@ -114,7 +115,7 @@ pub fn resolve(options: &RunOptions) -> anyhow::Result<(Description, Origin)> {
         clock,
         consoles: consoles.filled(kind),
         bios: options.bios.clone().or(file.bios).unwrap_or_else(|| kind.default_bios()),
-        guest: named.or(file.guest),
+        guest,
         kernel: options.kernel.clone().or(file.kernel),
         initrd: options.initrd.clone().or(file.initrd),
         append: options.append.clone().or(file.append),
@@ -164,6 +165,10 @@ fn check(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::
     if let Some(guest) = machine.guest.as_deref().filter(|guest| cannot_boot(guest)) {
         return Err((&["guest"], no_kernel(guest)));
     }
+    let other = |image: &&ImageName| image.architecture != machine.machine.architecture();
+    if let Some(image) = machine.guest.as_deref().and_then(image).filter(other) {
+        return Err((&["machine", "guest"], misfit(image, machine.machine)));
+    }
     if let (Bios::None, Some(guest), false) = (&machine.bios, &machine.guest, machine.machine.x86()) {
         let error = anyhow!("the guest {guest} needs firmware; use --bios builtin, or --bios FILE");
         return Err((&["bios", "guest"], error));
@@ -209,13 +214,10 @@ fn check_x86(machine: &Description) -> Result<(), (&'static [&'static str], anyh
         () if machine.bios != Bios::None => {
             (&["bios"], "the board microvm has no firmware, kernels start by themselves; leave --bios out")
         }
-        () if machine.guest.is_some() => (
-            &["guest", "machine"],
-            "guest images are for RISC-V boards so far; give an x86-64 kernel with --kernel FILE",
-        ),
-        () if machine.kernel.is_none() => (
+        () if machine.guest.is_none() && machine.kernel.is_none() => (
             &["machine"],
-            "there is nothing to run: give a bzImage, or an ELF executable with a PVH entry, with --kernel FILE",
+            "there is nothing to run: name a guest, such as debian-cloud-amd64, or give a bzImage, or an ELF executable \
+             with a PVH entry, with --kernel FILE",
         ),
         () if machine.cpu != Cpu::default() => {
             (&["cpu"], "the CPU of the board microvm cannot be chosen yet; leave --cpu out")
@@ -232,9 +234,26 @@ fn check_x86(machine: &Description) -> Result<(), (&'static [&'static str], anyh
     Err((keys, anyhow!(error)))
 }
 
+/// The known image of that name.
+pub fn image(guest: &str) -> Option<&'static ImageName> {
+    host_image::IMAGES.iter().find(|image| image.name == guest)
+}
+
 /// Whether that is an image that has only firmware.
 fn cannot_boot(guest: &str) -> bool {
-    host_image::IMAGES.iter().any(|image| image.name == guest && !image.boots)
+    image(guest).is_some_and(|image| !image.boots)
+}
+
+/// What to say of a guest for another processor than the board's.
+fn misfit(image: &ImageName, machine: Machine) -> anyhow::Error {
+    let fitting = Machine::default_for(Some(image.name));
+    anyhow!(
+        "the guest {} is for {}, and the board {machine} has {} processors; leave --machine out, or use \
+         --machine {fitting}",
+        image.name,
+        image.architecture,
+        machine.architecture()
+    )
 }
 
 /// What to say of an image without a kernel.

@@ -47,7 +47,7 @@ fn list(images: &[ImageInfo]) -> String {
             State::Cached(cached) => format!("{} in the cache", Size(cached.manifest.size())),
             State::Damaged(_) => "damaged".to_owned(),
         };
-        let _ = writeln!(table, "{:16} {state:24} {}", image.name, image.about);
+        let _ = writeln!(table, "{:19} {:8} {state:24} {}", image.name, image.architecture, image.about);
     }
     table
 }
@@ -75,6 +75,7 @@ fn info(image: &ImageInfo) -> anyhow::Result<String> {
         let _ = writeln!(text, "{key:10} {value}");
     };
     line("name", name.to_owned());
+    line("for", image.architecture.to_string());
     line("about", image.about.to_owned());
     line("fetched", manifest.fetched.clone());
     line("archive", format!("{} {}", archive.mirror, archive.suite));

@@ -45,7 +45,9 @@ fn mistakes_have_a_place() {
         ),
         (
             "machine = \"pc\"",
-            str![[r#"m.toml:1:11: there is no machine "pc"; known machines: virt, spike, sifive_u, microvm"#]],
+            str![[
+                r#"m.toml:1:11: there is no machine "pc"; known machines: virt, spike, sifive_u, microvm"#
+            ]],
         ),
         (
             "machine = 3",
@@ -106,7 +108,7 @@ fn values_that_no_machine_can_have_have_a_place() {
         (
             "guest = \"debain\"",
             str![[
-                r#"m.toml:1:9: there is no guest image "debain"; known images: debian-busybox, opensbi, u-boot"#
+                r#"m.toml:1:9: there is no guest image "debain"; known images: debian-busybox, debian-cloud-amd64, opensbi, u-boot"#
             ]],
         ),
         (

@@ -206,12 +206,16 @@ fn values_that_no_option_takes() {
         (
             "--machine",
             "pc",
-            str![[r#"invalid value 'pc' for '--machine <NAME>': there is no machine "pc"; known machines: virt, spike, sifive_u, microvm; see `hostel run --help`"#]],
+            str![[
+                r#"invalid value 'pc' for '--machine <NAME>': there is no machine "pc"; known machines: virt, spike, sifive_u, microvm; see `hostel run --help`"#
+            ]],
         ),
         (
             "--engine",
             "jit",
-            str![[r#"invalid value 'jit' for '--engine <NAME>': there is no engine "jit"; known engines: interp, kvm, kvm,irqchip=user; see `hostel run --help`"#]],
+            str![[
+                r#"invalid value 'jit' for '--engine <NAME>': there is no engine "jit"; known engines: interp, kvm, kvm,irqchip=user; see `hostel run --help`"#
+            ]],
         ),
         (
             "--cpu",
@@ -326,12 +330,16 @@ fn guests_that_are_not_there() {
     check(
         &files,
         &["debian"],
-        str![[r#"there is no guest image "debian"; known images: debian-busybox, opensbi, u-boot"#]],
+        str![[
+            r#"there is no guest image "debian"; known images: debian-busybox, debian-cloud-amd64, opensbi, u-boot"#
+        ]],
     );
     check(
         &files,
         &["--print-config", "debian"],
-        str![[r#"there is no guest image "debian"; known images: debian-busybox, opensbi, u-boot"#]],
+        str![[
+            r#"there is no guest image "debian"; known images: debian-busybox, debian-cloud-amd64, opensbi, u-boot"#
+        ]],
     );
     // Before anything is fetched, and also where nothing is run.
     check(
@@ -419,7 +427,9 @@ fn usage() {
     wrong(
         &files,
         &["image", "path", "nothing"],
-        str![[r#"there is no guest image "nothing"; known images: debian-busybox, opensbi, u-boot"#]],
+        str![[
+            r#"there is no guest image "nothing"; known images: debian-busybox, debian-cloud-amd64, opensbi, u-boot"#
+        ]],
     );
 }
 
