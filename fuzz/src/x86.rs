@@ -137,7 +137,7 @@ fn tables(ram: &GuestRam, long: bool, set_up: &[u8; 8]) {
     (0..).zip(entries).for_each(|(n, entry)| put(GDT + 8 * n, entry));
     let size = if long { 16 } else { 8 };
     for n in 0..PAGE / size {
-        let offset = CODE + (n * u64::from(set_up[2]) & 0xff);
+        let offset = CODE + ((n * u64::from(set_up[2])) & 0xff);
         let kind = if n % 3 == 0 { 0xf } else { 0xe };
         put(IDT + size * n, offset & 0xffff | 8 << 16 | (kind | 0xe0) << 40);
         if long {
