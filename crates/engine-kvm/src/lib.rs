@@ -18,9 +18,11 @@ mod kick;
 mod msrs;
 mod probe;
 mod regs;
+mod trial;
 mod vm;
 
 pub use cpu::{Config, KvmCpu};
 pub use error::KvmError;
 pub use probe::{Offer, probe, tsc_hz};
+pub use trial::{Kernel, Trial, trial};
 pub use vm::{Irqchip, Vm};

@@ -209,6 +209,35 @@ impl Bus {
         })
     }
 
+    /// The stretches of whole pages where nothing but RAM or ROM answers, lowest address first: what
+    /// [`Bus::blocks`] gives without the pages that an overlay touches. An engine whose processor
+    /// reaches memory by itself maps these, and has every other access come by here.
+    pub fn bare(&self) -> Vec<Block> {
+        let mut found = Vec::new();
+        for block in self.blocks() {
+            let last = block.base + (block.size - 1);
+            let part = |base: u64, size: u64| Block {
+                base,
+                size,
+                offset: block.offset + (base - block.base),
+                writable: block.writable,
+            };
+            let mut next = Some(block.base);
+            for over in self.overlays.iter().filter(|o| o.base <= last && o.last >= block.base) {
+                let Some(start) = next else { break };
+                let hole = (over.base & !(PAGE - 1)).max(start);
+                if hole > start {
+                    found.push(part(start, hole - start));
+                }
+                next = (over.last | (PAGE - 1)).checked_add(1).map(|n| n.max(start)).filter(|n| *n <= last);
+            }
+            if let Some(start) = next {
+                found.push(part(start, last - start + 1));
+            }
+        }
+        found
+    }
+
     /// What the page that holds `address` is.
     pub fn page(&self, address: u64) -> Page {
         let base = address & !(PAGE - 1);
@@ -381,6 +410,34 @@ mod tests {
         assert_eq!(bus.backing(0x8000_1000, 16), Some(PAGE));
         assert_eq!(bus.ram_range(0x8000_2000, PAGE, true), Some(2 * PAGE));
         assert_eq!(bus.ram_range(0x1000, 4, true), None);
+    }
+
+    #[test]
+    fn bare_memory_is_what_page_calls_ram() {
+        let (bus, echo) = bus();
+        let rom = Block { base: 0x1000, size: PAGE, offset: 3 * PAGE, writable: false };
+        let low = Block { base: 0x8000_0000, size: PAGE, offset: 0, writable: true };
+        let high = Block { base: 0x8000_2000, size: PAGE, offset: 2 * PAGE, writable: true };
+        assert_eq!(bus.bare(), vec![rom, low, high]);
+        // Overlays across both ends, two in one page, and one on no memory at all.
+        let mut b = BusBuilder::new(Arc::new(GuestRam::new(8 * PAGE).unwrap()));
+        b.ram("ram", 0x4000, 8 * PAGE, 0, true).unwrap();
+        for (base, size) in [(0x3ff0, 0x20), (0x6000, 8), (0x6ffc, 4), (0x7000, 1), (0xbfff, 2), (0xf000, 1)]
+        {
+            b.overlay("over", base, size, Arc::clone(&echo) as Arc<dyn Target>).unwrap();
+        }
+        let bus = b.build();
+        let is_ram = |at: u64| matches!(bus.page(at), Page::Ram { .. });
+        let bare = bus.bare();
+        for at in (0..0x10).map(|n| n * PAGE) {
+            let found = bare.iter().find(|b| (b.base..b.base + b.size).contains(&at));
+            assert_eq!(found.is_some(), is_ram(at), "{at:#x}");
+            if let Some(block) = found {
+                let page = Page::Ram { offset: block.offset + (at - block.base), writable: true };
+                assert_eq!(bus.page(at), page);
+            }
+        }
+        assert_eq!(bare.len(), 2);
     }
 
     #[test]

@@ -104,12 +104,29 @@ fn memory(findings: &mut Findings) {
     );
 }
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 fn kvm(findings: &mut Findings) {
-    let found = match kvm_ioctls::Kvm::new() {
-        Ok(kvm) => format!("API version {}; Hostel has no kvm engine yet", kvm.get_api_version()),
-        Err(error) => format!("cannot be opened: {}; Hostel does not need it", std::io::Error::from(error)),
+    let offer = match engine_kvm::probe() {
+        Ok(offer) => offer,
+        Err(error) => return findings.say(Verdict::Note, "/dev/kvm", error.to_string()),
     };
-    findings.say(Verdict::Note, "/dev/kvm", found);
+    match offer.lacks() {
+        Some(what) => {
+            findings.say(Verdict::Note, "/dev/kvm", format!("lacks {what}; --engine kvm cannot be used"))
+        }
+        None => findings.say(Verdict::Ok, "/dev/kvm", offer.to_string()),
+    }
+    let (verdict, text) = match engine_kvm::trial() {
+        Ok(trial) if trial.runs_systems() => (Verdict::Ok, trial.to_string()),
+        Ok(trial) => (Verdict::Note, format!("{trial}; --engine kvm runs small guests only, and slowly")),
+        Err(error) => (Verdict::Note, format!("a trial guest does not run: {error}")),
+    };
+    findings.say(verdict, "guests on KVM", text);
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+fn kvm(findings: &mut Findings) {
+    findings.say(Verdict::Note, "/dev/kvm", "used on x86-64 hosts only");
 }
 
 /// The cache of images, and what fetching needs: all of it, unless the default guest is there already.
