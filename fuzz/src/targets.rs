@@ -106,7 +106,7 @@ targets! {
     "riscv-text" Parser crate::instruction::riscv, "RISC-V words and halfwords, decoded and disassembled";
     "hart" Parser crate::hart::fuzz, "any code on the interpreter, at a stretch and in pieces";
     "x86" Parser crate::x86::fuzz, "any code on the x86-64 interpreter, at a stretch and in pieces";
-    "image" Parser support_image::exercise, "ELF, PE, Linux images and device trees";
+    "image" Parser support_image::exercise, "ELF and its notes, PE, Linux images for RISC-V and x86, device trees";
     "ns16550" Device dev_uart::fuzz::ns16550, "16550A serial port";
     "sifive-uart" Device dev_uart::fuzz::sifive, "SiFive serial port";
     "aclint" Device dev_irq::fuzz::aclint, "ACLINT: timers and software interrupts";

@@ -207,6 +207,7 @@ mod tests {
     use super::*;
     use crate::NoRegister;
     use fabric_clock::Clock;
+    use fabric_wire::Message;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     /// A latch: offset 0 is its level and output, offset 8 the time at which the level turns.
@@ -214,6 +215,8 @@ mod tests {
     struct Latch {
         level: bool,
         at: Nanos,
+        /// Messages to send, which offset 16 sets.
+        says: u32,
     }
 
     impl Device for Latch {
@@ -229,6 +232,7 @@ mod tests {
             match offset {
                 0 => self.level = value != 0,
                 8 => self.at = value,
+                16 => self.says = value as u32,
                 _ => return Err(NoRegister),
             }
             Ok(())
@@ -244,6 +248,11 @@ mod tests {
 
         fn deadline(&self, _now: Nanos) -> Option<Nanos> {
             (self.at != 0).then_some(self.at)
+        }
+
+        fn message(&mut self) -> Option<Message> {
+            self.says = self.says.checked_sub(1)?;
+            Some(Message { address: 0xfee0_0000, data: self.says, requester: u32::from(self.level) })
         }
 
         fn tick(&mut self, _now: Nanos) {
@@ -264,7 +273,7 @@ mod tests {
         }
 
         fn restore(&mut self, (level, at): (bool, u64)) -> Result<(), RestoreError> {
-            *self = Latch { level, at };
+            *self = Latch { level, at, says: 0 };
             Ok(())
         }
     }
@@ -308,6 +317,24 @@ mod tests {
         slot.write(8, 8, 50).unwrap();
         timers.run_due(60);
         assert_eq!(edges.0.load(Ordering::SeqCst), 1 << 32 | 1);
+    }
+
+    #[test]
+    fn messages_are_delivered_until_there_is_none() {
+        struct Log(Mutex<Vec<(u32, u32)>>);
+        impl MessageSink for Log {
+            fn deliver(&self, message: Message) {
+                self.0.lock().unwrap().push((message.data, message.requester));
+            }
+        }
+        let (slot, _, _) = latch();
+        slot.write(16, 4, 2).unwrap();
+        let log = Arc::new(Log(Mutex::default()));
+        slot.send_to(Arc::clone(&log) as _);
+        slot.write(0, 4, 1).unwrap();
+        assert_eq!(*log.0.lock().unwrap(), [], "what was sent before is lost");
+        slot.write(16, 4, 2).unwrap();
+        assert_eq!(*log.0.lock().unwrap(), [(1, 1), (0, 1)]);
     }
 
     #[test]
