@@ -312,8 +312,10 @@ fn init_resets_when_it_is_taken_and_startup_waits_behind_it() {
 fn x2apic_registers() {
     let mut d = apic(0x123);
     assert_eq!(d.read_msr(0x802, 0), Err(GeneralProtection), "not in x2APIC mode");
+    put(&mut d, 0x310, 0x4500_0000, 0);
     d.set_apic_base(DEFAULT_ADDRESS | ENABLE | X2APIC, 0).unwrap();
     assert_eq!((get(&mut d, 0x20, 0), d.read_page(0x20, 8, 0)), (0xffff_ffff, u64::MAX), "no page");
+    assert_eq!(d.read_msr(0x830, 0), Ok(0x45_0000_0000), "the destination, from bits 31:24 of ICR2");
     assert_eq!((d.read_msr(0x802, 0), d.read_msr(0x80d, 0)), (Ok(0x123), Ok(0x12_0008)));
     for msr in [0x7ff, 0x800, 0x80b, 0x809, 0x80e, 0x831, 0x83f, 0x82f, 0x840, 0x900] {
         assert_eq!(d.read_msr(msr, 0), Err(GeneralProtection), "{msr:#x}");
