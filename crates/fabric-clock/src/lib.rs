@@ -95,6 +95,15 @@ impl Clock {
         }
     }
 
+    /// The same, standing still until [`Clock::resume`]: the machine is being put together.
+    pub fn real_stopped_at(at: Nanos) -> Self {
+        let clock = Clock::real_from(at);
+        if let Source::Real(real) = &clock.source {
+            real.stopped.store(at, Ordering::Release);
+        }
+        clock
+    }
+
     /// A clock that stands still until [`Clock::advance_to`] moves it.
     pub fn virtual_() -> Self {
         Clock::virtual_from(0)
@@ -180,6 +189,15 @@ mod tests {
         let instant = clock.instant_of(now + 2_000_000).unwrap();
         std::thread::sleep(instant.saturating_duration_since(Instant::now()));
         assert!(clock.now() >= now + 2_000_000);
+    }
+
+    #[test]
+    fn a_stopped_clock_shows_exactly_where_it_stands() {
+        let clock = Clock::real_stopped_at(1 << 40);
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        assert_eq!(clock.now(), 1 << 40);
+        clock.resume();
+        assert!((1 << 40..(1 << 40) + 1_000_000_000).contains(&clock.now()));
     }
 
     #[test]

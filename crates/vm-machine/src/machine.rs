@@ -130,7 +130,7 @@ impl Machine {
         Ok(machine)
     }
 
-    /// A machine with nothing in its memory, whose guest time is `now`.
+    /// A machine with nothing in its memory, whose guest time is `now` until it runs.
     pub(crate) fn empty(mut spec: Spec, now: Nanos) -> Result<Machine, BuildError> {
         let board = &spec.board;
         match (spec.clock, spec.engine) {
@@ -153,7 +153,7 @@ impl Machine {
             spec.tsc_hz = engine_kvm::tsc_hz()?;
         }
         let clock = match spec.clock {
-            ClockKind::Real => Clock::real_from(now),
+            ClockKind::Real => Clock::real_stopped_at(now),
             ClockKind::Virtual => Clock::virtual_from(now),
         };
         let timers = Timers::new(Arc::new(clock));
@@ -192,6 +192,7 @@ impl Machine {
     /// # Errors
     /// If the host gives no threads.
     pub fn run_in_slices(mut self, slice: u64) -> Result<Final, BuildError> {
+        self.timers.clock().resume();
         let timer = match self.spec.clock {
             ClockKind::Real => Some(self.timers.spawn().map_err(BuildError::Thread)?),
             ClockKind::Virtual => None,
@@ -220,6 +221,7 @@ impl Machine {
             let _ = timer.join();
         }
         self.devices.consoles.iter().for_each(|console| console.finish());
+        self.timers.clock().pause();
         Ok(Final { end, harts, processors, timers: self.timers, devices: self.devices })
     }
 }

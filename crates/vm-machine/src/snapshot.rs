@@ -66,6 +66,9 @@ impl Final {
             return Err(SnapshotError::KernelIrqchip);
         }
         let processor = self.processors.first().ok_or(SnapshotError::NoProcessor)?;
+        // Guest time stands still. What it has changed since a device was last looked at (a timer that has run out) takes
+        // its way along the wires first, so that all parts are kept as of one moment.
+        self.devices.slots.iter().rev().for_each(|(_, slot)| drop(slot.save()));
         let ram = self.devices.bus.ram();
         let mut pages = Vec::new();
         let mut page = vec![0; PAGE as usize];
@@ -101,8 +104,9 @@ impl Machine {
         if snapshot.devices.len() != machine.devices.slots.len() {
             return Err(ResumeError::OtherBoard("other devices"));
         }
-        // Those that are driven come before those that drive them, as when they were made.
-        for ((name, bytes), (own, slot)) in snapshot.devices.iter().zip(&machine.devices.slots) {
+        // Those that drive come before those that are driven, whose own state then stands, whatever edges and messages have
+        // come meanwhile.
+        for ((name, bytes), (own, slot)) in snapshot.devices.iter().zip(&machine.devices.slots).rev() {
             if name != own {
                 return Err(ResumeError::OtherBoard("other devices"));
             }

@@ -28,6 +28,8 @@ const COMMAND_LINE_ROOM: u64 = 0x1_0000;
 const LOW_END: u64 = 0x9_fc00;
 /// Where the MP table lies: in what is a PC's BIOS.
 const MP_TABLE: u64 = 0xf_0000;
+/// IA32_MTRR_DEF_TYPE: E, FE, type 6.
+const MTRR_ON_WRITE_BACK: u64 = 0xc06;
 const MIB: u64 = 1 << 20;
 const PAGE: u64 = 4096;
 
@@ -242,6 +244,8 @@ fn entered(spec: &Spec, bus: &Bus, gdt: &[u64], long: bool) -> Result<State, Loa
     put(bus, "GDT", GDT, &bytes)?;
     let mut state = State { identity: identity(spec, 0), ..State::reset() };
     state.gpr = [0; 16];
+    // As firmware leaves it: memory is write-back, variable and fixed ranges count (SDM volume 3, "IA32_MTRR_DEF_TYPE MSR").
+    state.msrs.mtrr_def_type = MTRR_ON_WRITE_BACK;
     state.cr0 = cr0::ET | cr0::PE;
     state.segments = [flat(BOOT_DS, 3, false); 6];
     *state.segment_mut(seg::CS) = flat(BOOT_CS, 0xb, long);
