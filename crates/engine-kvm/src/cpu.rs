@@ -78,6 +78,11 @@ impl KvmCpu {
         Ok(cpu)
     }
 
+    /// Who has the interrupt controllers.
+    pub fn irqchip(&self) -> Irqchip {
+        self.vm.irqchip()
+    }
+
     /// The machine's own time-stamp count, to which the processor's offset is added.
     fn count(&self) -> u64 {
         let hz = u128::from(self.state.identity.tsc_hz);
