@@ -102,7 +102,7 @@ impl KvmCpu {
         let refused = KvmError::refused;
         self.fd.set_sregs(&regs::system(state, cr8, base)).map_err(refused("the system registers"))?;
         self.fd.set_regs(&regs::general(state)).map_err(refused("the registers"))?;
-        self.fd.set_fpu(&fpu::to_kvm(&state.fpu)).map_err(refused("the floating-point state"))?;
+        fpu::put(&self.fd, &state.fpu)?;
         if self.vm.offer().xcrs {
             let mut xcrs = kvm_xcrs { nr_xcrs: 1, ..Default::default() };
             if let Some(first) = xcrs.xcrs.first_mut() {
@@ -152,12 +152,12 @@ impl KvmCpu {
         let regs = self.fd.get_regs().map_err(refused("the registers"))?;
         let sregs = self.fd.get_sregs().map_err(refused("the system registers"))?;
         let events = self.fd.get_vcpu_events().map_err(refused("pending events"))?;
-        let fpu = self.fd.get_fpu().map_err(refused("the floating-point state"))?;
+        let fpu = fpu::take(&self.fd)?;
         let state = &mut self.state;
         regs::take_general(state, &regs);
         regs::take_system(state, &sregs);
         regs::take_events(state, &events);
-        state.fpu = fpu::from_kvm(&fpu);
+        state.fpu = fpu;
         if self.vm.offer().debug_registers {
             let debug = self.fd.get_debug_regs().map_err(refused("the debug registers"))?;
             regs::take_debug(state, &debug);
@@ -240,10 +240,7 @@ impl KvmCpu {
                 }
                 Some(Event::Sipi(_)) => {}
                 // Not while one of the others is there.
-                Some(Event::Nmi) => {
-                    self.fd.nmi().map_err(KvmError::refused("an NMI"))?;
-                    self.away = true;
-                }
+                Some(Event::Nmi) => self.fd.nmi().map_err(KvmError::refused("an NMI"))?,
                 None => break,
             }
         }
@@ -327,7 +324,6 @@ impl KvmCpu {
             return Some(Exit::Broken(why.clone()));
         }
         let left = exit::run(&mut self.fd);
-        self.away = true;
         self.follow();
         self.handle(left)
     }
@@ -343,6 +339,7 @@ impl Vcpu for KvmCpu {
         let flag = &raw mut self.fd.get_kvm_run().immediate_exit;
         let kicker = Arc::clone(&self.kicker);
         let inside = kicker.enter(flag);
+        self.away = true;
         loop {
             if let Some(exit) = self.step(&inside) {
                 return exit;

@@ -21,6 +21,8 @@ pub struct Offer {
     pub events: bool,
     /// The debug registers can be moved.
     pub debug_registers: bool,
+    /// The whole floating-point state can be moved.
+    pub xsave: bool,
     /// The extended control registers can be moved.
     pub xcrs: bool,
     /// The kernel says how fast the guest's time-stamp counter runs.
@@ -36,6 +38,7 @@ impl Offer {
             (self.version == 12, "version 12 of the interface"),
             (self.immediate_exit, "immediate exits (Linux 4.13)"),
             (self.events, "access to pending events"),
+            (self.xsave, "access to the whole floating-point state (Linux 2.6.36)"),
             (self.read_only, "read-only memory"),
         ];
         needed.into_iter().find(|(there, _)| !there).map(|(_, what)| what)

@@ -22,6 +22,7 @@ pub(crate) fn of(kvm: &Kvm) -> Offer {
         immediate_exit: kvm.check_extension(Cap::ImmediateExit),
         events: kvm.check_extension(Cap::VcpuEvents),
         debug_registers: kvm.check_extension(Cap::Debugregs),
+        xsave: kvm.check_extension(Cap::Xsave),
         xcrs: kvm.check_extension(Cap::Xcrs),
         tsc_khz: kvm.check_extension(Cap::GetTscKhz),
         processors: kvm.get_max_vcpus(),

@@ -13,6 +13,7 @@ use isa_x86::{Activity, rflags};
 // Counts in R15; R14 is what it was when interrupts were allowed.
 guest!(handler, "64", "inc r15", "mov r13, [rsp]", "iretq");
 guest!(nmi_handler, "64", "inc r12", "iretq");
+// Waits until there has been one, as a KVM that emulates looks for it only now and then.
 guest!(
     held_off,
     "64",
@@ -21,7 +22,8 @@ guest!(
     "mov r14, r15",
     "sti",
     "nop",
-    "nop",
+    "1: test r15, r15",
+    "jz 1b",
     "mov r11, r15",
     "out 0xf4, al",
     "2: jmp 2b"
@@ -48,7 +50,7 @@ fn an_interrupt_waits_for_the_guest_to_take_it() {
     assert_eq!((state.gpr[14], state.gpr[11], state.gpr[15]), (0, 1, 1));
     // Not before the instruction behind `sti` has been.
     let sti = held_off::bytes().iter().position(|&byte| byte == 0xfb).unwrap() as u64;
-    assert_eq!(state.gpr[13], CODE + sti + 2);
+    assert!(state.gpr[13] >= CODE + sti + 2);
 }
 
 #[test]
@@ -79,7 +81,6 @@ fn a_halted_processor_idles_and_wakes() {
     assert_eq!(m.local.vectors.lock().unwrap().len(), 1, "not taken");
 }
 
-guest!(spins_in_nmi, "64", "out 0x10, al", "iretq");
 guest!(nops, "64", "out 0x11, al", "nop", "out 0xf4, al", "2: jmp 2b");
 
 #[test]
@@ -153,9 +154,10 @@ fn cr8_and_the_apics_base_are_the_controllers() {
     if !there(Irqchip::User) {
         return;
     }
-    // The page of the APIC lies beyond what the tables map: in 32 bits it needs none, so map it here.
+    // The tables do not map its page.
     let mut m = with_handlers(Irqchip::User, priorities::bytes());
-    m.set_word(0x2000 + 8 * 3, 0xc000_0000 | 0x87);
+    m.set_word(0x2000 + 8 * 3, 0x1c007);
+    m.set_word(0x1c000 + 8 * 0x1f6, 0xfec0_0087);
     m.local.set_cr8(5);
     let (_, state) = m.finish();
     assert_eq!((state.gpr[14], state.gpr[15]), (5, 9));
