@@ -1,7 +1,7 @@
 //! The kernel's interrupt controllers of a whole machine, as plain values.
 //!
-//! Source: Linux, arch/x86/include/uapi/asm/kvm.h, `struct kvm_pic_state` and `struct kvm_ioapic_state`; what the fields
-//! mean was found by programming the chips and reading them back, which `tests/chips.rs` repeats.
+//! Source: Linux, arch/x86/include/uapi/asm/kvm.h, `struct kvm_pic_state` and `struct kvm_ioapic_state`; `tests/interrupts.rs`
+//! programs the chips and reads them back.
 
 /// Who has 8259s, I/O APIC and local APICs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

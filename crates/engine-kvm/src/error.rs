@@ -6,7 +6,7 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum KvmError {
     /// There is no KVM, or this user may not use it.
-    #[error("cannot open /dev/kvm: {0}; `hostel doctor` says more, and --engine interp needs no KVM")]
+    #[error("cannot open /dev/kvm: {0}; --engine interp does not need it")]
     Open(io::Error),
     /// A host of another kind.
     #[error("KVM runs x86-64 guests on x86-64 Linux hosts only; use --engine interp")]

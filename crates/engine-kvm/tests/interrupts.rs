@@ -237,3 +237,50 @@ fn an_event_descriptor_interrupts() {
     assert!(user.vm.irqfd(0).is_err(), "without a controller");
     assert!(user.vm.pics().is_err() && user.vm.ioapic().is_err());
 }
+
+#[test]
+fn the_kernels_chips_are_as_they_were_set() {
+    if !there(Irqchip::Kernel) {
+        return;
+    }
+    let m = Machine::new(Irqchip::Kernel, real(), &[]);
+    let pic = |n: u8| engine_kvm::Pic {
+        lines: 0x41 * n,
+        irr: 0x02 * n,
+        imr: 0x5a,
+        isr: 0x10 * n,
+        highest: 3 + n,
+        base: 0x60 + 8 * n,
+        read_isr: n == 1,
+        poll: n == 2,
+        special_mask: n == 1,
+        expect: n,
+        auto_eoi: n == 2,
+        rotate: n == 1,
+        nested: n == 2,
+        ic4: n == 1,
+        level: 0x08 * n,
+    };
+    let pics = [pic(1), pic(2)];
+    m.vm.set_pics(&pics).unwrap();
+    let mut found = m.vm.pics().unwrap();
+    // The slave's request has been pulsed into the master, and the master's into the processor.
+    found[0].irr &= !4;
+    assert_eq!(found, pics);
+    let mut ioapic = engine_kvm::Ioapic { select: 0x12, id: 5, ..Default::default() };
+    // All masked, so that nothing is sent: edges, levels, a level that waits for its end.
+    ioapic.entries =
+        std::array::from_fn(|pin| (0x0100_0000_0001_0030 + pin as u64) | ((pin as u64 & 1) << 15));
+    ioapic.entries[5] |= 1 << 14;
+    ioapic.irr = 1 << 5 | 1 << 7;
+    m.vm.set_ioapic(&ioapic).unwrap();
+    assert_eq!(m.vm.ioapic().unwrap(), ioapic);
+    let mut cpu = m.cpu;
+    let lapic = cpu.lapic().unwrap();
+    assert_eq!((lapic.registers[2], lapic.apic_base), (0, 0xfee0_0900));
+    let mut other = lapic.clone();
+    (other.registers[8], other.registers[0xf], other.registers[0x21]) = (0x20, 0x1ff, 1 << 5);
+    cpu.set_lapic(&other).unwrap();
+    let found = cpu.lapic().unwrap().registers;
+    assert_eq!((found[8], found[0xf], found[0x21]), (0x20, 0x1ff, 1 << 5));
+}

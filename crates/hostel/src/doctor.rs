@@ -104,12 +104,17 @@ fn memory(findings: &mut Findings) {
     );
 }
 
+/// One line: what the kvm engine finds. Nothing needs it, so that its absence is a note.
 fn kvm(findings: &mut Findings) {
-    let found = match kvm_ioctls::Kvm::new() {
-        Ok(kvm) => format!("API version {}; Hostel has no kvm engine yet", kvm.get_api_version()),
-        Err(error) => format!("cannot be opened: {}; Hostel does not need it", std::io::Error::from(error)),
-    };
-    findings.say(Verdict::Note, "/dev/kvm", found);
+    match vm_machine::kvm_offers() {
+        Ok(offer) => match offer.lacks() {
+            None => findings.say(Verdict::Ok, "/dev/kvm", offer.to_string()),
+            Some(what) => {
+                findings.say(Verdict::Note, "/dev/kvm", format!("{offer}; --engine kvm lacks {what}"))
+            }
+        },
+        Err(error) => findings.say(Verdict::Note, "/dev/kvm", error.to_string()),
+    }
 }
 
 /// The cache of images, and what fetching needs: all of it, unless the default guest is there already.
