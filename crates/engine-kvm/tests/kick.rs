@@ -58,7 +58,8 @@ fn check(what: &str, irqchip: Irqchip, code: &[u8], kicks: u64) {
     }
     let (longest, median) = stress(long_machine(irqchip, &[(CODE, code)]), kicks);
     eprintln!("{what}: {kicks} kicks, {median:?} the median, {longest:?} the longest");
-    assert!(median < Duration::from_millis(5), "{median:?}");
+    // Microseconds on a host that has nothing else to do; the rest is for those that have.
+    assert!(median < Duration::from_millis(50), "{median:?}");
 }
 
 #[test]
