@@ -242,7 +242,7 @@ fn wide_accesses_are_bytes_and_others_have_no_register() {
 fn impossible_states_are_refused() {
     let good = pair().save();
     for change in [
-        (|s| s.master.edges = 1) as fn(&mut saved::I8259V1),
+        (|s| (s.master.edges, s.master.level) = (8, 8)) as fn(&mut saved::I8259V1),
         |s| s.master.lowest = 8,
         |s| s.master.base = 1,
         |s| s.slave.expect = 4,
@@ -254,4 +254,22 @@ fn impossible_states_are_refused() {
         assert!(pair().restore(bad.clone()).is_err(), "{bad:?}");
     }
     assert!(pair().restore(good).is_ok());
+}
+
+#[test]
+fn an_edge_of_another_implementation_outlives_its_line() {
+    let mut saved = pair().save();
+    (saved.master.edges, saved.slave.lines, saved.slave.edges) = (2, 1, 1);
+    assert!(pair().restore(saved.clone()).is_err(), "the slave asks, but its wire is low");
+    saved.settle_cascade().unwrap();
+    let mut d = pair();
+    d.restore(saved).unwrap();
+    assert_eq!((d.lines(0, 0), d.acknowledge()), (1, 0x21));
+    d.write(0, 1, 0x20, 0).unwrap();
+    assert_eq!((d.acknowledge(), d.lines(0, 0)), (0x28, 0));
+    // The next edge is one.
+    d.input(1, true);
+    d.write(2, 1, 0x20, 0).unwrap();
+    d.write(0, 1, 0x20, 0).unwrap();
+    assert_eq!(d.acknowledge(), 0x21);
 }

@@ -1,61 +1,50 @@
 //! One processor: the contract of `engine-core` on KVM_RUN.
 
 use crate::exit::{self, Left};
-use crate::inject::{self, Started};
-use crate::kick::Kicker;
-use crate::{Irqchip, KvmError, Vm, cpuid, fpu, msrs, regs};
+use crate::kick::{Inside, Kicker};
+use crate::outside::Outside;
+use crate::{Config, Irqchip, KvmError, Vm, cpuid, fpu, inject, msrs, regs};
 use engine_core::{Exit, Vcpu};
-use fabric_bus::Bus;
 use fabric_clock::Clock;
 use fabric_wire::PendingWord;
-use fabric_wire::local::{LapicState, LocalController, apic_base, line};
-use isa_x86::{Activity, State, rflags};
-use kvm_bindings::{kvm_lapic_state, kvm_mp_state, kvm_xcrs};
+use fabric_wire::local::{Event, LocalController, apic_base, line};
+use isa_x86::{Activity, Shadow, State, rflags};
+use kvm_bindings::{
+    KVM_VCPUEVENT_VALID_NMI_PENDING, KVM_VCPUEVENT_VALID_SHADOW, kvm_mp_state, kvm_vcpu_events, kvm_xcrs,
+};
 use kvm_ioctls::VcpuFd;
 use std::sync::Arc;
 
-/// What a processor is made of.
-pub struct Config {
-    /// Its number.
-    pub id: u32,
-    /// Initial state.
-    pub state: State,
-    /// The machine.
-    pub vm: Arc<Vm>,
-    /// Guest-physical memory: where accesses go that are none to RAM.
-    pub memory: Arc<Bus>,
-    /// The I/O ports.
-    pub ports: Arc<Bus>,
-    /// The local APIC, where the kernel has none ([`Irqchip::User`]).
-    pub local: Option<Arc<dyn LocalController>>,
-    /// The machine's clock, which the time-stamp counter follows.
-    pub clock: Arc<Clock>,
-    /// Interrupt lines and requests.
-    pub pending: Arc<PendingWord>,
-}
-
 /// A processor of KVM's.
 pub struct KvmCpu {
-    fd: VcpuFd,
+    pub(crate) fd: VcpuFd,
     /// As of the last [`Vcpu::park`].
-    state: State,
+    pub(crate) state: State,
     /// The kernel's state is newer than `state`.
     away: bool,
     /// The last exit was an access that KVM finishes when it runs again.
     unfinished: bool,
+    /// It has shut down, which KVM does not remember.
+    shut_down: bool,
+    /// An NMI that the kernel is to deliver, as of the last [`Vcpu::park`].
+    pub(crate) nmi: bool,
+    /// What the guest's time-stamp counter is ahead of the machine's, as the kernel has it.
+    tsc_offset: Option<u64>,
     /// Why it can run no more.
     failed: Option<String>,
     kicker: Arc<Kicker>,
     vm: Arc<Vm>,
-    memory: Arc<Bus>,
-    ports: Arc<Bus>,
-    local: Option<Arc<dyn LocalController>>,
+    outside: Outside,
     clock: Arc<Clock>,
     pending: Arc<PendingWord>,
 }
 
 /// Requests that end a run.
 const REQUESTS: u64 = PendingWord::KICK | PendingWord::WORK;
+/// INIT and start-up IPIs.
+const START: u64 = 1 << line::INIT | 1 << line::SIPI;
+/// Time between two reads of clocks within which a counter counts as unchanged: a thousandth of a second.
+const TSC_SLACK: u64 = 1000;
 
 impl KvmCpu {
     /// A processor in the state given.
@@ -69,17 +58,19 @@ impl KvmCpu {
         let caller = Arc::clone(&kicker);
         pending.call_with(Box::new(move || caller.kick()));
         fd.set_cpuid2(&cpuid::model(&vm, &state)?).map_err(KvmError::refused("its processor features"))?;
+        let local = local.filter(|_| vm.irqchip() == Irqchip::User);
         let mut cpu = KvmCpu {
             fd,
             state,
             away: false,
             unfinished: false,
+            shut_down: false,
+            nmi: false,
+            tsc_offset: None,
             failed: None,
             kicker,
             vm,
-            memory,
-            ports,
-            local,
+            outside: Outside { memory, ports, local },
             clock,
             pending,
         };
@@ -87,8 +78,9 @@ impl KvmCpu {
         Ok(cpu)
     }
 
-    fn user_local(&self) -> Option<&Arc<dyn LocalController>> {
-        self.local.as_ref().filter(|_| self.vm.irqchip() == Irqchip::User)
+    /// Who has the interrupt controllers.
+    pub fn irqchip(&self) -> Irqchip {
+        self.vm.irqchip()
     }
 
     /// The machine's own time-stamp count, to which the processor's offset is added.
@@ -99,7 +91,7 @@ impl KvmCpu {
 
     /// Gives the kernel the whole state.
     fn put(&mut self) -> Result<(), KvmError> {
-        let (cr8, base) = match self.user_local() {
+        let (cr8, base) = match self.outside.local.as_ref() {
             Some(local) => (local.cr8(), local.apic_base()),
             None => match self.fd.get_sregs() {
                 Ok(sregs) => (sregs.cr8 as u8, sregs.apic_base),
@@ -110,7 +102,7 @@ impl KvmCpu {
         let refused = KvmError::refused;
         self.fd.set_sregs(&regs::system(state, cr8, base)).map_err(refused("the system registers"))?;
         self.fd.set_regs(&regs::general(state)).map_err(refused("the registers"))?;
-        self.fd.set_fpu(&fpu::to_kvm(&state.fpu)).map_err(refused("the floating-point state"))?;
+        fpu::put(&self.fd, &state.fpu)?;
         if self.vm.offer().xcrs {
             let mut xcrs = kvm_xcrs { nr_xcrs: 1, ..Default::default() };
             if let Some(first) = xcrs.xcrs.first_mut() {
@@ -123,16 +115,25 @@ impl KvmCpu {
             self.fd.set_debug_regs(&regs::debug(state)).map_err(refused("the debug registers"))?;
         }
         msrs::put(&self.fd, state)?;
-        msrs::set_tsc(&self.fd, self.count().wrapping_add(state.msrs.tsc_offset))?;
-        self.fd.set_vcpu_events(&regs::events(state, false)).map_err(refused("pending events"))?;
+        let (offset, nmi) = (state.msrs.tsc_offset, self.nmi && self.vm.irqchip() == Irqchip::Kernel);
+        // Every write moves it a little; what has not changed stays as it is.
+        if self.tsc_offset != Some(offset) {
+            msrs::set_tsc(&self.fd, self.count().wrapping_add(offset))?;
+            self.tsc_offset = Some(offset);
+        }
+        let state = &self.state;
+        self.fd.set_vcpu_events(&regs::events(state, nmi)).map_err(refused("pending events"))?;
         if self.vm.irqchip() == Irqchip::Kernel {
             let mp_state = kvm_mp_state { mp_state: regs::mp_state(state.activity) };
             self.fd.set_mp_state(mp_state).map_err(refused("the activity"))?;
         }
         // What KVM has said last is of another state.
-        let takes_interrupts = (self.state.system_flags & rflags::IF != 0).into();
+        let takes_interrupts = state.system_flags & rflags::IF != 0;
+        let ready = takes_interrupts && state.shadow == Shadow::None && state.event.is_none();
+        self.shut_down = state.activity == Activity::Shutdown;
         let run = self.fd.get_kvm_run();
-        (run.cr8, run.if_flag, run.ready_for_interrupt_injection) = (cr8.into(), takes_interrupts, 0);
+        (run.cr8, run.if_flag) = (cr8.into(), takes_interrupts.into());
+        run.ready_for_interrupt_injection = ready.into();
         (self.away, self.unfinished) = (false, false);
         Ok(())
     }
@@ -151,12 +152,12 @@ impl KvmCpu {
         let regs = self.fd.get_regs().map_err(refused("the registers"))?;
         let sregs = self.fd.get_sregs().map_err(refused("the system registers"))?;
         let events = self.fd.get_vcpu_events().map_err(refused("pending events"))?;
-        let fpu = self.fd.get_fpu().map_err(refused("the floating-point state"))?;
+        let fpu = fpu::take(&self.fd)?;
         let state = &mut self.state;
         regs::take_general(state, &regs);
         regs::take_system(state, &sregs);
         regs::take_events(state, &events);
-        state.fpu = fpu::from_kvm(&fpu);
+        state.fpu = fpu;
         if self.vm.offer().debug_registers {
             let debug = self.fd.get_debug_regs().map_err(refused("the debug registers"))?;
             regs::take_debug(state, &debug);
@@ -165,80 +166,35 @@ impl KvmCpu {
             let mp = self.fd.get_mp_state().map_err(refused("the activity"))?;
             state.activity = regs::take_mp_state(mp.mp_state);
         }
+        if self.shut_down {
+            state.activity = Activity::Shutdown;
+        }
         msrs::take(&self.fd, state)?;
-        let tsc = msrs::tsc(&self.fd)?;
-        self.state.msrs.tsc_offset = tsc.wrapping_sub(self.count());
+        let before = self.count();
+        let offset = msrs::tsc(&self.fd)?.wrapping_sub(before);
+        let slack = self.state.identity.tsc_hz / TSC_SLACK;
+        self.tsc_offset = Some(match self.tsc_offset {
+            Some(known) if known.wrapping_sub(offset).wrapping_add(slack) <= 2 * slack => known,
+            _ => offset,
+        });
+        self.state.msrs.tsc_offset = self.tsc_offset.unwrap_or(offset);
+        self.take_nmi(events)?;
         self.away = false;
         Ok(())
     }
 
-    /// The kernel's local APIC.
-    ///
-    /// # Errors
-    /// Where the kernel has none.
-    pub fn lapic(&self) -> Result<LapicState, KvmError> {
-        let page = self.fd.get_lapic().map_err(KvmError::refused("the local APIC"))?;
-        let sregs = self.fd.get_sregs().map_err(KvmError::refused("the system registers"))?;
-        let mut bytes = [0u8; 1024];
-        for (to, from) in bytes.iter_mut().zip(page.regs) {
-            *to = from as u8;
-        }
-        Ok(LapicState {
-            registers: LapicState::registers_of(&bytes),
-            apic_base: sregs.apic_base,
-            tsc_deadline: msrs::tsc_deadline(&self.fd)?,
-            tsc_offset: self.state.msrs.tsc_offset,
-            timer_expiry: None,
-            errors: 0,
-            lint: [false; 2],
-            nmi: false,
-            init: false,
-            sipi: None,
-        })
-    }
-
-    /// Sets the kernel's local APIC.
-    ///
-    /// # Errors
-    /// Where the kernel has none, or refuses the state.
-    pub fn set_lapic(&self, state: &LapicState) -> Result<(), KvmError> {
-        let mut sregs = self.fd.get_sregs().map_err(KvmError::refused("the system registers"))?;
-        sregs.apic_base = state.apic_base;
-        self.fd.set_sregs(&sregs).map_err(KvmError::refused("the system registers"))?;
-        let mut page = kvm_lapic_state::default();
-        for (to, from) in page.regs.iter_mut().zip(state.to_page()) {
-            *to = from as _;
-        }
-        self.fd.set_lapic(&page).map_err(KvmError::refused("the local APIC"))?;
-        msrs::set_tsc_deadline(&self.fd, state.tsc_deadline)
-    }
-
-    /// Answers an access to memory that is none.
-    fn read_memory(&self, address: u64, buffer: &mut [u8]) {
-        let size = buffer.len() as u8;
-        let value = match self.local_page(address) {
-            Some((local, offset)) => local.read(offset, size),
-            None => read(&self.memory, address, size),
-        };
-        for (to, from) in buffer.iter_mut().zip(value.to_le_bytes()) {
-            *to = from;
-        }
-    }
-
-    fn write_memory(&self, address: u64, data: &[u8]) {
-        let value = data.iter().take(8).rev().fold(0, |v, &byte| v << 8 | u64::from(byte));
-        match self.local_page(address) {
-            Some((local, offset)) => local.write(offset, data.len() as u8, value),
-            None => write(&self.memory, address, data.len() as u8, value),
-        }
-    }
-
-    /// The local APIC and the offset in its page, if `address` is there.
-    fn local_page(&self, address: u64) -> Option<(&Arc<dyn LocalController>, u64)> {
-        let local = self.user_local()?;
-        let base = local.apic_base();
-        let page = base & !0xfff;
-        (base & apic_base::ENABLE != 0 && address & !0xfff == page).then_some((local, address & 0xfff))
+    /// An NMI that the kernel has and the guest has not had: it goes back to where it came from.
+    fn take_nmi(&mut self, mut events: kvm_vcpu_events) -> Result<(), KvmError> {
+        self.nmi = events.nmi.pending != 0;
+        let Some(local) = self.outside.local.as_ref().filter(|_| self.nmi) else { return Ok(()) };
+        let mut state = local.state();
+        state.nmi = true;
+        local.set_state(&state).map_err(|_| KvmError::Lacks("a place for an NMI"))?;
+        events.nmi.pending = 0;
+        events.flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
+        self.fd.set_vcpu_events(&events).map_err(KvmError::refused("pending events"))?;
+        self.nmi = false;
+        Ok(())
     }
 
     /// Does what an exit wants. `Some` ends the run.
@@ -249,29 +205,16 @@ impl KvmCpu {
             Left::In { port, size, buffer } => {
                 // SAFETY: it lies in the structure shared with the kernel, which lives as long as `fd`, and which the
                 // kernel leaves alone until the processor runs again.
-                let buffer = unsafe { &mut *buffer };
-                for element in buffer.chunks_mut(size.into()) {
-                    let value = read(&self.ports, port.into(), size);
-                    for (to, from) in element.iter_mut().zip(value.to_le_bytes()) {
-                        *to = from;
-                    }
-                }
+                self.outside.port_in(port, size, unsafe { &mut *buffer });
             }
-            Left::Out { port, size, data } => {
-                for element in data.chunks(size.into()) {
-                    let value = element.iter().rev().fold(0, |v, &byte| v << 8 | u64::from(byte));
-                    write(&self.ports, port.into(), size, value);
-                }
-            }
-            Left::Read { address, buffer } => {
-                // SAFETY: as above.
-                self.read_memory(address, unsafe { &mut *buffer });
-            }
-            Left::Write { address, data } => self.write_memory(address, &data),
+            Left::Out { port, size, data } => self.outside.port_out(port, size, &data),
+            // SAFETY: as above.
+            Left::Read { address, buffer } => self.outside.read(address, unsafe { &mut *buffer }),
+            Left::Write { address, data } => self.outside.write(address, &data),
             Left::Halted => self.state.activity = Activity::Halted,
             Left::Window | Left::TaskPriority | Left::Interrupted => {}
             Left::Shutdown => {
-                self.state.activity = Activity::Shutdown;
+                (self.state.activity, self.shut_down) = (Activity::Shutdown, true);
                 return Some(Exit::Shutdown(None));
             }
             Left::Failed(why) => return Some(Exit::Broken(why)),
@@ -279,55 +222,82 @@ impl KvmCpu {
         None
     }
 
-    /// What keeps a processor from running: `hlt`, or never having been started. `None` once it may run.
-    fn resting(&mut self, word: u64) -> Option<Exit> {
+    /// INIT and start-up IPIs.
+    fn start(&mut self, local: &dyn LocalController) -> Result<(), KvmError> {
+        while self.pending.load() & START != 0 {
+            match local.take_event() {
+                Some(Event::Init) => {
+                    let bootstrap = local.apic_base() & apic_base::BSP != 0;
+                    self.with_state(&mut |state| {
+                        state.init();
+                        if !bootstrap {
+                            state.activity = Activity::WaitForSipi;
+                        }
+                    });
+                }
+                Some(Event::Sipi(vector)) if self.state.activity == Activity::WaitForSipi => {
+                    self.with_state(&mut |state| state.start_up(vector));
+                }
+                Some(Event::Sipi(_)) => {}
+                // Not while one of the others is there.
+                Some(Event::Nmi) => self.fd.nmi().map_err(KvmError::refused("an NMI"))?,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// What keeps a processor from running: `hlt`, or never having been started. `None` if nothing does, or something has
+    /// come that may end it.
+    fn resting(&mut self, word: u64) -> Result<Option<Exit>, KvmError> {
         let wake = match self.state.activity {
-            Activity::Running => return None,
-            Activity::Halted if self.fd.get_kvm_run().if_flag != 0 => 1 << line::INTR | line::EVENTS,
-            Activity::Halted => line::EVENTS,
-            Activity::WaitForSipi => line::EVENTS,
-            Activity::Shutdown => return Some(Exit::Shutdown(None)),
+            Activity::Running => return Ok(None),
+            Activity::Shutdown => return Ok(Some(Exit::Shutdown(None))),
+            Activity::WaitForSipi => START,
+            Activity::Halted => {
+                let interrupt = if self.fd.get_kvm_run().if_flag != 0 { 1 << line::INTR } else { 0 };
+                let nmi = if word & 1 << line::NMI != 0 && self.nmi_masked()? { 0 } else { 1 << line::NMI };
+                START | interrupt | nmi
+            }
         };
-        if word & wake == 0 {
-            return Some(Exit::Idle { until: None, wake: wake | REQUESTS });
-        }
-        if self.state.activity == Activity::Halted {
-            self.state.activity = Activity::Running;
-        }
-        None
+        let waits = self.state.activity == Activity::WaitForSipi || word & wake == 0;
+        Ok(waits.then_some(Exit::Idle { until: None, wake: wake | REQUESTS }))
+    }
+
+    fn nmi_masked(&self) -> Result<bool, KvmError> {
+        let events = self.fd.get_vcpu_events().map_err(KvmError::refused("pending events"))?;
+        Ok(events.nmi.masked != 0)
     }
 
     /// Interrupts and CR8, before the guest runs. `Some` ends the run.
-    fn prepare(&mut self, word: u64) -> Option<Exit> {
-        let local = Arc::clone(self.user_local()?);
-        if let Some(exit) = self.resting(word) {
-            return Some(exit);
+    fn prepare(&mut self) -> Result<Option<Exit>, KvmError> {
+        if self.shut_down {
+            return Ok(Some(Exit::Shutdown(None)));
         }
-        let started = match inject::inject(&mut self.fd, &*local, word) {
-            Ok(started) => started,
-            Err(error) => return Some(Exit::Broken(error.to_string())),
-        };
-        match started {
-            None => {}
-            Some(Started::Init) => {
-                self.with_state(&mut |state| {
-                    state.init();
-                    state.activity = Activity::WaitForSipi;
-                });
-                return self.resting(self.pending.load());
+        let Some(local) = self.outside.local.clone() else { return Ok(None) };
+        self.start(&*local)?;
+        let word = self.pending.load();
+        if let Some(exit) = self.resting(word)? {
+            return Ok(Some(exit));
+        }
+        let comes = inject::inject(&mut self.fd, &*local, word)?;
+        if self.state.activity == Activity::Halted {
+            if !comes {
+                // It was gone when it was looked for: back to sleep.
+                return Ok(Some(Exit::Idle {
+                    until: None,
+                    wake: word & line::EVENTS | START | REQUESTS | 1,
+                }));
             }
-            Some(Started::Sipi(vector)) if self.state.activity == Activity::WaitForSipi => {
-                self.with_state(&mut |state| state.start_up(vector));
-            }
-            Some(Started::Sipi(_)) => {}
+            self.state.activity = Activity::Running;
         }
         self.fd.get_kvm_run().cr8 = local.cr8().into();
-        None
+        Ok(None)
     }
 
     /// What the guest did to CR8 and the APIC's base.
     fn follow(&mut self) {
-        let Some(local) = self.user_local().cloned() else { return };
+        let Some(local) = &self.outside.local else { return };
         let run = self.fd.get_kvm_run();
         let (cr8, base) = (run.cr8 as u8 & 15, run.apic_base);
         if cr8 != local.cr8() {
@@ -337,36 +307,25 @@ impl KvmCpu {
             let _ = local.set_apic_base(base);
         }
     }
-}
 
-/// Reads a device; nothing there gives all ones, as on a PC.
-fn read(bus: &Bus, address: u64, size: u8) -> u64 {
-    let ones = u64::MAX >> (64 - 8 * u32::from(size.clamp(1, 8)));
-    match size {
-        1 | 2 | 4 | 8 if address.is_multiple_of(size.into()) || bus_takes_odd(address) => {
-            bus.read(address, size).unwrap_or(ones)
+    /// One look around and one stay in the guest. `Some` ends the run.
+    fn step(&mut self, inside: &Inside<'_>) -> Option<Exit> {
+        // Before the look at the word: a kick from here on raises the flag again.
+        inside.forget();
+        if self.pending.load() & REQUESTS != 0 {
+            return Some(Exit::Kick);
         }
-        _ => (0..u64::from(size))
-            .fold(0, |v, i| v | (bus.read(address + i, 1).unwrap_or(0xff) & 0xff) << (8 * i)),
-    }
-}
-
-/// I/O ports need no alignment: a device sees the access as it is.
-fn bus_takes_odd(address: u64) -> bool {
-    address < 1 << 16
-}
-
-/// Writes a device; nothing there ignores it.
-fn write(bus: &Bus, address: u64, size: u8, value: u64) {
-    match size {
-        1 | 2 | 4 | 8 if address.is_multiple_of(size.into()) || bus_takes_odd(address) => {
-            let _ = bus.write(address, size, value);
+        match self.prepare() {
+            Ok(None) => {}
+            Ok(exit) => return exit,
+            Err(error) => return Some(Exit::Broken(error.to_string())),
         }
-        _ => {
-            for i in 0..u64::from(size) {
-                let _ = bus.write(address + i, 1, value >> (8 * i) & 0xff);
-            }
+        if let Some(why) = &self.failed {
+            return Some(Exit::Broken(why.clone()));
         }
+        let left = exit::run(&mut self.fd);
+        self.follow();
+        self.handle(left)
     }
 }
 
@@ -379,21 +338,10 @@ impl Vcpu for KvmCpu {
         }
         let flag = &raw mut self.fd.get_kvm_run().immediate_exit;
         let kicker = Arc::clone(&self.kicker);
-        let _inside = kicker.enter(flag);
+        let inside = kicker.enter(flag);
         self.away = true;
         loop {
-            // Before the look at the word: a kick from here on raises the flag again.
-            self.fd.set_kvm_immediate_exit(0);
-            let word = self.pending.load();
-            if word & REQUESTS != 0 {
-                return Exit::Kick;
-            }
-            if let Some(exit) = self.prepare(word) {
-                return exit;
-            }
-            let left = exit::run(&mut self.fd);
-            self.follow();
-            if let Some(exit) = self.handle(left) {
+            if let Some(exit) = self.step(&inside) {
                 return exit;
             }
         }

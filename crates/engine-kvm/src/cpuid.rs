@@ -23,7 +23,7 @@ pub(crate) fn model(vm: &Vm, state: &State) -> Result<CpuId, KvmError> {
     for function in leaves {
         let count = SUBLEAVES.iter().find(|(leaf, _)| *leaf == function).map(|(_, count)| *count);
         for index in 0..count.unwrap_or(1) {
-            let cpuid::Leaf { eax, mut ebx, mut ecx, mut edx } = cpuid::leaf(state, function, index);
+            let cpuid::Leaf { mut eax, mut ebx, mut ecx, mut edx } = cpuid::leaf(state, function, index);
             let host = of_host(function);
             match function {
                 1 => {
@@ -35,6 +35,7 @@ pub(crate) fn model(vm: &Vm, state: &State) -> Result<CpuId, KvmError> {
                 }
                 7 => (ebx, ecx, edx) = host.map_or((0, 0, 0), |e| (ebx & e.ebx, ecx & e.ecx, edx & e.edx)),
                 0x8000_0001 => (ecx, edx) = host.map_or((0, 0), |e| (ecx & e.ecx, edx & e.edx)),
+                0x8000_0008 => eax = host.map_or(eax, |e| narrower(eax, e.eax)),
                 _ => {}
             }
             let flags = if count.is_some() { KVM_CPUID_FLAG_SIGNIFCANT_INDEX } else { 0 };
@@ -42,4 +43,9 @@ pub(crate) fn model(vm: &Vm, state: &State) -> Result<CpuId, KvmError> {
         }
     }
     CpuId::from_entries(&entries).map_err(|_| KvmError::Lacks("room for the list of processor features"))
+}
+
+/// The widths of physical and linear addresses that both have.
+fn narrower(model: u32, host: u32) -> u32 {
+    (model & 0xff).min(host & 0xff) | (model >> 8 & 0xff).min(host >> 8 & 0xff) << 8
 }

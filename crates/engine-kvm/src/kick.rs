@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::io;
 use std::ptr;
 use std::sync::Once;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering, compiler_fence, fence};
 
 thread_local! {
     /// `immediate_exit` of the processor that this thread runs; null between runs.
@@ -24,7 +24,7 @@ extern "C" fn kicked(_: libc::c_int) {
     // Only this thread changes the cell, and a thread-local of a plain pointer needs no set-up.
     let flag = FLAG.with(Cell::get);
     if !flag.is_null() {
-        // SAFETY: `Guest::enter` has put the address there, and takes it away before the structure goes.
+        // SAFETY: `Kicker::enter` has put the address there, and takes it away before the structure goes.
         unsafe { flag.write_volatile(1) };
     }
 }
@@ -71,20 +71,46 @@ impl Kicker {
     /// seen by a look that comes after this call, or kicks.
     pub fn enter(&self, immediate_exit: *mut u8) -> Inside<'_> {
         FLAG.with(|flag| flag.set(immediate_exit));
+        unblock();
         // SAFETY: asks for a number.
         let thread = unsafe { libc::syscall(libc::SYS_gettid) } as i32;
         self.thread.store(thread, Ordering::SeqCst);
         self.inside.store(true, Ordering::SeqCst);
-        Inside(self)
+        fence(Ordering::SeqCst);
+        Inside { kicker: self, flag: immediate_exit }
+    }
+}
+
+/// Lets the signal through: whoever started the process, or the thread, may have blocked all.
+fn unblock() {
+    // SAFETY: an all-zero set is storage for `sigemptyset`, which makes an empty one of it; this thread's mask only.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, signal());
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, ptr::null_mut());
     }
 }
 
 /// A thread that can be kicked.
-pub(crate) struct Inside<'a>(&'a Kicker);
+pub(crate) struct Inside<'a> {
+    kicker: &'a Kicker,
+    flag: *mut u8,
+}
+
+impl Inside<'_> {
+    /// Forgets kicks so far: look for what they were about after this.
+    pub fn forget(&self) {
+        // SAFETY: whoever called `enter` holds the structure as long as this guard.
+        unsafe { self.flag.write_volatile(0) };
+        // The handler runs on this thread, so that order in the program is all there is to keep.
+        compiler_fence(Ordering::SeqCst);
+    }
+}
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        self.0.inside.store(false, Ordering::SeqCst);
+        self.kicker.inside.store(false, Ordering::SeqCst);
         FLAG.with(|flag| flag.set(ptr::null_mut()));
     }
 }

@@ -131,10 +131,8 @@ pub(crate) fn events(state: &State, nmi: bool) -> kvm_vcpu_events {
         Some(Event::Interrupt { vector }) => {
             (events.interrupt.injected, events.interrupt.nr) = (1, vector);
         }
-        // The length of the instruction is not KVM's to be told: RIP stands behind it already.
-        Some(Event::Software { vector, .. }) => {
-            (events.interrupt.injected, events.interrupt.nr, events.interrupt.soft) = (1, vector, 1);
-        }
+        // RIP stands on the instruction, which is simply begun anew: KVM has no place for its length.
+        Some(Event::Software { .. }) => {}
         Some(Event::Nmi) => events.nmi.injected = 1,
     }
     events.interrupt.shadow = match state.shadow {
@@ -150,17 +148,18 @@ pub(crate) fn events(state: &State, nmi: bool) -> kvm_vcpu_events {
 
 pub(crate) fn take_events(state: &mut State, events: &kvm_vcpu_events) {
     let exception = &events.exception;
-    state.event = if exception.injected != 0 || exception.pending != 0 {
+    let raised = exception.injected != 0 || exception.pending != 0;
+    // `int3` and `into`, like `int n` below, are begun anew: RIP stands on them still.
+    let software = raised && matches!(exception.nr, 3 | 4);
+    state.event = if raised && !software {
         let error = (exception.has_error_code != 0).then_some(exception.error_code);
         Some(Event::Exception { vector: exception.nr, error })
     } else if events.nmi.injected != 0 {
         Some(Event::Nmi)
-    } else if events.interrupt.injected == 0 {
-        None
-    } else if events.interrupt.soft != 0 {
-        Some(Event::Software { vector: events.interrupt.nr, length: 0 })
-    } else {
+    } else if events.interrupt.injected != 0 && events.interrupt.soft == 0 {
         Some(Event::Interrupt { vector: events.interrupt.nr })
+    } else {
+        None
     };
     let shadow = u32::from(events.interrupt.shadow);
     state.shadow = if shadow & KVM_X86_SHADOW_INT_MOV_SS != 0 {

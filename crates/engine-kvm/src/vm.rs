@@ -1,29 +1,18 @@
 //! One virtual machine of the kernel's: guest memory, and the interrupt controller if the kernel has it.
 
-use crate::probe::{self, Offer};
-use crate::{KvmError, kick};
+use crate::{IOAPIC_PINS, Irqchip, KvmError, Offer, Space, kick, probe};
 use fabric_bus::{Block, Bus};
 use fabric_ram::{GuestRam, PAGE};
 use fabric_wire::Sink;
 use kvm_bindings::{
     KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE,
-    KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY, KvmIrqRouting, kvm_irq_routing_entry, kvm_irq_routing_irqchip,
-    kvm_userspace_memory_region,
+    KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY, KvmIrqRouting, kvm_ioeventfd, kvm_irq_routing_entry,
+    kvm_irq_routing_irqchip, kvm_userspace_memory_region,
 };
-use kvm_ioctls::{IoEventAddress, Kvm, NoDatamatch, VcpuFd, VmFd};
-use std::os::fd::OwnedFd;
-use std::os::fd::{FromRawFd, IntoRawFd};
+use kvm_ioctls::{Kvm, VcpuFd, VmFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
-
-/// Who has 8259s, I/O APIC and local APICs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Irqchip {
-    /// The kernel.
-    Kernel,
-    /// Our device models; the engine injects what they say.
-    User,
-}
 
 /// Three pages that KVM wants for itself on some Intel hosts, where no board has anything.
 const TSS_ADDRESS: usize = 0xfffb_d000;
@@ -32,7 +21,12 @@ const IDENTITY_MAP: u64 = 0xfffb_c000;
 
 /// The 8259s' cascade: no interrupt of its own; the I/O APIC's pin of that number has the timer.
 const CASCADE: u32 = 2;
-const IOAPIC_PINS: u32 = 24;
+
+/// `KVM_IOEVENTFD`: _IOW(KVMIO, 0x79, struct kvm_ioeventfd). `kvm-ioctls` derives the access's size from the value's type.
+const KVM_IOEVENTFD: libc::c_ulong = 0x4040_ae79;
+/// The bits of its flags.
+const DATAMATCH: u32 = 1;
+const PORTS: u32 = 1 << 1;
 
 /// A machine's share of KVM.
 pub struct Vm {
@@ -161,21 +155,39 @@ impl Vm {
         Ok(owned(event))
     }
 
-    /// An event descriptor that is signalled when the guest writes `size` bytes at guest-physical `address` (of `value`, if
-    /// that is given), without an exit.
+    /// An event descriptor that is signalled when the guest writes `size` bytes (1, 2, 4 or 8) at `address` of `space` (of
+    /// `value`, if that is given), without an exit. The guest is listened to as long as the machine is there, whether the
+    /// descriptor is or not.
     ///
     /// # Errors
     /// What the host says.
-    pub fn ioeventfd(&self, address: u64, size: u8, value: Option<u64>) -> Result<OwnedFd, KvmError> {
+    pub fn ioeventfd(
+        &self,
+        space: Space,
+        address: u64,
+        size: u8,
+        value: Option<u64>,
+    ) -> Result<OwnedFd, KvmError> {
+        if !self.offer.ioeventfd {
+            return Err(KvmError::Lacks("accesses that signal event descriptors"));
+        }
         let event = event()?;
-        let at = IoEventAddress::Mmio(address);
-        let done = match (size, value) {
-            (_, None) => self.fd.register_ioevent(&event, &at, NoDatamatch),
-            (1, Some(value)) => self.fd.register_ioevent(&event, &at, u64::from(value as u8)),
-            (4, Some(value)) => self.fd.register_ioevent(&event, &at, value as u32),
-            (_, Some(value)) => self.fd.register_ioevent(&event, &at, value),
+        let flags =
+            if value.is_some() { DATAMATCH } else { 0 } | if space == Space::Ports { PORTS } else { 0 };
+        let request = kvm_ioeventfd {
+            datamatch: value.unwrap_or(0),
+            addr: address,
+            len: size.into(),
+            fd: event.as_raw_fd(),
+            flags,
+            ..Default::default()
         };
-        done.map_err(KvmError::refused("an ioeventfd"))?;
+        // SAFETY: the descriptor is a machine's, the structure is what the request wants, and is only read.
+        let done = unsafe { libc::ioctl(self.fd.as_raw_fd(), KVM_IOEVENTFD, &raw const request) };
+        if done != 0 {
+            let source = std::io::Error::last_os_error();
+            return Err(KvmError::Refused { what: "an ioeventfd", source });
+        }
         Ok(owned(event))
     }
 
@@ -204,7 +216,7 @@ fn route(fd: &VmFd) -> Result<(), KvmError> {
         let pin = if irq == 0 { CASCADE } else { irq };
         [entry(irq, chip, irq % 8), entry(irq, KVM_IRQCHIP_IOAPIC, pin)]
     });
-    let others = (16..IOAPIC_PINS).map(|pin| entry(pin, KVM_IRQCHIP_IOAPIC, pin));
+    let others = (16..IOAPIC_PINS as u32).map(|pin| entry(pin, KVM_IRQCHIP_IOAPIC, pin));
     let entries: Vec<_> = isa.chain(others).collect();
     let table = KvmIrqRouting::from_entries(&entries);
     let table = table.map_err(|_| KvmError::Lacks("room for the routes of interrupts"))?;

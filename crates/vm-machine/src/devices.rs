@@ -2,6 +2,7 @@
 
 use crate::console::{ConsolePort, Joined};
 use crate::control::{Control, End};
+use crate::kernel_chips::StandIns;
 use crate::machine::BuildError;
 use crate::plug::Plugging;
 use crate::spec::{Engine, Spec};
@@ -37,6 +38,8 @@ pub(crate) struct Devices {
     pub mtime_offset: Arc<AtomicU64>,
     /// The local APICs, by number of the processor; none where the kernel has them.
     pub locals: Vec<Arc<dyn LocalController>>,
+    /// What the kernel's interrupt controllers are saved through.
+    pub stand_ins: StandIns,
     /// The machine's share of KVM.
     pub kvm: Option<Arc<Vm>>,
 }
@@ -76,6 +79,7 @@ impl Devices {
             gpio: None,
             mtime_offset: Arc::default(),
             locals: Vec::new(),
+            stand_ins: StandIns::default(),
             kvm,
         };
         let mut plugging = Plugging {

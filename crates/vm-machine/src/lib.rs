@@ -13,6 +13,7 @@ mod firmware;
 mod hart;
 mod harts;
 mod idle;
+mod kernel_chips;
 mod load;
 mod machine;
 mod plug;

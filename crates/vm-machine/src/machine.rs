@@ -8,7 +8,7 @@ use crate::hart::FinalHart;
 use crate::load::{LoadError, load, plan};
 use crate::plug_pc::on_kvm;
 use crate::spec::{ClockKind, Engine, Spec};
-use crate::x86::FinalProcessor;
+use crate::x86::{Cpu, FinalProcessor, Left};
 use crate::x86_start;
 use engine_kvm::KvmError;
 use fabric_bus::MapError;
@@ -77,8 +77,8 @@ pub struct Machine {
 pub(crate) enum Start {
     /// RISC-V harts: what is where in memory.
     Riscv(Box<Plan>),
-    /// x86: processor 0.
-    X86(Box<isa_x86::State>),
+    /// x86: processor 0, in its state.
+    X86(Box<Cpu>),
 }
 
 /// A machine that has run to its end, as it stands then.
@@ -89,6 +89,8 @@ pub struct Final {
     pub harts: Vec<FinalHart>,
     /// Its x86 processors, by number.
     pub processors: Vec<FinalProcessor>,
+    /// Their engines, and the local APICs that the kernel has, as each stopped.
+    pub(crate) left: Vec<Left>,
     pub(crate) timers: Arc<Timers>,
     pub(crate) devices: Devices,
 }
@@ -125,7 +127,10 @@ impl Machine {
                 load(&machine.devices.bus, &machine.spec, &plan)?;
                 Start::Riscv(Box::new(plan))
             }
-            Processor::X86 => Start::X86(Box::new(x86_start::start(&machine.devices.bus, &machine.spec)?)),
+            Processor::X86 => {
+                let state = x86_start::start(&machine.devices.bus, &machine.spec)?;
+                Start::X86(machine.processor(state, false)?)
+            }
         });
         Ok(machine)
     }
@@ -199,7 +204,9 @@ impl Machine {
         };
         let threads = match self.start.take() {
             Some(Start::Riscv(plan)) => self.spawn_harts(&plan, slice).map(Threads::Harts),
-            Some(Start::X86(state)) => self.spawn_processors(*state, slice).map(Threads::Processors),
+            Some(Start::X86(cpu)) => {
+                self.spawn_processor(cpu, slice).map(|thread| Threads::Processors(vec![thread]))
+            }
             None => Ok(Threads::Harts(Vec::new())),
         };
         let threads = threads.inspect_err(|_| {
@@ -213,7 +220,7 @@ impl Machine {
         });
         self.timers.close();
         // A thread gives its processor's state unless it panicked, and then the end says so.
-        let (harts, processors) = match threads {
+        let (harts, left) = match threads {
             Threads::Harts(threads) => (joined(threads), Vec::new()),
             Threads::Processors(threads) => (Vec::new(), joined(threads)),
         };
@@ -222,14 +229,15 @@ impl Machine {
         }
         self.devices.consoles.iter().for_each(|console| console.finish());
         self.timers.clock().pause();
-        Ok(Final { end, harts, processors, timers: self.timers, devices: self.devices })
+        let processors = left.iter().map(|left| left.processor.clone()).collect();
+        Ok(Final { end, harts, processors, left, timers: self.timers, devices: self.devices })
     }
 }
 
 /// The threads of a machine's processors.
 enum Threads {
     Harts(Vec<JoinHandle<Option<FinalHart>>>),
-    Processors(Vec<JoinHandle<Option<FinalProcessor>>>),
+    Processors(Vec<JoinHandle<Option<Left>>>),
 }
 
 fn joined<T>(threads: Vec<JoinHandle<Option<T>>>) -> Vec<T> {

@@ -101,6 +101,13 @@ impl Plugging<'_> {
         Ok(slot)
     }
 
+    /// Keeps a device that is somewhere else: it has its place among the others when they are saved, and no other.
+    pub(crate) fn stand_in<D: Device>(&mut self, placed: &Placed, device: D) -> Arc<Slot<D>> {
+        let slot = Slot::new(device, Vec::new(), self.timers);
+        self.devices.slots.push((placed.name, Arc::clone(&slot) as _));
+        slot
+    }
+
     /// A bell that makes the machine's owner look around.
     pub(crate) fn notice(&self) -> Doorbell {
         let control = Arc::clone(self.control);

@@ -62,20 +62,17 @@ impl Plugging<'_> {
     pub fn plug_pc(&mut self, placed: &Placed, spec: &Spec) -> Result<(), BuildError> {
         match placed.kind {
             DeviceKind::I8259 | DeviceKind::IoApic | DeviceKind::LocalApic { .. }
-                if kernel_has_irqchip(&self.devices) => {}
+                if kernel_has_irqchip(&self.devices) =>
+            {
+                self.stand_in_for(placed, spec);
+            }
             DeviceKind::I8259 => self.pc.pic = Some(self.add(placed, I8259::new())?),
             DeviceKind::IoApic => {
                 let slot = self.add(placed, Ioapic::new(IOAPIC_REQUESTER))?;
                 self.pc.ioapics.push(slot);
             }
             DeviceKind::LocalApic { cpu } => {
-                let identity = identity(spec, cpu);
-                let (timer_hz, tsc_hz) = (identity.crystal_hz, identity.tsc_hz);
-                let config =
-                    LapicConfig { id: cpu, bsp: cpu == 0, timer_hz, tsc_hz, ..LapicConfig::default() };
-                let slot = self.add(placed, Lapic::new(config))?;
-                // There is no firmware that would.
-                slot.with(|d, _| d.virtual_wire());
+                let slot = self.add(placed, local_apic(spec, cpu))?;
                 self.pc.apics.push(slot);
             }
             DeviceKind::I8254 => {
@@ -105,6 +102,21 @@ impl Plugging<'_> {
         Ok(())
     }
 
+    /// Interrupt controllers that the kernel has are here only to be saved.
+    fn stand_in_for(&mut self, placed: &Placed, spec: &Spec) {
+        match placed.kind {
+            DeviceKind::I8259 => self.devices.stand_ins.pic = Some(self.stand_in(placed, I8259::new())),
+            DeviceKind::IoApic => {
+                self.devices.stand_ins.ioapic = Some(self.stand_in(placed, Ioapic::new(IOAPIC_REQUESTER)));
+            }
+            DeviceKind::LocalApic { cpu } => {
+                let slot = self.stand_in(placed, local_apic(spec, cpu));
+                self.devices.stand_ins.apics.push(slot);
+            }
+            _ => {}
+        }
+    }
+
     /// Makes the interrupt controllers known to each other, when all are there.
     pub fn join_apics(&mut self) {
         let Pc { pic, ioapics, apics } = &self.pc;
@@ -120,6 +132,16 @@ impl Plugging<'_> {
             })
             .collect();
     }
+}
+
+/// A processor's local APIC as firmware leaves it: there is none that would.
+fn local_apic(spec: &Spec, cpu: u32) -> Lapic {
+    let identity = identity(spec, cpu);
+    let (timer_hz, tsc_hz) = (identity.crystal_hz, identity.tsc_hz);
+    let config = LapicConfig { id: cpu, bsp: cpu == 0, timer_hz, tsc_hz, ..LapicConfig::default() };
+    let mut apic = Lapic::new(config);
+    apic.virtual_wire();
+    apic
 }
 
 /// Whether the kernel has the interrupt controllers.

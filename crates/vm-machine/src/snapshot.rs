@@ -1,9 +1,9 @@
 //! The state of an x86 machine that stands still, to go on from in another: on another engine, too.
 //!
 //! What is kept is what each part calls its saved state, numbered and versioned; nothing depends on the engine that ran
-//! last. The state of interrupt controllers in the kernel is not had yet, so that a machine whose KVM has them cannot be
-//! kept.
+//! last. Interrupt controllers in the kernel are kept in the form of our models (`kernel_chips.rs`).
 
+use crate::kernel_chips::KernelLapic;
 use crate::machine::{BuildError, Final, Machine, Start};
 use crate::plug_pc::kernel_has_irqchip;
 use crate::spec::Spec;
@@ -26,13 +26,16 @@ pub struct Snapshot {
 }
 
 /// Why a snapshot cannot be taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
     /// Only x86 machines can be kept so far.
     #[error("machines of RISC-V harts cannot be kept yet")]
     NoProcessor,
-    /// The kernel has the interrupt controllers.
-    #[error("the state of the kernel's interrupt controllers cannot be kept yet; use irqchip=user")]
+    /// The kernel does not tell the state of its interrupt controllers.
+    #[error("{0}")]
+    Kernel(String),
+    /// The kernel's interrupt controllers are in a state that ours cannot be in.
+    #[error("the kernel's interrupt controllers are in a state that no other engine knows; use irqchip=user")]
     KernelIrqchip,
 }
 
@@ -51,9 +54,6 @@ pub enum ResumeError {
     /// The board has other devices, or less memory.
     #[error("the snapshot is of a machine with another board: {0}")]
     OtherBoard(&'static str),
-    /// As for taking one.
-    #[error(transparent)]
-    Kept(#[from] SnapshotError),
 }
 
 impl Final {
@@ -62,9 +62,7 @@ impl Final {
     /// # Errors
     /// See [`SnapshotError`].
     pub fn snapshot(&self) -> Result<Snapshot, SnapshotError> {
-        if kernel_has_irqchip(&self.devices) {
-            return Err(SnapshotError::KernelIrqchip);
-        }
+        self.take_kernel_chips()?;
         let processor = self.processors.first().ok_or(SnapshotError::NoProcessor)?;
         // Guest time stands still. What it has changed since a device was last looked at (a timer that has run out) takes
         // its way along the wires first, so that all parts are kept as of one moment.
@@ -86,6 +84,33 @@ impl Final {
     }
 }
 
+impl Final {
+    /// Brings the kernel's interrupt controllers home.
+    fn take_kernel_chips(&self) -> Result<(), SnapshotError> {
+        let Some(vm) = self.devices.kvm.as_ref().filter(|_| kernel_has_irqchip(&self.devices)) else {
+            return Ok(());
+        };
+        let told = |error: &dyn std::fmt::Display| SnapshotError::Kernel(error.to_string());
+        let mut lapics = Vec::new();
+        for left in &self.left {
+            let (Some((stopped_at, stopped)), Some(last)) = (&left.lapic, left.cpu.kernel_lapic()) else {
+                continue;
+            };
+            let stopped = stopped.as_ref().map_err(|error| told(error))?.clone();
+            lapics.push(KernelLapic {
+                stopped_at: *stopped_at,
+                stopped,
+                last: last.map_err(|error| told(&error))?,
+            });
+        }
+        match self.devices.stand_ins.take(vm, &lapics) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(SnapshotError::KernelIrqchip),
+            Err(error) => Err(told(&error)),
+        }
+    }
+}
+
 impl Machine {
     /// A machine of `spec` that goes on where another stood. Its kernel, command line and initial RAM disk do not matter;
     /// its engine may be another.
@@ -94,9 +119,6 @@ impl Machine {
     /// See [`ResumeError`].
     pub fn resume(spec: Spec, snapshot: &Snapshot) -> Result<Machine, ResumeError> {
         let mut machine = Machine::empty(spec, snapshot.now)?;
-        if kernel_has_irqchip(&machine.devices) {
-            return Err(SnapshotError::KernelIrqchip.into());
-        }
         let ram = machine.devices.bus.ram();
         for (offset, page) in &snapshot.pages {
             ram.copy_in(*offset, page).ok_or(ResumeError::OtherBoard("less memory"))?;
@@ -112,7 +134,8 @@ impl Machine {
             }
             slot.restore(bytes)?;
         }
-        machine.start = Some(Start::X86(Box::new(snapshot.processor.load()?)));
+        // The kernel's interrupt controllers come last: what devices have driven meanwhile is in their state already.
+        machine.start = Some(Start::X86(machine.processor(snapshot.processor.load()?, true)?));
         Ok(machine)
     }
 }

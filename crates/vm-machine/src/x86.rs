@@ -5,8 +5,9 @@ use crate::idle;
 use crate::machine::{BuildError, Machine};
 use engine_core::{Exit, TimeSource, Vcpu};
 use engine_interp_x86::{Config, Interp};
-use engine_kvm::KvmCpu;
-use fabric_clock::Timers;
+use engine_kvm::{Irqchip, KvmCpu, KvmError};
+use fabric_clock::{Nanos, Timers};
+use fabric_wire::LapicState;
 use isa_x86::State;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -33,16 +34,68 @@ pub struct FinalProcessor {
     pub retired: u64,
 }
 
-type Cpu = dyn Vcpu<State = State>;
+/// A processor's engine.
+pub(crate) trait Processor: Vcpu<State = State> {
+    /// The local APIC, if the kernel has it.
+    fn kernel_lapic(&self) -> Option<Result<LapicState, KvmError>> {
+        None
+    }
+}
+
+impl Processor for Interp {}
+
+impl Processor for KvmCpu {
+    fn kernel_lapic(&self) -> Option<Result<LapicState, KvmError>> {
+        (self.irqchip() == Irqchip::Kernel).then(|| self.lapic())
+    }
+}
+
+pub(crate) type Cpu = dyn Processor;
+
+/// What a processor's thread leaves.
+pub(crate) struct Left {
+    pub processor: FinalProcessor,
+    pub cpu: Box<Cpu>,
+    /// The kernel's local APIC when it stopped, and when that was.
+    pub lapic: Option<(Nanos, Result<LapicState, KvmError>)>,
+}
 
 impl Machine {
-    /// Gives the processor, which starts in `state`, its engine and thread.
-    pub(crate) fn spawn_processors(
+    /// Makes processor 0, which starts in `state`. In a machine that goes on from a snapshot, the kernel's interrupt
+    /// controllers do, too.
+    pub(crate) fn processor(&self, state: State, goes_on: bool) -> Result<Box<Cpu>, BuildError> {
+        let port = self.control.ports.first().ok_or(BuildError::NoLocalApic)?;
+        let local = self.devices.locals.first().cloned();
+        let (memory, ports) = (Arc::clone(&self.devices.bus), Arc::clone(&self.devices.ports));
+        let pending = Arc::clone(&port.pending);
+        match (&self.devices.kvm, local) {
+            (Some(vm), local) => {
+                let clock = Arc::clone(self.timers.clock());
+                let (own, vm) = (vm, Arc::clone(vm));
+                let config = engine_kvm::Config { id: 0, state, vm, memory, ports, local, clock, pending };
+                let mut cpu = KvmCpu::new(config)?;
+                if own.irqchip() == Irqchip::Kernel {
+                    self.devices.stand_ins.give_lapic(&mut cpu, 0)?;
+                    if goes_on {
+                        self.devices.stand_ins.give(own)?;
+                    }
+                }
+                Ok(Box::new(cpu))
+            }
+            (None, Some(local)) => {
+                let time = TimeSource::new(Arc::clone(&self.timers), NANOS);
+                Ok(Box::new(Interp::new(Config { state, memory, ports, local, time, pending })))
+            }
+            (None, None) => Err(BuildError::NoLocalApic),
+        }
+    }
+
+    /// Gives the processor its thread.
+    pub(crate) fn spawn_processor(
         &self,
-        state: State,
+        cpu: Box<Cpu>,
         slice: u64,
-    ) -> Result<Vec<JoinHandle<Option<FinalProcessor>>>, BuildError> {
-        let Some(port) = self.control.ports.first() else { return Ok(Vec::new()) };
+    ) -> Result<JoinHandle<Option<Left>>, BuildError> {
         let runner = Runner {
             id: 0,
             control: Arc::clone(&self.control),
@@ -50,30 +103,15 @@ impl Machine {
             budget: self.spec.budget,
             slice: slice.max(1),
         };
-        let local = self.devices.locals.first().cloned();
-        let (memory, ports) = (Arc::clone(&self.devices.bus), Arc::clone(&self.devices.ports));
-        let pending = Arc::clone(&port.pending);
-        let cpu: Box<Cpu> = match (&self.devices.kvm, local) {
-            (Some(vm), local) => {
-                let (vm, clock) = (Arc::clone(vm), Arc::clone(self.timers.clock()));
-                let config = engine_kvm::Config { id: 0, state, vm, memory, ports, local, clock, pending };
-                Box::new(KvmCpu::new(config)?)
-            }
-            (None, Some(local)) => {
-                let time = TimeSource::new(Arc::clone(&self.timers), NANOS);
-                Box::new(Interp::new(Config { state, memory, ports, local, time, pending }))
-            }
-            (None, None) => return Err(BuildError::NoLocalApic),
-        };
         let thread = std::thread::Builder::new().name("cpu0".into()).spawn(move || runner.run(cpu));
-        Ok(vec![thread.map_err(BuildError::Thread)?])
+        thread.map_err(BuildError::Thread)
     }
 }
 
 impl Runner {
     /// Runs the processor until the machine ends and gives its state. A panic ends the machine, not just the thread;
     /// nothing is known of the state then.
-    pub fn run(self, mut cpu: Box<Cpu>) -> Option<FinalProcessor> {
+    pub fn run(self, mut cpu: Box<Cpu>) -> Option<Left> {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.steps(&mut *cpu)));
         if result.is_err() {
             let why = format!("the thread of processor {} panicked", self.id);
@@ -81,7 +119,12 @@ impl Runner {
             return None;
         }
         cpu.park();
-        Some(FinalProcessor { state: cpu.state().clone(), retired: cpu.retired() })
+        let lapic = cpu.kernel_lapic().map(|lapic| (self.timers.clock().now(), lapic));
+        Some(Left {
+            processor: FinalProcessor { state: cpu.state().clone(), retired: cpu.retired() },
+            cpu,
+            lapic,
+        })
     }
 
     fn steps(&self, cpu: &mut Cpu) {

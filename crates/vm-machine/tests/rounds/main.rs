@@ -152,6 +152,26 @@ fn it_moves_between_the_interpreter_and_kvm_a_hundred_times() {
     assert!(moves >= 100, "{moves}");
 }
 
+#[test]
+fn it_moves_among_three_engines() {
+    if !kvm() {
+        return;
+    }
+    if !kvm_offers().unwrap().irqchip {
+        eprintln!("skipped: this host's KVM has no interrupt controller");
+        return;
+    }
+    let Some((text, trace)) = whole(24, Engine::Interp) else { return };
+    let (user, kernel) = (Engine::Kvm(Irqchip::User), Engine::Kvm(Irqchip::Kernel));
+    // Each follows each.
+    let engines = [Engine::Interp, kernel, user, kernel, Engine::Interp, user];
+    let (legs_text, legs_trace, moves) = in_legs(24, 0x0dd0_5eed_0dd0_5eed, &engines).unwrap();
+    assert_eq!(legs_text, text);
+    same(&shared(legs_trace), &shared(trace));
+    eprintln!("{moves} moves");
+    assert!(moves >= 100, "{moves}");
+}
+
 /// Where the random numbers start: fixed, unless `HOSTEL_SEED` is set.
 fn seed() -> u64 {
     let given = std::env::var("HOSTEL_SEED").ok().and_then(|text| text.parse::<u64>().ok());
