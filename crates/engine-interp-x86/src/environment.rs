@@ -198,6 +198,7 @@ impl Env for Cpu {
                 self.fence_code();
                 self.leave = true;
             }
+            Change::Delivered => self.events += 1,
         }
     }
 
