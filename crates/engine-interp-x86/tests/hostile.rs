@@ -68,3 +68,42 @@ fn a_page_table_that_maps_itself_is_walked_and_marked() {
     });
     assert_eq!(entry, PML4 | 0x63);
 }
+
+/// Blocks that cross into another page are found again, not decoded again, after every flush.
+#[test]
+fn a_store_beside_code_that_crosses_pages_stays_cheap() {
+    let elapsed = in_time(|| {
+        let mut m = long_machine();
+        let at = 0x1_1000 - 2;
+        m.put(
+            at,
+            &assemble(64, at, |a| {
+                let mut top = a.create_label();
+                a.set_label(&mut top).unwrap();
+                a.add(rbx, 0x7654_3210).unwrap(); // crosses
+                a.mov(rax, cr3).unwrap();
+                a.mov(cr3, rax).unwrap();
+                a.dec(ecx).unwrap();
+                a.jnz(top).unwrap();
+                let mut stores = a.create_label();
+                a.mov(edx, 10).unwrap();
+                a.set_label(&mut stores).unwrap();
+                a.mov(edi, 0x1_0000).unwrap();
+                a.mov(ecx, 3000).unwrap();
+                a.rep().stosb().unwrap();
+                a.dec(edx).unwrap();
+                a.jnz(stores).unwrap();
+                a.hlt().unwrap();
+            }),
+        );
+        m.cpu.with_state(&mut |s| {
+            s.rip = at;
+            s.gpr[1] = 200_000;
+        });
+        let start = std::time::Instant::now();
+        assert!(matches!(m.cpu.run(10_000_000), Exit::Idle { .. }));
+        start.elapsed()
+    });
+    println!("{elapsed:?}");
+    assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
+}
