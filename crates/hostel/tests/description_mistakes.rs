@@ -45,7 +45,9 @@ fn mistakes_have_a_place() {
         ),
         (
             "machine = \"pc\"",
-            str![[r#"m.toml:1:11: there is no machine "pc"; known machines: virt, spike, sifive_u, microvm"#]],
+            str![[
+                r#"m.toml:1:11: there is no machine "pc"; known machines: virt, spike, sifive_u, microvm"#
+            ]],
         ),
         (
             "machine = 3",

@@ -206,12 +206,16 @@ fn values_that_no_option_takes() {
         (
             "--machine",
             "pc",
-            str![[r#"invalid value 'pc' for '--machine <NAME>': there is no machine "pc"; known machines: virt, spike, sifive_u, microvm; see `hostel run --help`"#]],
+            str![[
+                r#"invalid value 'pc' for '--machine <NAME>': there is no machine "pc"; known machines: virt, spike, sifive_u, microvm; see `hostel run --help`"#
+            ]],
         ),
         (
             "--engine",
             "jit",
-            str![[r#"invalid value 'jit' for '--engine <NAME>': there is no engine "jit"; known engines: interp, kvm, kvm,irqchip=user; see `hostel run --help`"#]],
+            str![[
+                r#"invalid value 'jit' for '--engine <NAME>': there is no engine "jit"; known engines: interp, kvm, kvm,irqchip=user; see `hostel run --help`"#
+            ]],
         ),
         (
             "--cpu",
