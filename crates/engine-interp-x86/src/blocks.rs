@@ -52,8 +52,6 @@ pub(crate) struct Block {
     /// Bytes of it in the page of `place`, and where the rest is, if there is one.
     pub first: u32,
     pub second: Option<u64>,
-    /// The number of the last fence after which it was found equal to memory.
-    pub checked: u64,
 }
 
 impl Block {
@@ -109,6 +107,8 @@ pub(crate) struct Blocks {
     pub code: Vec<u8>,
     all: Vec<Block>,
     by_address: Map<Place, u32>,
+    /// Those whose last instruction goes on in another page, by that page's place too.
+    crossing: Map<(Place, u64), u32>,
     /// The blocks in each page of the arena.
     by_page: Map<u64, Vec<u32>>,
     quick: Box<[Quick]>,
@@ -121,6 +121,7 @@ impl Default for Blocks {
             code: Vec::new(),
             all: Vec::new(),
             by_address: Map::default(),
+            crossing: Map::default(),
             by_page: Map::default(),
             quick: vec![Quick { la: 0, context: 0, block: 0 }; QUICK].into_boxed_slice(),
         }
@@ -158,21 +159,28 @@ impl Blocks {
         }
     }
 
-    /// The block at a physical place, and its number.
-    pub fn at(&self, place: Place) -> Option<(u32, Block)> {
-        let number = *self.by_address.get(&place)?;
-        Some((number, *self.all.get(number as usize)?))
-    }
-
-    /// Takes note that block number `block` was equal to memory at `fence`.
-    pub fn checked(&mut self, block: u32, fence: u64) {
-        if let Some(block) = self.all.get_mut(block as usize) {
-            block.checked = fence;
+    /// The block at a physical place (of its rest too, if it has one in another page), and its number: if memory is `same`
+    /// as its code. If not, somebody else has changed the memory, and the block is ended.
+    pub fn at(
+        &mut self,
+        place: Place,
+        second: Option<u64>,
+        same: impl Fn(&[u8]) -> bool,
+    ) -> Option<(u32, Block)> {
+        let number = *match second {
+            None => self.by_address.get(&place)?,
+            Some(second) => self.crossing.get(&(place, second))?,
+        };
+        let block = *self.all.get(number as usize)?;
+        if same(self.code_of(block.span)) {
+            return Some((number, block));
         }
+        self.end(number);
+        None
     }
 
     /// The copy of a block's code.
-    pub fn code_of(&self, span: Span) -> &[u8] {
+    fn code_of(&self, span: Span) -> &[u8] {
         let start = span.code as usize;
         self.code.get(start..start + span.bytes as usize).unwrap_or_default()
     }
@@ -184,12 +192,13 @@ impl Blocks {
             self.code.clear();
             self.all.clear();
             self.by_address.clear();
+            self.crossing.clear();
             self.by_page.clear();
             self.forget_virtual();
         }
     }
 
-    /// Adds a block; gives its number. One in a single page is found by its place from now on.
+    /// Adds a block; gives its number. It is found by its place from now on.
     pub fn add(&mut self, block: Block) -> u32 {
         let number = self.all.len() as u32;
         self.by_page.entry(block.place.arena >> 12).or_default().push(number);
@@ -197,7 +206,10 @@ impl Blocks {
             None => {
                 self.by_address.insert(block.place, number);
             }
-            Some(second) => self.by_page.entry(second >> 12).or_default().push(number),
+            Some(second) => {
+                self.by_page.entry(second >> 12).or_default().push(number);
+                self.crossing.insert((block.place, second), number);
+            }
         }
         self.all.push(block);
         number
@@ -207,8 +219,14 @@ impl Blocks {
     fn end(&mut self, number: u32) {
         let Some(block) = self.all.get_mut(number as usize) else { return };
         block.span.len = 0;
-        if self.by_address.get(&block.place) == Some(&number) {
-            self.by_address.remove(&block.place);
+        match block.second {
+            None if self.by_address.get(&block.place) == Some(&number) => {
+                self.by_address.remove(&block.place);
+            }
+            Some(second) if self.crossing.get(&(block.place, second)) == Some(&number) => {
+                self.crossing.remove(&(block.place, second));
+            }
+            _ => {}
         }
     }
 

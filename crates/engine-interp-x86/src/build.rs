@@ -36,6 +36,34 @@ const NOTHING: Insn = Insn {
     length: 1,
 };
 
+/// Where the code at `la` is.
+///
+/// # Errors
+/// The fetch's fault.
+fn locate(cpu: &mut Cpu, la: u64) -> Result<Place, Fault> {
+    match cpu.fetch.find(cpu.code, la) {
+        Some(offset) if cpu.state.canonical(la) => Ok(Place::Ram(offset)),
+        _ => cpu.translate(la, 1, Access { write: false, fetch: true, user: cpu.user, implicit: false }),
+    }
+}
+
+/// Its offset in the arena, if it is in a page that is all RAM or ROM.
+fn kept(cpu: &Cpu, la: u64, place: Place) -> Option<u64> {
+    match place {
+        Place::Ram(arena) if cpu.fetch.find(cpu.code, la).is_some() => Some(arena),
+        _ => None,
+    }
+}
+
+/// Whether memory holds `code` at `arena`.
+fn holds(cpu: &Cpu, arena: u64, code: &[u8]) -> bool {
+    (arena..).step_by(64).zip(code.chunks(64)).all(|(at, chunk)| {
+        let mut bytes = [0; 64];
+        let now = bytes.get_mut(..chunk.len()).unwrap_or_default();
+        cpu.ram.copy_out(at, now).is_some() && now == chunk
+    })
+}
+
 /// Code of one page as it is now.
 struct Bytes {
     /// Offset in the arena of the first, if it is RAM.
@@ -45,39 +73,25 @@ struct Bytes {
 }
 
 impl Bytes {
-    /// Up to `most` bytes from `la` to the end of its page.
+    /// Up to `most` bytes from `la`, which is at `place`, to the end of its page.
     ///
     /// # Errors
     /// The fetch's fault.
-    fn fetch(cpu: &mut Cpu, la: u64, most: usize) -> Result<Bytes, Fault> {
+    fn fetch(cpu: &mut Cpu, la: u64, place: Place, most: usize) -> Result<Bytes, Fault> {
         let left = (PAGE_MASK + 1 - (la & PAGE_MASK)) as usize;
         let len = left.min(most).min(WINDOW);
         let mut bytes = [0; WINDOW];
-        let place = match cpu.fetch.find(cpu.code, la) {
-            Some(offset) if cpu.state.canonical(la) => Place::Ram(offset),
-            _ => {
-                let access = Access { write: false, fetch: true, user: cpu.user, implicit: false };
-                cpu.translate(la, 1, access)?
-            }
-        };
         let used = bytes.get_mut(..len).unwrap_or_default();
-        if let Place::Ram(arena) = place
-            && cpu.fetch.find(cpu.code, la).is_some()
+        if let Some(arena) = kept(cpu, la, place)
             && cpu.ram.copy_out(arena, used).is_some()
         {
             return Ok(Bytes { arena: Some(arena), bytes, len });
         }
-        // A device, or a page of which a device has a part: nothing of it is kept.
-        let address = match place {
-            Place::Other(address) => address,
-            Place::Ram(arena) => {
-                let _ = cpu.ram.copy_out(arena, used.get_mut(..1).unwrap_or_default());
-                return Ok(Bytes { arena: None, bytes, len: 1 });
-            }
-        };
+        // A device, or a page of which a device has a part: byte by byte, and nothing of it is kept.
         let stop_at = cpu.stop_at;
         for (n, byte) in (0u64..).zip(used.iter_mut().take(BYTES)) {
-            *byte = cpu.read_place(Place::Other(address + n), Width::B1) as u8;
+            let place = if n == 0 { place } else { locate(cpu, la.wrapping_add(n))? };
+            *byte = cpu.read_place(place, Width::B1) as u8;
         }
         // The look around that a device wants comes behind the instruction, else it would never be run.
         cpu.stop_at = stop_at.min(cpu.retired + 1);
@@ -118,19 +132,17 @@ impl Blocks {
     /// The fetch's fault.
     #[cold]
     pub fn build(&mut self, cpu: &mut Cpu, rip: u64, la: u64) -> Result<Span, Fault> {
-        let source = Bytes::fetch(cpu, la, WINDOW)?;
+        let place = locate(cpu, la)?;
         let mode = cpu.mode;
-        if let Some(arena) = source.arena
-            && let Some((number, block)) = self.at(CodePlace { arena, mode })
+        if let Some(arena) = kept(cpu, la, place)
+            && let Some((number, block)) =
+                self.at(CodePlace { arena, mode }, None, |code| holds(cpu, arena, code))
         {
-            let code = self.code_of(block.span);
-            if block.checked == cpu.code_fence || source.from(0).starts_with(code) {
-                self.checked(number, cpu.code_fence);
-                cpu.code_filter.insert(la);
-                self.remember(cpu.code, la, number);
-                return Ok(block.span);
-            }
+            cpu.code_filter.insert(la);
+            self.remember(cpu.code, la, number);
+            return Ok(block.span);
         }
+        let source = Bytes::fetch(cpu, la, place, WINDOW)?;
         self.make_room();
         let span = self.decode_page(&source, mode);
         if span.len == 0 {
@@ -139,11 +151,7 @@ impl Blocks {
         }
         if let Some(arena) = source.arena {
             let place = CodePlace { arena, mode };
-            self.keep(
-                cpu,
-                la,
-                Block { span, place, first: span.bytes, second: None, checked: cpu.code_fence },
-            );
+            self.keep(cpu, la, Block { span, place, first: span.bytes, second: None });
         }
         Ok(span)
     }
@@ -188,7 +196,8 @@ impl Blocks {
             }
             next &= 0xffff_ffff;
         }
-        let rest = Bytes::fetch(cpu, next, BYTES)?;
+        let rest = locate(cpu, next)?;
+        let rest = Bytes::fetch(cpu, next, rest, BYTES)?;
         let mut bytes = [0; 2 * BYTES];
         let all = source.from(0).iter().take(first).chain(rest.from(0));
         let mut len = 0;
@@ -196,19 +205,28 @@ impl Blocks {
             *slot = *byte;
             len += 1;
         }
-        let (start, code) = (self.ops.len() as u32, self.code.len() as u32);
         let used = bytes.get(..len).unwrap_or_default();
+        let place = source.arena.map(|arena| CodePlace { arena, mode: cpu.mode });
+        if let Some(place) = place
+            && rest.arena.is_some()
+            && let Some((number, block)) = self.at(place, rest.arena, |code| used.starts_with(code))
+        {
+            cpu.code_filter.insert(la);
+            cpu.code_filter.insert(next);
+            self.remember(cpu.code, la, number);
+            return Ok(block.span);
+        }
+        let (start, code) = (self.ops.len() as u32, self.code.len() as u32);
         let refused = Decoded { run: handlers::undefined, insn: NOTHING, ends: true };
         let decoded = Decoded::of(used, cpu.mode).unwrap_or(refused);
         self.push(&decoded, start, 0);
         let length = u32::from(decoded.insn.length);
         self.code.extend(used.iter().take(length as usize));
         let span = Span { start, len: 1, bytes: length, code };
-        if let (Some(arena), Some(second)) = (source.arena, rest.arena) {
-            let place = CodePlace { arena, mode: cpu.mode };
+        if let (Some(place), Some(second)) = (place, rest.arena) {
             let first = length.min(first as u32);
             let second = (length > first).then_some(second);
-            self.keep(cpu, la, Block { span, place, first, second, checked: cpu.code_fence });
+            self.keep(cpu, la, Block { span, place, first, second });
         }
         Ok(span)
     }

@@ -64,13 +64,19 @@ impl Cpu {
             Mode::Bits32 => bit::MODE,
             Mode::Bits64 => 2 * bit::MODE,
         };
-        self.data = self.context(Key { space, mode });
-        let (code, reused) = self.contexts.get(Key { space, mode: mode & !bit::AC | bit::CODE | size });
+        let data = Key { space, mode };
+        let code = Key { space, mode: mode & !bit::AC | bit::CODE | size };
+        if self.keys == Some((data, code)) {
+            return;
+        }
+        self.keys = Some((data, code));
+        self.data = self.context(data);
+        let (code, reused) = self.contexts.get(code);
         self.code = code;
         if reused {
             self.numbers_start_again();
             // Its number went with all the others.
-            self.data = self.context(Key { space, mode });
+            self.data = self.context(data);
         }
     }
 
@@ -110,14 +116,20 @@ impl Cpu {
         }
     }
 
+    /// Ends the contexts whose keys satisfy `which`.
+    fn end_contexts(&mut self, which: impl Fn(Key) -> bool) {
+        self.contexts.flush(which);
+        self.keys = None;
+        self.enter_context();
+    }
+
     /// Forgets translations of the present address space, or of all.
     pub fn flush(&mut self, global: bool) {
         let (space, pcids) = (self.space(), self.state.cr4 & cr4::PCIDE != 0);
-        self.contexts.flush(|key| {
+        self.end_contexts(|key| {
             let same = if pcids { (key.space ^ space) & CR3_ATTRIBUTES == 0 } else { key.space == space };
             key.mode & bit::PAGING != 0 && (global || same)
         });
-        self.enter_context();
     }
 
     /// Forgets the translation of the page of `la`, in all address spaces: it may be global.
@@ -135,23 +147,15 @@ impl Cpu {
         }
     }
 
-    /// Blocks must compare themselves with memory before they run again.
-    pub fn fence_code(&mut self) {
-        self.code_fence += 1;
-        self.renew_code();
-    }
-
-    /// Makes every block be looked up by physical address again.
-    fn renew_code(&mut self) {
+    /// Makes every block be looked up by physical address again, and be compared with memory there.
+    pub fn renew_code(&mut self) {
         self.code_filter.clear();
-        self.contexts.flush(|key| key.mode & bit::CODE != 0);
-        self.enter_context();
+        self.end_contexts(|key| key.mode & bit::CODE != 0);
     }
 
     /// Forgets everything remembered about translations and physical pages.
     pub fn flush_all(&mut self) {
-        self.contexts.flush(|_| true);
-        self.enter_context();
+        self.end_contexts(|_| true);
     }
 
     /// Asks the local controller where its page is.

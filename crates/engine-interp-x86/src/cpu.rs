@@ -2,7 +2,7 @@
 
 use crate::context::CodeFilter;
 use engine_core::TimeSource;
-use engine_mmu::{Context, Contexts, Table};
+use engine_mmu::{Context, Contexts, Key, Table};
 use fabric_bus::Bus;
 use fabric_ram::GuestRam;
 use fabric_wire::{LocalController, PendingWord};
@@ -25,6 +25,8 @@ pub(crate) struct Cpu {
     pub data: Context,
     /// Context of fetches, and of the size of code.
     pub code: Context,
+    /// What the two are of: `None` if they must be asked for anew.
+    pub keys: Option<(Key, Key)>,
     /// Offset in CS where the block being run starts.
     pub block_rip: u64,
     /// The op being run: index in the block << 32 | offset of its end << 16 | offset from `block_rip`, in bytes.
@@ -59,8 +61,6 @@ pub(crate) struct Cpu {
     pub code_stores: Vec<(u64, u64)>,
     /// Where blocks were found by linear address.
     pub code_filter: CodeFilter,
-    /// Blocks checked under an older number must be compared with memory again.
-    pub code_fence: u64,
     /// The tables were cleared because context numbers start again: clear the block table too.
     pub contexts_reused: bool,
     /// How many events were delivered.

@@ -195,9 +195,10 @@ impl Env for Cpu {
             }
             Change::Interrupts | Change::Debug => self.note_interrupts(),
             Change::Serialize => {
-                self.fence_code();
+                self.renew_code();
                 self.leave = true;
             }
+            Change::Delivered => self.events += 1,
         }
     }
 

@@ -58,6 +58,7 @@ impl Interp {
             fetch: Table::default(),
             data: none,
             code: none,
+            keys: None,
             block_rip: 0,
             position: 0,
             next_rip: 0,
@@ -76,7 +77,6 @@ impl Interp {
             code_pages: vec![0; pages].into_boxed_slice(),
             code_stores: Vec::new(),
             code_filter: CodeFilter::default(),
-            code_fence: 1,
             contexts_reused: false,
             events: 0,
             pauses: 0,
@@ -96,6 +96,10 @@ impl Interp {
     /// Runs blocks until the next look around.
     fn run_blocks(&mut self) -> Option<Exit> {
         while self.cpu.retired < self.cpu.stop_at && self.cpu.pending.load() & self.cpu.interest == 0 {
+            // Not behind the block: the delivery of an event stores too.
+            if !self.cpu.code_stores.is_empty() {
+                self.drop_stored();
+            }
             let rip = self.cpu.state.rip;
             let la = self.cpu.cs_base.wrapping_add(rip);
             let la = if self.cpu.mode == Mode::Bits64 { la } else { la & 0xffff_ffff };
@@ -114,9 +118,6 @@ impl Interp {
                 && let Some(exit) = self.fault(fault)
             {
                 return Some(exit);
-            }
-            if !self.cpu.code_stores.is_empty() {
-                self.drop_stored();
             }
         }
         None
@@ -424,7 +425,7 @@ impl Vcpu for Interp {
     }
 
     fn flush_code(&mut self) {
-        self.cpu.fence_code();
+        self.cpu.renew_code();
     }
 
     fn flush_pages(&mut self) {

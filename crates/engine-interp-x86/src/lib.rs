@@ -10,8 +10,10 @@
 //!
 //! **Self-modifying code is exact.** Pages from which code was decoded are not in the TLB for stores: a store there takes
 //! the slow way, ends the blocks it touches, and leaves the block being run. Stores by others (DMA, other processors) are
-//! seen after an instruction that serializes by itself (`cpuid`, `serialize`, `wbinvd`, `invd`), and after
-//! [`engine_core::Vcpu::flush_code`]: every block then compares itself with memory before it runs again.
+//! seen wherever code is looked up by physical address, as every block compares itself with memory then: in a new or
+//! flushed mapping (`mov cr3`, `invlpg`), after an instruction that serializes by itself (`cpuid`, `serialize`, `wbinvd`,
+//! `invd`), and after [`engine_core::Vcpu::flush_code`]. What is changed by others while it stays mapped where it has run
+//! is not seen by `iret`, though that serializes too.
 #![forbid(unsafe_code)]
 
 mod access;

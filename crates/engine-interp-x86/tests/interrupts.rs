@@ -245,3 +245,36 @@ fn a_spurious_wake_leaves_it_halted() {
     assert!(matches!(m.cpu.run(100), Exit::Idle { .. }));
     assert_eq!((m.gpr(RBX), m.cpu.state().rip), (0, CODE + 2));
 }
+
+#[test]
+fn a_software_interrupt_clears_tf_and_has_no_trap_behind_it() {
+    let mut m = long_machine();
+    m.code(|a| {
+        a.push(0x102).unwrap();
+        a.popfq().unwrap();
+        a.int(0x80).unwrap();
+    });
+    assert_eq!(m.vector(), 0x80);
+    assert_eq!(m.stack(3), [CODE + 5 + 1 + 2, KERNEL_CODE.into(), 0x102]);
+}
+
+#[test]
+fn a_debug_exception_lets_its_handler_at_the_debug_registers() {
+    let mut m = long_machine();
+    m.code(|a| {
+        a.push(0x102).unwrap();
+        a.popfq().unwrap();
+        a.nop().unwrap();
+    });
+    m.cpu.with_state(&mut |s| s.dr7 |= 1 << 13);
+    m.put(
+        HANDLERS + 16,
+        &assemble(64, HANDLERS + 16, |a| {
+            a.mov(rax, dr6).unwrap();
+            a.hlt().unwrap();
+        }),
+    );
+    m.run();
+    assert_eq!(m.gpr(RAX) & 0xf00f, 0x4000);
+    assert_eq!((m.gpr(4), m.cpu.state().dr7 & 1 << 13), (STACK - 40, 0));
+}

@@ -56,7 +56,8 @@ impl Contexts {
     /// The context of `key`, and whether all numbers are used up: then every table must be cleared
     /// before the context is used.
     pub fn get(&mut self, key: Key) -> (Context, bool) {
-        if let Some(at) = self.live.iter().position(|(k, _)| *k == key) {
+        // The last ones used are at the end, and asked for most.
+        if let Some(at) = self.live.iter().rposition(|(k, _)| *k == key) {
             let found = self.live.remove(at);
             self.live.push(found);
             return (found.1, false);

@@ -44,6 +44,8 @@ pub enum Change {
     Debug,
     /// A serializing instruction: earlier stores are visible to later fetches.
     Serialize,
+    /// An exception or interrupt has been delivered: no single-step trap comes behind the instruction.
+    Delivered,
 }
 
 /// What operations may ask of whatever runs them.

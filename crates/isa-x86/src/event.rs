@@ -2,6 +2,7 @@
 //! Emulation", and "Interrupts and Exceptions in 64-bit Mode").
 
 use crate::descriptor::{self, SYSTEM, code_of, kind};
+use crate::ops_system_control::DR7_GD;
 use crate::stack::{Stack, width_with};
 use crate::{Change, Env, Event, Fault, Mode, Segment, rflags, seg, vector};
 use isa_core::Width;
@@ -42,6 +43,12 @@ pub fn raise<E: Env>(env: &mut E, first: Fault, rip: u64) -> Result<(), Fault> {
         let Err(next) = deliver(env, event, rip) else { return Ok(()) };
         if now.vector == vector::DF {
             return Err(first);
+        }
+        if next.vector == now.vector && class(now.vector) == Class::Benign {
+            // An alignment fault whose handler runs at CPL 3 on the same misaligned stack: a processor tries for ever.
+            // Here the instruction raises its fault again, so that the engine comes by in between.
+            env.jump_to(rip);
+            return Ok(());
         }
         if let Some(address) = next.address {
             env.state().cr2 = address;
@@ -114,9 +121,14 @@ pub fn deliver<E: Env>(env: &mut E, event: Event, rip: u64) -> Result<(), Fault>
     if event == Event::Nmi {
         env.state().nmi_blocked = true;
     }
+    if vector == vector::DB {
+        // The handler may access the debug registers (SDM volume 3, "Debug Control Register (DR7)").
+        env.state().dr7 &= !DR7_GD;
+    }
     env.changed(Change::Segments);
     env.changed(Change::Context);
     env.changed(Change::Interrupts);
+    env.changed(Change::Delivered);
     Ok(())
 }
 

@@ -315,7 +315,7 @@ const DR6_BD: u64 = 1 << 13;
 const DR7_ONES: u64 = 0x400;
 const DR7_BITS: u64 = 0xffff_23ff;
 /// DR7.GD: accesses of debug registers trap.
-const DR7_GD: u64 = 1 << 13;
+pub(crate) const DR7_GD: u64 = 1 << 13;
 
 /// The number of a debug register that may be accessed now: 4 and 5 are 6 and 7 without CR4.DE.
 fn debug_register<E: Env>(env: &mut E, n: u8) -> Result<u8, Fault> {
@@ -328,9 +328,7 @@ fn debug_register<E: Env>(env: &mut E, n: u8) -> Result<u8, Fault> {
     };
     privileged(env)?;
     if env.state_ref().dr7 & DR7_GD != 0 {
-        let state = env.state();
-        state.dr6 |= DR6_BD;
-        state.dr7 &= !DR7_GD;
+        env.state().dr6 |= DR6_BD;
         return Err(Fault::plain(vector::DB));
     }
     Ok(n)
