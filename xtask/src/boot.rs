@@ -46,6 +46,18 @@ enum Outcome {
     Failed(anyhow::Error),
 }
 
+/// A program that a test lacks, for which it is skipped.
+#[derive(Debug)]
+pub struct NoTool(pub &'static str);
+
+impl std::fmt::Display for NoTool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "there is no {}", self.0)
+    }
+}
+
+impl std::error::Error for NoTool {}
+
 /// The verb.
 ///
 /// # Errors
@@ -96,7 +108,10 @@ fn one(test: &Test, setup: &Setup) -> Outcome {
     }
     match (test.run)(setup) {
         Ok(()) => Outcome::Passed,
-        Err(error) => Outcome::Failed(error),
+        Err(error) => match error.downcast_ref::<NoTool>() {
+            Some(NoTool(tool)) => Outcome::Skipped(tool),
+            None => Outcome::Failed(error),
+        },
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Images by name, as `hostel image` knows them.
-const NAMES: [&str; 3] = ["debian-busybox", "opensbi", "u-boot"];
+const NAMES: [&str; 4] = ["debian-busybox", "opensbi", "u-boot", "debian-cloud-amd64"];
 
 /// How to come by the images.
 #[derive(clap::Args, Debug)]

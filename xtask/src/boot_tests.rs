@@ -1,6 +1,7 @@
 //! The tests of `cargo xtask boot`: what a user would type, and what must come.
 
 use crate::boot_images::Images;
+use crate::boot_microvm;
 use crate::boot_sifive;
 use anyhow::{Result, ensure};
 use sha2::{Digest, Sha256};
@@ -36,6 +37,7 @@ pub struct Test {
 const LINUX: &[&str] = &["vmlinux", "initramfs.cpio"];
 const DYNAMIC: &[&str] = &["fw_dynamic.bin", "vmlinux", "initramfs.cpio"];
 const JUMP: &[&str] = &["fw_jump.bin", "vmlinux", "initramfs.cpio"];
+const AMD64: &[&str] = &["vmlinuz", "initramfs-amd64.cpio"];
 const U_BOOT: &[&str] = &["fw_dynamic.bin", "u-boot.bin"];
 
 /// Every test.
@@ -60,6 +62,9 @@ pub const TESTS: &[Test] = &[
     Test { name: "sifive-u-typing", about: "1 MiB typed into SiFive's UART arrives intact", needs: DYNAMIC, sample: false, run: boot_sifive::typing },
     Test { name: "sifive-u-consoles", about: "a second console on SiFive's second UART", needs: DYNAMIC, sample: false, run: boot_sifive::consoles },
     Test { name: "sifive-u-virtual-clock", about: "two boots of it by the instruction count say the same", needs: DYNAMIC, sample: false, run: boot_sifive::virtual_clock },
+    Test { name: "microvm-linux", about: "Debian's x86-64 kernel up to process 1", needs: AMD64, sample: true, run: boot_microvm::linux },
+    Test { name: "microvm-pvh", about: "the same by its PVH entry, unpacked", needs: AMD64, sample: false, run: boot_microvm::pvh },
+    Test { name: "microvm-reset", about: "it waits, panics and resets the machine", needs: &["vmlinuz"], sample: false, run: boot_microvm::reset },
     Test { name: "virtual-clock", about: "two boots by the instruction count say the same", needs: LINUX, sample: false, run: virtual_clock },
 ];
 

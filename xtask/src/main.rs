@@ -9,6 +9,7 @@ mod bench_code;
 mod blank;
 mod boot;
 mod boot_images;
+mod boot_microvm;
 mod boot_sifive;
 mod boot_tests;
 mod check;

@@ -5,6 +5,12 @@
 //! MHz, GATE 0 and 1 are high, OUT 0 is IRQ 0. The datasheet leaves the state after power-on open: here
 //! nothing counts and OUT 0 is low.
 //!
+//! In modes 2, 4 and 5, OUT is low for one pulse, 838 ns, and an interrupt controller takes the edge that ends it.
+//! Whoever serves deadlines on a real clock comes later than that and would see a line that has never moved. So the
+//! wire is a level of its own that follows OUT 0 by one change at a tick: a pulse that was slept through is still
+//! shown, several of them as one. Registers always tell of the present. Only a write to counter 0 lets go of a pulse
+//! that is owed.
+//!
 //! Registers lie at two places of the port space, which are windows on these offsets: 0 to 3 at ports
 //! 0x40 to 0x43, 4 at port 0x61.
 
@@ -51,18 +57,32 @@ fn time_of(pulse: u64) -> Option<Nanos> {
     u64::try_from((u128::from(pulse) * SECOND).div_ceil(CLOCK_HZ)).ok()
 }
 
+/// The next pulse after `t` at which a settled counter may do something.
+fn next_event(counter: &Counter, t: u64) -> Option<u64> {
+    let load = counter.next.map(|(_, at)| at).filter(|&at| at != u64::MAX);
+    [load, counter.next_change(t)].into_iter().flatten().min()
+}
+
 // ---- state ----
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct State {
     counters: [Counter; 3],
     port61: u8,
+    /// What OUT 0 drives, and the pulse up to which it has followed.
+    wire: bool,
+    followed: u64,
 }
 
 impl State {
     fn new() -> Self {
         let counter = Counter { access: 3, gate: true, ..Counter::default() };
-        State { counters: [counter, counter, Counter { gate: false, ..counter }], port61: 0 }
+        State {
+            counters: [counter, counter, Counter { gate: false, ..counter }],
+            port61: 0,
+            wire: false,
+            followed: 0,
+        }
     }
 
     /// Counter `n` at pulse `t`, with a count loaded that has waited for it.
@@ -76,6 +96,31 @@ impl State {
         let Some(&(mut counter)) = self.counters.get(n) else { return false };
         counter.settle(t);
         counter.out(t)
+    }
+
+    /// The first pulse after `followed`, up to `t`, at which OUT 0 is not what it drives.
+    fn turned(&self, t: u64) -> Option<u64> {
+        let [mut counter, ..] = self.counters;
+        let mut at = self.followed.min(t);
+        // A load changes nothing by itself, so that three are enough.
+        for _ in 0..4 {
+            counter.settle(at);
+            at = next_event(&counter, at).filter(|&at| at <= t)?;
+            counter.settle(at);
+            if counter.out(at) != self.wire {
+                return Some(at);
+            }
+        }
+        None
+    }
+
+    /// Has the wire follow OUT 0 by one change at most.
+    fn follow(&mut self, t: u64) {
+        let out = self.out(0, t);
+        match self.turned(t).filter(|_| out == self.wire) {
+            Some(at) => (self.wire, self.followed) = (!self.wire, at),
+            None => (self.wire, self.followed) = (out, t),
+        }
     }
 
     fn write_control(&mut self, byte: u8, t: u64) {
@@ -157,7 +202,9 @@ impl Device for I8254 {
 
     fn write(&mut self, offset: u64, size: u8, value: u64, now: Nanos) -> Result<(), NoRegister> {
         let t = pulses(now);
-        write_bytes(offset, size, value, |at, byte| {
+        let [mut before, ..] = self.state.counters;
+        before.settle(t);
+        let done = write_bytes(offset, size, value, |at, byte| {
             match Reg::nearest(at) {
                 Some((Reg::Count, n, _)) => {
                     self.state.counter(n as usize, t).ok_or(NoRegister)?.write(byte, t);
@@ -167,11 +214,18 @@ impl Device for I8254 {
                 _ => return Err(NoRegister),
             }
             Ok(())
-        })
+        });
+        let [after, ..] = self.state.counters;
+        if (before.mode, before.start, before.count, before.next)
+            != (after.mode, after.start, after.count, after.next)
+        {
+            (self.state.wire, self.state.followed) = (self.state.out(0, t), t);
+        }
+        done
     }
 
-    fn lines(&self, _word: usize, now: Nanos) -> u64 {
-        u64::from(self.state.out(0, pulses(now)))
+    fn lines(&self, _word: usize, _now: Nanos) -> u64 {
+        u64::from(self.state.wire)
     }
 
     fn outputs(&self) -> usize {
@@ -180,12 +234,16 @@ impl Device for I8254 {
 
     fn deadline(&self, now: Nanos) -> Option<Nanos> {
         let t = pulses(now);
+        if self.state.out(0, t) != self.state.wire || self.state.turned(t).is_some() {
+            return now.checked_add(1);
+        }
         let [mut counter, ..] = self.state.counters;
         counter.settle(t);
-        let load = counter.next.map(|(_, at)| at).filter(|&at| at != u64::MAX);
-        let change = counter.next_change(t);
-        let pulse = [load, change].into_iter().flatten().min()?;
-        time_of(pulse).filter(|&at| at > now)
+        time_of(next_event(&counter, t)?).filter(|&at| at > now)
+    }
+
+    fn tick(&mut self, now: Nanos) {
+        self.state.follow(pulses(now));
     }
 
     fn reset(&mut self, _now: Nanos) {
@@ -216,6 +274,10 @@ pub mod saved {
         pub counters: [CounterV1; 3],
         /// What was written to port 0x61.
         pub port61: u8,
+        /// What OUT 0 drives.
+        pub wire: bool,
+        /// The pulse up to which it has followed the counter.
+        pub followed: u64,
     }
 
     /// One counter.
@@ -317,16 +379,16 @@ pub mod saved {
     }
 
     pub(super) fn from_state(state: &State) -> I8254V1 {
-        let State { counters, port61 } = state;
-        I8254V1 { counters: counters.each_ref().map(from_counter), port61: *port61 }
+        let &State { counters, port61, wire, followed } = state;
+        I8254V1 { counters: counters.each_ref().map(from_counter), port61, wire, followed }
     }
 
     /// `None` if no timer could be in such a state.
     pub(super) fn into_state(saved: I8254V1) -> Option<State> {
-        let I8254V1 { counters: [a, b, c], port61 } = saved;
+        let I8254V1 { counters: [a, b, c], port61, wire, followed } = saved;
         let counters = [into_counter(a)?, into_counter(b)?, into_counter(c)?];
         let gates = counters.map(|counter| counter.gate) == [true, true, port61 & 1 != 0];
-        (gates && port61 & !WRITABLE == 0).then_some(State { counters, port61 })
+        (gates && port61 & !WRITABLE == 0).then_some(State { counters, port61, wire, followed })
     }
 }
 

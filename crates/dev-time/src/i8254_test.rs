@@ -27,9 +27,16 @@ fn trace(d: &mut I8254, from: u64, pulses: u64) -> String {
         let value = d.state.counters[0];
         let mut value = value;
         value.settle(t);
+        d.tick(at(t));
         format!("{}{:x}", if d.lines(0, at(t)) == 1 { '+' } else { '-' }, value.value(t))
     };
     (from..from + pulses).map(one).collect::<Vec<_>>().join(" ")
+}
+
+/// When a timer that has been looked at at pulse `pulse` wants to be looked at again.
+fn due(d: &mut I8254, pulse: u64) -> Option<Nanos> {
+    d.tick(at(pulse));
+    d.deadline(at(pulse))
 }
 
 /// Counter 0 in `mode`, with the low byte `n` written at pulse 10.
@@ -61,8 +68,8 @@ fn trace2(d: &mut I8254, from: u64, pulses: u64) -> String {
 fn mode_0_interrupt_on_terminal_count() {
     let mut d = counter0(0, 4);
     assert_eq!(trace(&mut d, 10, 8), "-4 -4 -3 -2 -1 +0 +ffff +fffe");
-    assert_eq!(d.deadline(at(10)), Some(at(15)));
-    assert_eq!(d.deadline(at(15)), None);
+    assert_eq!(due(&mut d, 10), Some(at(15)));
+    assert_eq!(due(&mut d, 15), None);
     out(&mut d, 0, 2, 20);
     assert_eq!(trace(&mut d, 20, 4), "-2 -2 -1 +0", "a new count starts again");
 }
@@ -107,7 +114,7 @@ fn mode_1_hardware_retriggerable_one_shot() {
 fn mode_2_rate_generator() {
     let mut d = counter0(2, 3);
     assert_eq!(trace(&mut d, 10, 8), "+3 +3 +2 -1 +3 +2 -1 +3");
-    assert_eq!((d.deadline(at(11)), d.deadline(at(13))), (Some(at(13)), Some(at(14))));
+    assert_eq!((due(&mut d, 11), due(&mut d, 13)), (Some(at(13)), Some(at(14))));
     out(&mut d, 0, 4, 15);
     assert_eq!(trace(&mut d, 15, 7), "+2 -1 +4 +3 +2 -1 +4", "a new count from the next period on");
     let mut d = counter2(2, 3);
@@ -137,10 +144,7 @@ fn mode_3_square_wave() {
 fn mode_4_software_triggered_strobe() {
     let mut d = counter0(4, 3);
     assert_eq!(trace(&mut d, 10, 7), "+3 +3 +2 +1 -0 +ffff +fffe");
-    assert_eq!(
-        (d.deadline(at(11)), d.deadline(at(14)), d.deadline(at(15))),
-        (Some(at(14)), Some(at(15)), None)
-    );
+    assert_eq!((due(&mut d, 11), due(&mut d, 14), due(&mut d, 15)), (Some(at(14)), Some(at(15)), None));
 }
 
 #[test]
@@ -222,7 +226,47 @@ fn a_second_has_1193182_pulses() {
     d.write(0, 1, 0x2e, 0).unwrap(); // 11931
     // And one pulse to load it: 11932 / 1193182 s = 10,000,150.85 ns.
     assert_eq!(d.deadline(0), Some(10_000_151));
-    assert_eq!((d.lines(0, 10_000_150), d.lines(0, 10_000_151)), (0, 1));
+    d.tick(10_000_150);
+    assert_eq!(d.lines(0, 10_000_150), 0);
+    d.tick(10_000_151);
+    assert_eq!(d.lines(0, 10_000_151), 1);
+}
+
+/// Serves the deadlines that are due at `now`, as a timer's thread does; the levels that the wire went through.
+fn served(d: &mut I8254, mut now: Nanos) -> String {
+    let end = now + 10;
+    let mut levels = String::new();
+    while d.deadline(now).is_some_and(|at| at <= end) {
+        now += 1;
+        d.tick(now);
+        levels.push(if d.lines(0, now) == 1 { '+' } else { '-' });
+    }
+    levels
+}
+
+#[test]
+fn a_pulse_that_was_slept_through_is_shown() {
+    // Rate generator and strobes: loaded at pulse 11, low for the pulse 110, or 111.
+    for (mode, later) in [(2, 150), (4, 150), (4, 90_000)] {
+        let mut d = counter0(mode, 100);
+        assert_eq!(served(&mut d, at(20)), "", "mode {mode}: high since it was written");
+        assert_eq!(d.lines(0, at(20)), 1);
+        assert_eq!(served(&mut d, at(later)), "-+", "mode {mode}");
+        assert_eq!(inb(&mut d, 0, 0), inb(&mut d, 0, 0), "reads do nothing to it");
+        assert_eq!(served(&mut d, at(later) + 20), "", "mode {mode}: once");
+    }
+    // Of many, one.
+    let mut d = counter0(2, 100);
+    assert_eq!(served(&mut d, at(11 + 100 * 1000 + 50)), "-+");
+    assert_eq!(d.deadline(at(11 + 100 * 1000 + 51)), Some(at(11 + 100 * 1000 + 99)), "in step");
+    // A square wave is seen high, then a half-cycle too late: what it did between, it does now.
+    let mut d = counter0(3, 100);
+    assert_eq!(served(&mut d, at(20)), "");
+    assert_eq!(served(&mut d, at(11 + 120)), "-+");
+    // Who writes a new count lets go of what is owed.
+    let mut d = counter0(4, 100);
+    out(&mut d, 0, 100, 150);
+    assert_eq!((served(&mut d, at(151)), d.lines(0, at(151))), (String::new(), 1));
 }
 
 #[test]

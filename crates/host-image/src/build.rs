@@ -77,7 +77,7 @@ pub(crate) fn build(
         name: recipe.name.to_owned(),
         directory: digest(&files),
         fetched: rfc3339(SystemTime::now()),
-        append: String::new(),
+        append: recipe.append.to_owned(),
         archive: ArchiveRecord {
             mirror: printable(&url),
             suite: suite.to_owned(),

@@ -118,6 +118,8 @@ pub(crate) struct Recipe {
     pub sources: &'static [Source],
     /// The ingredient that an initramfs is built around, and the name that it gets.
     pub initramfs: Option<(&'static str, &'static str)>,
+    /// What it wants on the kernel command line.
+    pub append: &'static str,
 }
 
 /// What an initramfs is built around.
@@ -143,6 +145,7 @@ const RECIPES: &[Recipe] = &[
             BUSYBOX,
         ],
         initramfs: Some(("busybox", "initramfs.cpio")),
+        append: "",
     },
     Recipe {
         name: "debian-cloud-amd64",
@@ -160,6 +163,8 @@ const RECIPES: &[Recipe] = &[
             BUSYBOX,
         ],
         initramfs: Some(("busybox", "initramfs-amd64.cpio")),
+        // Tests of its cryptography, a third of an interpreted start.
+        append: "cryptomgr.notests",
     },
     Recipe {
         name: "opensbi",
@@ -182,6 +187,7 @@ const RECIPES: &[Recipe] = &[
             ],
         }],
         initramfs: None,
+        append: "",
     },
     Recipe {
         name: "u-boot",
@@ -196,6 +202,7 @@ const RECIPES: &[Recipe] = &[
             }],
         }],
         initramfs: None,
+        append: "",
     },
 ];
 

@@ -65,7 +65,7 @@ impl Image {
         self.by_role(Role::Initrd)
     }
 
-    /// What the image itself wants on the kernel command line (nothing, for now).
+    /// What the image itself wants on the kernel command line.
     pub fn append(&self) -> &str {
         &self.manifest.append
     }

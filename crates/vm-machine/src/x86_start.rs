@@ -15,6 +15,7 @@ use support_image::memory_map::{MemoryKind, MemoryRange};
 use support_image::mp_table::MpTable;
 use support_image::pvh::StartInfo;
 use support_image::x86_kernel::{X86Kernel, X86KernelError};
+use vm_board::size::Size;
 
 /// Where things of ours lie below 640 KiB.
 const GDT: u64 = 0x1000;
@@ -60,7 +61,7 @@ pub enum StartError {
     )]
     NoEntry(String),
     /// Memory ends too early.
-    #[error("the {what} does not fit into {memory} bytes of memory: give more with --memory")]
+    #[error("the {what} does not fit into {} of memory; give more with --memory", Size(*memory))]
     NoRoom {
         /// Which piece.
         what: &'static str,
