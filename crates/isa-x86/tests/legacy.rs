@@ -68,7 +68,7 @@ fn each_decimal(mut check: impl FnMut(u8, bool, bool)) {
 }
 
 fn flags(cf: bool, af: bool) -> u64 {
-    (if cf { rflags::CF } else { 0 }) | if af { rflags::AF } else { 0 }
+    (u64::from(cf) * rflags::CF) | (u64::from(af) * rflags::AF)
 }
 
 #[test]
@@ -145,8 +145,8 @@ fn pusha_and_popa() {
         m.state.gpr[..4].fill(0);
         m.state.gpr[5..8].fill(0);
         run(&mut m, &code(0x61)).unwrap();
-        for (n, (now, before)) in m.state.gpr.iter().zip(before).enumerate().take(8) {
-            assert_eq!(now & mask, before & mask, "{mode:?} {n}");
+        for (n, before) in before.iter().enumerate().take(8) {
+            assert_eq!(m.state.gpr[n] & mask, before & mask, "{mode:?} {n}");
         }
         assert_eq!(m.state.gpr[ESP], top);
     }
