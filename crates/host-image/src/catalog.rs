@@ -61,7 +61,7 @@ pub const IMAGES: &[ImageName] = &[
     ImageName {
         name: "debian-cloud-amd64",
         architecture: Architecture::Amd64,
-        about: "Debian 13 cloud kernel with busybox; starts on microvm, its user space needs SSE2",
+        about: "Debian 13 cloud kernel with busybox; dies in user space, which needs SSE2",
         boots: true,
     },
     ImageName {

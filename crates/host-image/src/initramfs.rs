@@ -1,8 +1,8 @@
-//! The root file system of the default guest: busybox, a few files, and an init of thirty lines.
+//! The root file system of the guests with a shell: busybox, a few files, and an init of thirty lines.
 use crate::cpio::Newc;
 use std::io::{self, Write};
 
-/// Process 1 of the default guest.
+/// Process 1 of those guests.
 ///
 /// `busybox --install` makes the applet links at boot, because the list of applets is in a program for
 /// another processor; it is some 270 `symlink` calls. `cttyhack` finds the terminal behind the kernel's

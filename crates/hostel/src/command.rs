@@ -77,7 +77,7 @@ pub struct RunOptions {
     /// What executes the instructions: interp, or kvm for microvm [default: interp]
     #[arg(long, value_name = "NAME")]
     pub engine: Option<Engine>,
-    /// The board: virt, spike, sifive_u, microvm [default: virt]
+    /// The board: virt, spike, sifive_u, microvm [default: virt, or what the guest is for]
     #[arg(long, value_name = "NAME")]
     pub machine: Option<Machine>,
     /// The CPU: max, or an instruction set such as rv64gc_zba_sv39 [default: max; on sifive_u the
