@@ -286,7 +286,7 @@ impl KvmCpu {
                 // It was gone when it was looked for: back to sleep.
                 return Ok(Some(Exit::Idle {
                     until: None,
-                    wake: word & line::EVENTS | START | REQUESTS | 1,
+                    wake: word & line::EVENTS | START | REQUESTS | 1 << line::INTR,
                 }));
             }
             self.state.activity = Activity::Running;

@@ -7,7 +7,6 @@ use crate::machine::BuildError;
 use crate::plug::Plugging;
 use crate::spec::{Engine, Spec};
 use dev_core::{Plugged, Slot};
-use dev_sifive::Gpio;
 use dev_time::{Htif, Outcome};
 use engine_kvm::Vm;
 use fabric_bus::{Bus, BusBuilder};
@@ -33,7 +32,6 @@ pub(crate) struct Devices {
     /// Those that may end the machine.
     pub endings: Vec<Ending>,
     pub htif: Option<Arc<Slot<Htif>>>,
-    pub gpio: Option<Arc<Slot<Gpio>>>,
     /// What MTIME shows beyond the ticks of guest time, for the harts' `time`.
     pub mtime_offset: Arc<AtomicU64>,
     /// The local APICs, by number of the processor; none where the kernel has them.
@@ -76,7 +74,6 @@ impl Devices {
             consoles: Vec::new(),
             endings: Vec::new(),
             htif: None,
-            gpio: None,
             mtime_offset: Arc::default(),
             locals: Vec::new(),
             stand_ins: StandIns::default(),
@@ -126,9 +123,6 @@ impl Devices {
                 Outcome::Exit(code) => End::Exit(u64::from(code)),
                 Outcome::Reset => End::Reset,
             });
-        }
-        if self.gpio.as_ref().is_some_and(|gpio| gpio.with(|d, _| d.restart())) {
-            return Some(End::Reset);
         }
         let request = self.htif.as_ref().and_then(|h| h.with(|d, _| d.request()))?;
         match request {

@@ -5,7 +5,6 @@ use crate::firmware::{BuiltIn, Call, POST_SSIP};
 use crate::idle;
 use crate::wedge::Wedge;
 use engine_core::{Exit, FirmwareCall, Hosted, TimeSource};
-
 use fabric_clock::Timers;
 use fabric_wire::PendingWord;
 use isa_riscv::{Exception, Hart, wakes};

@@ -58,6 +58,9 @@ pub enum BuildError {
     /// Hardware does not count instructions.
     #[error("a virtual clock counts instructions, which KVM does not; use --engine interp, or --clock real")]
     VirtualHardware,
+    /// A budget on an engine that does not count.
+    #[error("a budget counts instructions, which KVM does not; use the interpreter")]
+    UncountedBudget,
     /// A virtual clock follows one hart.
     #[error("a virtual clock follows the instructions of one hart: use --cpus 1, or --clock real")]
     VirtualHarts,

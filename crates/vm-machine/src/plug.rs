@@ -182,8 +182,7 @@ impl Plugging<'_> {
             }
             DeviceKind::SifiveGpio { restart_pin } => {
                 let slot = self.add(placed, Gpio::new(restart_pin))?;
-                slot.connect(self.notice());
-                self.devices.gpio = Some(slot);
+                self.may_end(slot, |gpio| gpio.restart().then_some(Outcome::Reset));
             }
             DeviceKind::Fu540Otp { serial } => {
                 self.add(placed, Otp::new(serial))?;

@@ -82,9 +82,7 @@ impl Final {
             pages,
         })
     }
-}
 
-impl Final {
     /// Brings the kernel's interrupt controllers home.
     fn take_kernel_chips(&self) -> Result<(), SnapshotError> {
         let Some(vm) = self.devices.kvm.as_ref().filter(|_| kernel_has_irqchip(&self.devices)) else {

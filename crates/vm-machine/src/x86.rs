@@ -68,7 +68,7 @@ impl Machine {
         let local = self.devices.locals.first().cloned();
         let (memory, ports) = (Arc::clone(&self.devices.bus), Arc::clone(&self.devices.ports));
         let pending = Arc::clone(&port.pending);
-        match (&self.devices.kvm, local) {
+        let cpu: Box<Cpu> = match (&self.devices.kvm, local) {
             (Some(vm), local) => {
                 let clock = Arc::clone(self.timers.clock());
                 let (own, vm) = (vm, Arc::clone(vm));
@@ -80,14 +80,18 @@ impl Machine {
                         self.devices.stand_ins.give(own)?;
                     }
                 }
-                Ok(Box::new(cpu))
+                Box::new(cpu)
             }
             (None, Some(local)) => {
                 let time = TimeSource::new(Arc::clone(&self.timers), NANOS);
-                Ok(Box::new(Interp::new(Config { state, memory, ports, local, time, pending })))
+                Box::new(Interp::new(Config { state, memory, ports, local, time, pending }))
             }
-            (None, None) => Err(BuildError::NoLocalApic),
+            (None, None) => return Err(BuildError::NoLocalApic),
+        };
+        if self.spec.budget.is_some() && !cpu.counts() {
+            return Err(BuildError::UncountedBudget);
         }
+        Ok(cpu)
     }
 
     /// Gives the processor its thread.

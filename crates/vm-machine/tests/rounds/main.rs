@@ -177,3 +177,15 @@ fn seed() -> u64 {
     let given = std::env::var("HOSTEL_SEED").ok().and_then(|text| text.parse::<u64>().ok());
     given.filter(|&seed| seed != 0).unwrap_or(0x1234_5678_9abc_def1)
 }
+
+#[test]
+fn a_budget_needs_an_engine_that_counts() {
+    if !kvm() {
+        return;
+    }
+    let Some(image) = image() else { return };
+    let mut spec = spec(&image, 1, Engine::Kvm(Irqchip::User), &Arc::default());
+    spec.budget = Some(1000);
+    let error = Machine::build(spec).err().expect("KVM does not count").to_string();
+    assert!(error.contains("budget"), "{error}");
+}
