@@ -23,12 +23,7 @@ impl Cpu {
     #[inline(always)]
     pub fn load_fast(&mut self, la: u64, width: Width) -> Result<u64, Stopped> {
         if let Some(offset) = self.read.find(self.data, la)
-            && let Some(value) = match width {
-                Width::B1 => self.ram.load::<u8>(offset).map(u64::from),
-                Width::B2 => self.ram.load::<u16>(offset).map(u64::from),
-                Width::B4 => self.ram.load::<u32>(offset).map(u64::from),
-                Width::B8 => self.ram.load::<u64>(offset),
-            }
+            && let Some(value) = self.ram.load_sized(offset, width as u8)
         {
             return Ok(value);
         }
@@ -40,13 +35,7 @@ impl Cpu {
     #[inline(always)]
     pub fn store_fast(&mut self, la: u64, width: Width, v: u64) -> Result<(), Stopped> {
         if let Some(offset) = self.write.find(self.data, la)
-            && match width {
-                Width::B1 => self.ram.store(offset, v as u8),
-                Width::B2 => self.ram.store(offset, v as u16),
-                Width::B4 => self.ram.store(offset, v as u32),
-                Width::B8 => self.ram.store(offset, v),
-            }
-            .is_some()
+            && self.ram.store_sized(offset, width as u8, v).is_some()
         {
             return Ok(());
         }

@@ -170,37 +170,3 @@ impl Cpu {
         }
     }
 }
-
-/// Which pages blocks were found in by linear address: a filter that may say yes too often. Kernels
-/// invalidate the page after many page faults, nearly always one that holds data.
-pub(crate) struct CodeFilter(Box<[u64; 1024]>);
-
-impl Default for CodeFilter {
-    fn default() -> Self {
-        CodeFilter(Box::new([0; 1024]))
-    }
-}
-
-impl CodeFilter {
-    fn place(la: u64) -> (usize, u64) {
-        let hash = (la >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
-        ((hash >> 6) as usize, 1 << (hash & 63))
-    }
-
-    /// Notes the page of `la`.
-    pub fn insert(&mut self, la: u64) {
-        let (word, bit) = Self::place(la);
-        if let Some(word) = self.0.get_mut(word) {
-            *word |= bit;
-        }
-    }
-
-    fn contains(&self, la: u64) -> bool {
-        let (word, bit) = Self::place(la);
-        self.0.get(word).is_some_and(|w| w & bit != 0)
-    }
-
-    fn clear(&mut self) {
-        self.0.fill(0);
-    }
-}

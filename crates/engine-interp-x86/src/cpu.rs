@@ -1,8 +1,7 @@
 //! What a meaning sees: the processor, its TLB, and its surroundings.
 
-use crate::context::CodeFilter;
 use engine_core::TimeSource;
-use engine_mmu::{Context, Contexts, Key, Table};
+use engine_mmu::{Context, Contexts, Key, PageFilter, Table};
 use fabric_bus::Bus;
 use fabric_ram::GuestRam;
 use fabric_wire::{LocalController, PendingWord};
@@ -60,7 +59,7 @@ pub(crate) struct Cpu {
     /// Ranges of the arena that were stored to in such pages: offset, bytes.
     pub code_stores: Vec<(u64, u64)>,
     /// Where blocks were found by linear address.
-    pub code_filter: CodeFilter,
+    pub code_filter: PageFilter,
     /// The tables were cleared because context numbers start again: clear the block table too.
     pub contexts_reused: bool,
     /// How many events were delivered.

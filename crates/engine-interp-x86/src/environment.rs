@@ -56,12 +56,7 @@ impl Env for Cpu {
     fn read(&mut self, la: u64, width: Width, access: Access) -> Result<u64, Fault> {
         if self.is_plain(access)
             && let Some(offset) = self.read.find(self.data, la)
-            && let Some(value) = match width {
-                Width::B1 => self.ram.load::<u8>(offset).map(u64::from),
-                Width::B2 => self.ram.load::<u16>(offset).map(u64::from),
-                Width::B4 => self.ram.load::<u32>(offset).map(u64::from),
-                Width::B8 => self.ram.load::<u64>(offset),
-            }
+            && let Some(value) = self.ram.load_sized(offset, width as u8)
         {
             return Ok(value);
         }
@@ -72,13 +67,7 @@ impl Env for Cpu {
     fn write(&mut self, la: u64, width: Width, value: u64, access: Access) -> Result<(), Fault> {
         if self.is_plain(access)
             && let Some(offset) = self.write.find(self.data, la)
-            && match width {
-                Width::B1 => self.ram.store(offset, value as u8),
-                Width::B2 => self.ram.store(offset, value as u16),
-                Width::B4 => self.ram.store(offset, value as u32),
-                Width::B8 => self.ram.store(offset, value),
-            }
-            .is_some()
+            && self.ram.store_sized(offset, width as u8, value).is_some()
         {
             return Ok(());
         }

@@ -1,11 +1,10 @@
 //! The engine: the run loop around the blocks.
 
 use crate::blocks::{Blocks, Span};
-use crate::context::CodeFilter;
 use crate::cpu::Cpu;
 use crate::handlers::Flow;
 use engine_core::{Exit, TimeSource, Vcpu};
-use engine_mmu::{Contexts, Key, Table};
+use engine_mmu::{Contexts, Key, PageFilter, Table};
 use fabric_bus::Bus;
 use fabric_wire::local::{Event as LocalEvent, apic_base, line};
 use fabric_wire::{LocalController, PendingWord};
@@ -76,7 +75,7 @@ impl Interp {
             fault: Fault::ud(),
             code_pages: vec![0; pages].into_boxed_slice(),
             code_stores: Vec::new(),
-            code_filter: CodeFilter::default(),
+            code_filter: PageFilter::default(),
             contexts_reused: false,
             events: 0,
             pauses: 0,

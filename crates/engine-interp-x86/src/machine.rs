@@ -156,12 +156,7 @@ impl X86Machine for Cpu {
     #[inline(always)]
     fn load_for_update(&mut self, va: u64, width: Width) -> Result<u64, Stopped> {
         if let Some(offset) = self.write.find(self.data, va)
-            && let Some(value) = match width {
-                Width::B1 => self.ram.load::<u8>(offset).map(u64::from),
-                Width::B2 => self.ram.load::<u16>(offset).map(u64::from),
-                Width::B4 => self.ram.load::<u32>(offset).map(u64::from),
-                Width::B8 => self.ram.load::<u64>(offset),
-            }
+            && let Some(value) = self.ram.load_sized(offset, width as u8)
         {
             return Ok(value);
         }

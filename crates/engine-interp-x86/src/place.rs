@@ -29,12 +29,7 @@ impl Place {
 /// Reads a word of the arena, at any address.
 pub(crate) fn ram_read(cpu: &Cpu, offset: u64, width: Width) -> u64 {
     let mut bytes = [0; 8];
-    let done = match width {
-        Width::B1 => cpu.ram.load::<u8>(offset).map(u64::from),
-        Width::B2 => cpu.ram.load::<u16>(offset).map(u64::from),
-        Width::B4 => cpu.ram.load::<u32>(offset).map(u64::from),
-        Width::B8 => cpu.ram.load::<u64>(offset),
-    };
+    let done = cpu.ram.load_sized(offset, width as u8);
     done.unwrap_or_else(|| {
         let used = bytes.split_at_mut(width as usize).0;
         let _ = cpu.ram.copy_out(offset, used);
@@ -72,12 +67,7 @@ impl Cpu {
 
     /// Writes a word of the arena, at any address inside a page.
     pub fn ram_write(&mut self, offset: u64, width: Width, v: u64) {
-        let done = match width {
-            Width::B1 => self.ram.store(offset, v as u8),
-            Width::B2 => self.ram.store(offset, v as u16),
-            Width::B4 => self.ram.store(offset, v as u32),
-            Width::B8 => self.ram.store(offset, v),
-        };
+        let done = self.ram.store_sized(offset, width as u8, v);
         if done.is_none() {
             let bytes = v.to_le_bytes();
             let _ = self.ram.copy_in(offset, bytes.split_at(width as usize).0);

@@ -31,12 +31,7 @@ impl Cpu {
     #[inline(always)]
     pub fn load_fast(&mut self, va: u64, width: Width) -> Result<u64, Stop> {
         if let Some(offset) = self.read.find(self.data, va)
-            && let Some(value) = match width {
-                Width::B1 => self.ram.load::<u8>(offset).map(u64::from),
-                Width::B2 => self.ram.load::<u16>(offset).map(u64::from),
-                Width::B4 => self.ram.load::<u32>(offset).map(u64::from),
-                Width::B8 => self.ram.load::<u64>(offset),
-            }
+            && let Some(value) = self.ram.load_sized(offset, width as u8)
         {
             return Ok(value);
         }
@@ -47,13 +42,7 @@ impl Cpu {
     #[inline(always)]
     pub fn store_fast(&mut self, va: u64, width: Width, v: u64) -> Result<(), Stop> {
         if let Some(offset) = self.write.find(self.data, va)
-            && match width {
-                Width::B1 => self.ram.store(offset, v as u8),
-                Width::B2 => self.ram.store(offset, v as u16),
-                Width::B4 => self.ram.store(offset, v as u32),
-                Width::B8 => self.ram.store(offset, v),
-            }
-            .is_some()
+            && self.ram.store_sized(offset, width as u8, v).is_some()
         {
             return Ok(());
         }
@@ -68,7 +57,7 @@ impl Cpu {
         }
         let place = self.translate(va, width.bytes(), AccessKind::Load)?;
         let value = match place.ram {
-            Some(offset) => self.ram_word(offset, width),
+            Some(offset) => self.ram.load_sized(offset, width as u8),
             None => {
                 self.sync_clock();
                 // A read may lower a line or move a deadline too.
@@ -88,7 +77,9 @@ impl Cpu {
         let place = self.translate(va, width.bytes(), AccessKind::Store)?;
         match place.ram {
             Some(offset) => {
-                self.set_ram_word(offset, width, v).ok_or_else(|| access_fault(AccessKind::Store, va))?;
+                self.ram
+                    .store_sized(offset, width as u8, v)
+                    .ok_or_else(|| access_fault(AccessKind::Store, va))?;
                 Ok(())
             }
             None => {
@@ -100,24 +91,6 @@ impl Cpu {
                 self.look_around();
                 Err(Stop::Leave)
             }
-        }
-    }
-
-    fn ram_word(&self, offset: u64, width: Width) -> Option<u64> {
-        match width {
-            Width::B1 => self.ram.load::<u8>(offset).map(u64::from),
-            Width::B2 => self.ram.load::<u16>(offset).map(u64::from),
-            Width::B4 => self.ram.load::<u32>(offset).map(u64::from),
-            Width::B8 => self.ram.load::<u64>(offset),
-        }
-    }
-
-    fn set_ram_word(&self, offset: u64, width: Width, v: u64) -> Option<()> {
-        match width {
-            Width::B1 => self.ram.store(offset, v as u8),
-            Width::B2 => self.ram.store(offset, v as u16),
-            Width::B4 => self.ram.store(offset, v as u32),
-            Width::B8 => self.ram.store(offset, v),
         }
     }
 
@@ -210,7 +183,8 @@ impl Cpu {
     /// `lr`.
     pub fn reserve(&mut self, va: u64, width: Width) -> Result<u64, Stop> {
         let offset = self.reservable(va, width, AccessKind::Load)?;
-        let value = self.ram_word(offset, width).ok_or_else(|| access_fault(AccessKind::Load, va))?;
+        let value =
+            self.ram.load_sized(offset, width as u8).ok_or_else(|| access_fault(AccessKind::Load, va))?;
         self.reservation = Some(Reservation { offset, width, value });
         Ok(width.sign_extend(value))
     }

@@ -113,37 +113,3 @@ impl Cpu {
         self.enter_context();
     }
 }
-
-/// Which pages blocks were found in by virtual address: a filter that may say yes too often. Linux
-/// fences the page after every page fault, nearly always one that holds data.
-pub(crate) struct CodePages(Box<[u64; 1024]>);
-
-impl Default for CodePages {
-    fn default() -> Self {
-        CodePages(Box::new([0; 1024]))
-    }
-}
-
-impl CodePages {
-    fn place(va: u64) -> (usize, u64) {
-        let hash = (va >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
-        ((hash >> 6) as usize, 1 << (hash & 63))
-    }
-
-    /// Notes the page of `va`.
-    pub fn insert(&mut self, va: u64) {
-        let (word, bit) = Self::place(va);
-        if let Some(word) = self.0.get_mut(word) {
-            *word |= bit;
-        }
-    }
-
-    fn contains(&self, va: u64) -> bool {
-        let (word, bit) = Self::place(va);
-        self.0.get(word).is_some_and(|w| w & bit != 0)
-    }
-
-    fn clear(&mut self) {
-        self.0.fill(0);
-    }
-}

@@ -1,8 +1,7 @@
 //! What a meaning sees: the hart, its TLB, and its surroundings.
 
-use crate::context::CodePages;
 use engine_core::{Firmware, TimeSource};
-use engine_mmu::{Context, Contexts, Table};
+use engine_mmu::{Context, Contexts, PageFilter, Table};
 use fabric_bus::Bus;
 use fabric_ram::GuestRam;
 use fabric_wire::PendingWord;
@@ -58,7 +57,7 @@ pub(crate) struct Cpu {
     pub interest: u64,
     pub stop: Stop,
     pub reservation: Option<Reservation>,
-    pub code_pages: CodePages,
+    pub code_pages: PageFilter,
     /// The rows that the hart has.
     pub legal: Legal,
     /// Bits of a jump's target that must be 0: bit 1 without C (IALIGN is 32 then).

@@ -1,11 +1,10 @@
 //! The engine: the run loop around the blocks.
 
 use crate::blocks::{Blocks, Span};
-use crate::context::CodePages;
 use crate::cpu::{Cpu, Stop};
 use crate::handlers::Flow;
 use engine_core::{Exit, Fault, Firmware, FirmwareCall, Hosted, TimeSource, Vcpu};
-use engine_mmu::{Context, Contexts, Key, Table};
+use engine_mmu::{Context, Contexts, Key, PageFilter, Table};
 use fabric_bus::Bus;
 use fabric_wire::PendingWord;
 use isa_riscv::{Exception, Extension, Hart, Legal, Mode, Trap, pending_interrupt, take_trap, wakes};
@@ -83,7 +82,7 @@ impl Interp {
             interest: 0,
             stop: Stop::Leave,
             reservation: None,
-            code_pages: CodePages::default(),
+            code_pages: PageFilter::default(),
             legal: Legal::of(&features),
             unaligned: if features.has(Extension::C) { 0 } else { 2 },
             code_fence: 1,

@@ -11,9 +11,11 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod contexts;
+mod filter;
 mod table;
 
 pub use contexts::{Context, Contexts, Key};
+pub use filter::PageFilter;
 pub use table::{ENTRIES, Entry, Table};
 
 /// Bits of an address inside a page.

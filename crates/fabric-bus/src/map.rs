@@ -274,13 +274,7 @@ impl Bus {
             Region::Device(target) => target.read(address - m.base, size),
             Region::Ram { offset, .. } => {
                 let at = offset + (address - m.base);
-                match size {
-                    1 => self.ram.load::<u8>(at).map(u64::from),
-                    2 => self.ram.load::<u16>(at).map(u64::from),
-                    4 => self.ram.load::<u32>(at).map(u64::from),
-                    _ => self.ram.load::<u64>(at),
-                }
-                .ok_or(BusFault)
+                self.ram.load_sized(at, size).ok_or(BusFault)
             }
         }
     }
@@ -297,13 +291,7 @@ impl Bus {
             Region::Ram { writable: false, .. } => Err(BusFault),
             Region::Ram { offset, .. } => {
                 let at = offset + (address - m.base);
-                match size {
-                    1 => self.ram.store(at, value as u8),
-                    2 => self.ram.store(at, value as u16),
-                    4 => self.ram.store(at, value as u32),
-                    _ => self.ram.store(at, value),
-                }
-                .ok_or(BusFault)?;
+                self.ram.store_sized(at, size, value).ok_or(BusFault)?;
                 // Marked after the store: a log taken in between would miss it.
                 self.ram.dirty().mark(at);
                 Ok(())

@@ -88,6 +88,30 @@ impl GuestRam {
         Some(())
     }
 
+    /// Reads a naturally aligned word of `size` bytes (1, 2, 4, else 8), zero-extended; `None` as for
+    /// [`GuestRam::load`].
+    #[inline(always)]
+    pub fn load_sized(&self, offset: u64, size: u8) -> Option<u64> {
+        match size {
+            1 => self.load::<u8>(offset).map(u64::from),
+            2 => self.load::<u16>(offset).map(u64::from),
+            4 => self.load::<u32>(offset).map(u64::from),
+            _ => self.load::<u64>(offset),
+        }
+    }
+
+    /// Writes the low `size` bytes (1, 2, 4, else 8) of `value`, naturally aligned; `None` and the dirty
+    /// log as for [`GuestRam::store`].
+    #[inline(always)]
+    pub fn store_sized(&self, offset: u64, size: u8, value: u64) -> Option<()> {
+        match size {
+            1 => self.store(offset, value as u8),
+            2 => self.store(offset, value as u16),
+            4 => self.store(offset, value as u32),
+            _ => self.store(offset, value),
+        }
+    }
+
     /// Replaces `old` by `new` if the word holds `old` (sequentially consistent): `Ok(old)`, else
     /// `Err` with what it holds. `None` outside the arena or when misaligned.
     #[inline(always)]
