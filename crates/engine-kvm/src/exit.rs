@@ -68,7 +68,7 @@ fn internal(fd: &mut VcpuFd) -> String {
     let at = fd.get_regs().map(|regs| format!(" at rip {:#x}", regs.rip)).unwrap_or_default();
     match suberror {
         kvm_bindings::KVM_INTERNAL_ERROR_EMULATION => {
-            format!("this host's KVM cannot emulate the instruction{at}; --engine interp can")
+            format!("this host's KVM cannot emulate the instruction{at}; try --engine interp")
         }
         number => format!("KVM reports internal error {number}{at}"),
     }

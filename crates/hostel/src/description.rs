@@ -369,13 +369,16 @@ impl Description {
             "# relative paths count from this file's directory.".to_owned(),
             format!("engine = {}", quoted(&engine.to_string())),
             format!("machine = {}", quoted(&machine.to_string())),
-            format!("cpu = {}", quoted(&cpu.to_string())),
+        ];
+        // There is one x86 processor, which has no name that would stay true.
+        lines.extend((!machine.x86()).then(|| format!("cpu = {}", quoted(&cpu.to_string()))));
+        lines.extend([
             format!("cpus = {cpus}"),
             format!("memory = {}", quoted(&memory.to_string())),
             format!("clock = {}", quoted(&clock.to_string())),
             format!("console = {console}"),
             format!("bios = {bios}"),
-        ];
+        ]);
         lines.extend(guest.as_ref().map(|guest| format!("guest = {}", quoted(guest))));
         for (key, value) in [("kernel", kernel), ("initrd", initrd)] {
             if let Some(value) = value {

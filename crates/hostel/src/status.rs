@@ -34,6 +34,7 @@ pub fn of(end: &End, why: Option<Why>) -> anyhow::Result<u8> {
         (End::Shutdown { cpu, fault }, None) => {
             bail!("processor {cpu} has shut down: {}", shut_down(fault.as_ref()))
         }
+        (End::Failed(what), None) => bail!("{what}"),
         (End::Broken(what), None) => bail!("internal error: {what}; please report this"),
         (End::Reset | End::Stopped | End::Budget, None) => {
             bail!("internal error: the machine stopped and nobody asked it to; please report this")

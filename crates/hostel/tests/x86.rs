@@ -278,6 +278,7 @@ fn a_guest_chooses_its_board() {
         ] {
             assert!(text.contains(line), "{text}");
         }
+        assert!(!text.contains("cpu = "), "an instruction set of RISC-V says nothing of it: {text}");
     }
     // The kernel of one's own takes the guest's place, and there is no reason for its board any more.
     assert!(printed(&["m.toml", "--kernel", "/k"]).contains("machine = \"virt\"\n"));

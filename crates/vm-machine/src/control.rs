@@ -34,6 +34,8 @@ pub enum End {
         /// What it began with, where the engine knows.
         fault: Option<Fault>,
     },
+    /// An engine cannot go on, for what the host is or does: in words.
+    Failed(String),
     /// A thread of the machine died: an error of Hostel's.
     Broken(String),
 }

@@ -99,7 +99,7 @@ impl Runner {
                         .finish(End::Broken(format!("hart {} has shut down, which harts cannot", self.id)));
                 }
                 Exit::Broken(why) => {
-                    self.control.finish(End::Broken(format!("the engine of hart {}: {why}", self.id)));
+                    self.control.finish(End::Failed(format!("hart {}: {why}", self.id)));
                 }
             }
         }

@@ -153,7 +153,7 @@ impl Runner {
                 Exit::Idle { until, wake } => idle::sleep(&self.timers, &port.pending, until, wake),
                 Exit::Shutdown(fault) => self.control.finish(End::Shutdown { cpu: self.id, fault }),
                 Exit::Broken(why) => {
-                    self.control.finish(End::Broken(format!("the engine of processor {}: {why}", self.id)));
+                    self.control.finish(End::Failed(format!("processor {}: {why}", self.id)));
                 }
                 Exit::Firmware(_) | Exit::Wedged { .. } => {
                     let why = format!("the engine of processor {} has left as only harts do", self.id);
