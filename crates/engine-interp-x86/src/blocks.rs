@@ -72,7 +72,7 @@ const ARENA: usize = 1 << 20;
 struct Quick {
     la: u64,
     /// Number of the code context; 0 for an empty entry.
-    context: u32,
+    context: u64,
     block: u32,
 }
 
@@ -138,7 +138,7 @@ impl Blocks {
     #[inline(always)]
     pub fn find(&self, context: Context, la: u64) -> Option<Span> {
         let entry = self.quick.get(slot(la))?;
-        if entry.la != la || u64::from(entry.context) != context.number() {
+        if entry.la != la || entry.context != context.number() {
             return None;
         }
         let span = self.all.get(entry.block as usize)?.span;
@@ -148,7 +148,7 @@ impl Blocks {
     /// Makes block number `block` be found at `la` in `context`.
     pub fn remember(&mut self, context: Context, la: u64, block: u32) {
         if let Some(entry) = self.quick.get_mut(slot(la)) {
-            *entry = Quick { la, context: context.number() as u32, block };
+            *entry = Quick { la, context: context.number(), block };
         }
     }
 

@@ -74,7 +74,7 @@ impl Cpu {
         let (code, reused) = self.contexts.get(code);
         self.code = code;
         if reused {
-            self.numbers_start_again();
+            self.tags_start_again();
             // Its number went with all the others.
             self.data = self.context(data);
         }
@@ -83,19 +83,16 @@ impl Cpu {
     fn context(&mut self, key: Key) -> Context {
         let (context, reused) = self.contexts.get(key);
         if reused {
-            self.numbers_start_again();
+            self.tags_start_again();
         }
         context
     }
 
-    /// Forgets whatever is tagged with a context number. The block table is out of reach here: the
-    /// run loop clears it before it looks up another block.
-    fn numbers_start_again(&mut self) {
+    /// Forgets whatever has a context's tag.
+    fn tags_start_again(&mut self) {
         self.read.clear();
         self.write.clear();
         self.fetch.clear();
-        self.contexts_reused = true;
-        self.look_around();
     }
 
     /// Works out which pending bits would interrupt the processor now; looks around if one is up, or if the next

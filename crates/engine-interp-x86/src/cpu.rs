@@ -60,8 +60,6 @@ pub(crate) struct Cpu {
     pub code_stores: Vec<(u64, u64)>,
     /// Where blocks were found by linear address.
     pub code_filter: PageFilter,
-    /// The tables were cleared because context numbers start again: clear the block table too.
-    pub contexts_reused: bool,
     /// How many events were delivered.
     pub events: u64,
     /// How often the processor has paused.

@@ -76,7 +76,6 @@ impl Interp {
             code_pages: vec![0; pages].into_boxed_slice(),
             code_stores: Vec::new(),
             code_filter: PageFilter::default(),
-            contexts_reused: false,
             events: 0,
             pauses: 0,
             apic_page: 1,
@@ -217,9 +216,6 @@ impl Interp {
         if cpu.state.activity != Activity::Running {
             // What was to wake it came to nothing, or it was an INIT.
             return self.idle().or(Some(Exit::Idle { until: None, wake: self.cpu.interest }));
-        }
-        if std::mem::take(&mut cpu.contexts_reused) {
-            self.blocks.forget_virtual();
         }
         cpu.note_interrupts();
         let ahead = cpu.time.insns_until(cpu.retired, None).unwrap_or(LOOK).max(1);

@@ -57,7 +57,9 @@ const ARENA: usize = 1 << 20;
 struct Quick {
     pc: u64,
     /// Number of the code context; 0 for an empty entry.
-    context: u32,
+    context: u64,
+    /// The number of the last `fence.i` for which it holds.
+    fence: u64,
     span: Span,
 }
 
@@ -95,7 +97,7 @@ pub(crate) struct Blocks {
 
 impl Default for Blocks {
     fn default() -> Self {
-        let empty = Quick { pc: 0, context: 0, span: Span { start: 0, len: 0, bytes: 0, code: 0 } };
+        let empty = Quick { pc: 0, context: 0, fence: 0, span: Span { start: 0, len: 0, bytes: 0, code: 0 } };
         Blocks {
             ops: Vec::new(),
             code: Vec::new(),
@@ -114,15 +116,16 @@ fn slot(pc: u64) -> usize {
 impl Blocks {
     /// The block at virtual address `pc` in `context`, if it is at hand.
     #[inline(always)]
-    pub fn find(&self, context: Context, pc: u64) -> Option<Span> {
+    pub fn find(&self, context: Context, pc: u64, fence: u64) -> Option<Span> {
         let entry = self.quick.get(slot(pc))?;
-        (entry.pc == pc && u64::from(entry.context) == context.number()).then_some(entry.span)
+        let holds = entry.pc == pc && entry.context == context.number() && entry.fence == fence;
+        holds.then_some(entry.span)
     }
 
-    /// Makes `span` be found at `pc` in `context`.
-    pub fn remember(&mut self, context: Context, pc: u64, span: Span) {
+    /// Makes `span` be found at `pc` in `context` until another `fence.i`.
+    pub fn remember(&mut self, context: Context, pc: u64, fence: u64, span: Span) {
         if let Some(entry) = self.quick.get_mut(slot(pc)) {
-            *entry = Quick { pc, context: context.number() as u32, span };
+            *entry = Quick { pc, context: context.number(), fence, span };
         }
     }
 

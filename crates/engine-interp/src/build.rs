@@ -97,7 +97,7 @@ impl Blocks {
             if fresh {
                 self.checked(place, cpu.code_fence);
                 cpu.code_pages.insert(pc);
-                self.remember(cpu.code, pc, block.span);
+                self.remember(cpu.code, pc, cpu.code_fence, block.span);
                 return Ok(block.span);
             }
         }
@@ -114,7 +114,7 @@ impl Blocks {
             None => self.decode_crossing(cpu, source, pc, place.fp)?,
         };
         cpu.code_pages.insert(pc);
-        self.remember(cpu.code, pc, span);
+        self.remember(cpu.code, pc, cpu.code_fence, span);
         Ok(span)
     }
 

@@ -32,7 +32,7 @@ impl Cpu {
         let (code, reused) = self.contexts.get(code);
         self.code = code;
         if reused {
-            self.numbers_start_again();
+            self.tags_start_again();
             // Its number went with all the others.
             self.data = self.context(data);
         }
@@ -42,19 +42,16 @@ impl Cpu {
     fn context(&mut self, key: Key) -> engine_mmu::Context {
         let (context, reused) = self.contexts.get(key);
         if reused {
-            self.numbers_start_again();
+            self.tags_start_again();
         }
         context
     }
 
-    /// Forgets whatever is tagged with a context number. The block table is out of reach here: the
-    /// run loop clears it before it looks up another block.
-    fn numbers_start_again(&mut self) {
+    /// Forgets whatever has a context's tag.
+    fn tags_start_again(&mut self) {
         self.read.clear();
         self.write.clear();
         self.fetch.clear();
-        self.contexts_reused = true;
-        self.look_around();
     }
 
     /// Whether floating-point instructions are legal.
@@ -100,10 +97,10 @@ impl Cpu {
         }
     }
 
-    /// `fence.i`: blocks must compare themselves with memory before they run again.
+    /// `fence.i`: blocks must compare themselves with memory before they run again. A block that is looked up by
+    /// virtual address is found only if it has done so since.
     pub fn fence_code(&mut self) {
         self.code_fence += 1;
-        self.renew_code();
     }
 
     /// Makes every block be looked up by physical address again.

@@ -64,8 +64,6 @@ pub(crate) struct Cpu {
     pub unaligned: u64,
     /// Counts `fence.i`: blocks checked under an older number must be compared with memory again.
     pub code_fence: u64,
-    /// The tables were cleared because context numbers start again: clear the block table too.
-    pub contexts_reused: bool,
     /// How often the hart has paused.
     pub pauses: u32,
     /// In `wfi`.

@@ -58,6 +58,7 @@ struct Rest {
     /// It is the rest only as long as these are the hart's.
     pc: u64,
     context: Context,
+    fence: u64,
 }
 
 impl Interp {
@@ -86,7 +87,6 @@ impl Interp {
             legal: Legal::of(&features),
             unaligned: if features.has(Extension::C) { 0 } else { 2 },
             code_fence: 1,
-            contexts_reused: false,
             pauses: 0,
             waiting: false,
             timer_fired: false,
@@ -113,7 +113,7 @@ impl Interp {
         }
         while self.cpu.retired < self.cpu.stop_at && self.cpu.pending.load() & self.cpu.interest == 0 {
             let pc = self.cpu.hart.pc;
-            let span = match self.blocks.find(self.cpu.code, pc) {
+            let span = match self.blocks.find(self.cpu.code, pc, self.cpu.code_fence) {
                 Some(span) => span,
                 None => match self.blocks.build(&mut self.cpu, pc) {
                     Ok(span) => span,
@@ -141,9 +141,10 @@ impl Interp {
 
     /// Goes on with the rest of a block, if there is one and the hart is still there.
     fn run_rest(&mut self) -> Option<Exit> {
-        let Rest { block_pc, span, done, pc, context } = self.rest.take()?;
+        let Rest { block_pc, span, done, pc, context, fence } = self.rest.take()?;
         let cpu = &mut self.cpu;
-        if pc != cpu.hart.pc || context != cpu.code || cpu.retired >= cpu.stop_at {
+        let there = pc == cpu.hart.pc && context == cpu.code && fence == cpu.code_fence;
+        if !there || cpu.retired >= cpu.stop_at {
             return None;
         }
         match run_block(cpu, &self.blocks, block_pc, span, done) {
@@ -158,8 +159,8 @@ impl Interp {
 
     #[cold]
     fn keep_rest(&mut self, block_pc: u64, span: Span, done: u32) {
-        let (pc, context) = (self.cpu.hart.pc, self.cpu.code);
-        self.rest = Some(Rest { block_pc, span, done, pc, context });
+        let (pc, context, fence) = (self.cpu.hart.pc, self.cpu.code, self.cpu.code_fence);
+        self.rest = Some(Rest { block_pc, span, done, pc, context, fence });
     }
 
     /// The op at `Cpu::position` of `span` stopped.
@@ -269,10 +270,6 @@ impl Interp {
             let pc = cpu.hart.pc;
             cpu.hart.pc = take_trap(&mut cpu.hart, interrupt, pc, 0);
             cpu.enter_context();
-        }
-        if std::mem::take(&mut cpu.contexts_reused) {
-            self.blocks.forget_virtual();
-            self.rest = None;
         }
         cpu.timer_fired = cpu.hart.csr.next_timer().is_some_and(|at| ticks >= at);
         cpu.note_interrupts();

@@ -9,21 +9,31 @@ pub struct Key {
     pub mode: u32,
 }
 
-/// A context in force: its number, as it stands in the tags.
+/// A context in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Context {
-    /// 1 to [`Contexts::LAST`].
     pub(crate) number: u64,
-    /// Where its pages start in a table, so that two contexts do not fight for the same entries.
-    pub(crate) spread: u32,
+    pub(crate) tag: u64,
 }
 
 impl Context {
-    /// The number, for tagging other things that are valid as long as the context is.
+    /// Its number, never given to another context: for tagging things that are valid as long as the context is.
     #[inline(always)]
     pub fn number(self) -> u64 {
         self.number
     }
+
+    /// What stands beside the page's address in the tag of an entry: bits 3 to 11. Bits 0 to 2 are 0, so that a
+    /// comparison which leaves them in the address refuses misaligned accesses too.
+    #[inline(always)]
+    pub fn tag(self) -> u64 {
+        self.tag
+    }
+
+    /// Where [`Context::number`] and [`Context::tag`] are, in bytes from the start, for emitted code.
+    pub const OFFSETS: (usize, usize) =
+        (std::mem::offset_of!(Context, number), std::mem::offset_of!(Context, tag));
 }
 
 /// The contexts whose entries may be in the tables.
@@ -50,11 +60,11 @@ const RANGES: usize = 8;
 const NEAR: u64 = 1 << 31;
 
 impl Contexts {
-    /// The highest number: it must fit into the bits of a tag below the page number.
-    pub const LAST: u64 = 0xfff;
+    /// How many tags there are: bits 3 to 11, and not 0.
+    const TAGS: u64 = 0x1ff;
 
-    /// The context of `key`, and whether all numbers are used up: then every table must be cleared
-    /// before the context is used.
+    /// The context of `key`, and whether all tags are used up and begin again: then every table must be
+    /// cleared before the context is used.
     pub fn get(&mut self, key: Key) -> (Context, bool) {
         // The last ones used are at the end, and asked for most.
         if let Some(at) = self.live.iter().rposition(|(k, _)| *k == key) {
@@ -62,17 +72,15 @@ impl Contexts {
             self.live.push(found);
             return (found.1, false);
         }
-        let wrapped = self.next > Self::LAST;
+        let number = self.next;
+        self.next += 1;
+        let tag = (number - 1) % Self::TAGS + 1;
+        let wrapped = tag == 1 && number != 1;
         if wrapped {
             self.live.clear();
             self.large.clear();
-            self.next = 1;
         }
-        let number = self.next;
-        self.next += 1;
-        // Odd multiplier: neighbouring numbers land far apart.
-        let spread = (number as u32).wrapping_mul(0x9e5) & (crate::ENTRIES as u32 - 1);
-        let context = Context { number, spread };
+        let context = Context { number, tag: tag << 3 };
         if self.live.len() == KEPT {
             self.live.remove(0);
         }
@@ -140,13 +148,20 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_never_reused_without_saying_so() {
+    fn tags_are_never_reused_without_saying_so() {
         let mut c = Contexts::default();
+        let mut seen = std::collections::HashSet::new();
         let mut wraps = 0;
         for i in 0..10_000 {
-            wraps += u32::from(c.get(key(i)).1);
+            let (context, wrapped) = c.get(key(i));
+            if wrapped {
+                seen.clear();
+                wraps += 1;
+            }
+            assert_eq!(context.number(), i + 1);
+            assert!(context.tag() != 0 && context.tag() & !0xff8 == 0 && seen.insert(context.tag()));
         }
-        assert_eq!(wraps, 2);
+        assert_eq!(wraps, 19);
     }
 
     #[test]

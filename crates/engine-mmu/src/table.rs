@@ -7,53 +7,81 @@ pub const ENTRIES: usize = 1024;
 
 /// One remembered page.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct Entry {
-    /// Page address | context number. No context is 0, so the empty entry matches nothing.
+    /// Page address | the context's tag. No context has tag 0, so the empty entry matches nothing.
     tag: u64,
-    /// Added to a virtual address, gives the offset in the RAM arena.
+    /// Added to a virtual address, gives the offset in the RAM arena, plus the table's bias.
     addend: u64,
 }
 
-/// A direct-mapped table for one kind of access.
+impl Entry {
+    /// Where tag and addend are, in bytes from the start, for emitted code.
+    pub const OFFSETS: (usize, usize) =
+        (std::mem::offset_of!(Entry, tag), std::mem::offset_of!(Entry, addend));
+}
+
+/// A direct-mapped table for one kind of access. Its entries lie in it, entry n for the pages whose number is n
+/// modulo [`ENTRIES`], so that emitted code finds them at a fixed distance.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Table {
-    entries: Box<[Entry; ENTRIES]>,
+    entries: [Entry; ENTRIES],
+    bias: u64,
 }
 
 impl Default for Table {
     fn default() -> Self {
-        Table { entries: Box::new([Entry { tag: 0, addend: 0 }; ENTRIES]) }
+        Table::biased(0)
     }
 }
 
 #[inline(always)]
-fn slot(context: Context, va: u64) -> usize {
-    (va >> 12) as usize & (ENTRIES - 1) ^ context.spread as usize
+fn slot(va: u64) -> usize {
+    (va >> 12) as usize & (ENTRIES - 1)
 }
 
 impl Table {
+    /// An empty table whose addends give the arena offset plus `bias`: the arena's address in the host, for an engine
+    /// that accesses memory by adding an addend to a virtual address.
+    pub fn biased(bias: u64) -> Table {
+        Table { entries: [Entry { tag: 0, addend: 0 }; ENTRIES], bias }
+    }
+
     /// The arena offset of `va`, if its page is remembered in `context`.
     #[inline(always)]
     #[allow(clippy::indexing_slicing, reason = "slot() is below ENTRIES; the compiler drops the check")]
     pub fn find(&self, context: Context, va: u64) -> Option<u64> {
-        let entry = &self.entries[slot(context, va) & (ENTRIES - 1)];
-        (entry.tag == (va & !PAGE_MASK | context.number)).then(|| va.wrapping_add(entry.addend))
+        let entry = &self.entries[slot(va)];
+        (entry.tag == (va & !PAGE_MASK | context.tag))
+            .then(|| va.wrapping_add(entry.addend).wrapping_sub(self.bias))
     }
 
     /// Remembers that the page of `va` starts at `offset` of the arena, in `context`.
     #[allow(clippy::indexing_slicing, reason = "slot() is below ENTRIES")]
     pub fn fill(&mut self, context: Context, va: u64, offset: u64) {
         let page = va & !PAGE_MASK;
-        let entry = Entry { tag: page | context.number, addend: (offset & !PAGE_MASK).wrapping_sub(page) };
-        self.entries[slot(context, va) & (ENTRIES - 1)] = entry;
+        let addend = (offset & !PAGE_MASK).wrapping_add(self.bias).wrapping_sub(page);
+        let entry = Entry { tag: page | context.tag, addend };
+        self.entries[slot(va)] = entry;
     }
 
     /// Forgets the page of `va` in `context`.
     #[allow(clippy::indexing_slicing, reason = "slot() is below ENTRIES")]
     pub fn forget(&mut self, context: Context, va: u64) {
-        let entry = &mut self.entries[slot(context, va) & (ENTRIES - 1)];
-        if entry.tag == va & !PAGE_MASK | context.number {
+        let entry = &mut self.entries[slot(va)];
+        if entry.tag == va & !PAGE_MASK | context.tag {
             entry.tag = 0;
+        }
+    }
+
+    /// Forgets every page that stands for the arena page of `offset`, in any context.
+    pub fn forget_offset(&mut self, offset: u64) {
+        let place = (offset & !PAGE_MASK).wrapping_add(self.bias);
+        for entry in &mut self.entries {
+            if (entry.tag & !PAGE_MASK).wrapping_add(entry.addend) == place {
+                entry.tag = 0;
+            }
         }
     }
 
@@ -82,6 +110,21 @@ mod tests {
         assert_eq!(table.find(a, 0x7fff_2abc), None);
         table.forget(a, 0x7fff_1000);
         assert_eq!(table.find(a, 0x7fff_1abc), None);
+    }
+
+    #[test]
+    fn a_biased_table_finds_offsets_and_forgets_by_them() {
+        let mut contexts = Contexts::default();
+        let (a, b) = (contexts.get(Key { space: 1, mode: 0 }).0, contexts.get(Key { space: 2, mode: 0 }).0);
+        let mut table = Table::biased(0x7f00_1234_5000);
+        table.fill(a, 0x1000, 0x8000);
+        table.fill(b, 0x2000, 0x8000);
+        table.fill(a, 0x3000, 0x9000);
+        assert_eq!(table.find(a, 0x1010), Some(0x8010));
+        assert_eq!(table.find(b, 0x2010), Some(0x8010));
+        table.forget_offset(0x8fff);
+        assert_eq!((table.find(a, 0x1010), table.find(b, 0x2010)), (None, None));
+        assert_eq!(table.find(a, 0x3010), Some(0x9010));
     }
 
     #[test]

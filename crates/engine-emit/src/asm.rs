@@ -1,0 +1,536 @@
+//! The instructions that the emitter uses, each in its shortest form, over the assembler library.
+
+use crate::reg::{Reg, Xmm};
+use dynasmrt::{DynasmApi, SimpleAssembler, dynasm};
+
+/// Condition codes as in the encodings of `jcc`, `setcc` and `cmovcc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[allow(missing_docs, reason = "the manual's names")]
+pub enum Cc {
+    B = 2,
+    Ae = 3,
+    E = 4,
+    Ne = 5,
+    Be = 6,
+    A = 7,
+    S = 8,
+    Ns = 9,
+    P = 10,
+    Np = 11,
+    L = 12,
+    Ge = 13,
+}
+
+impl Cc {
+    /// The opposite condition.
+    pub const fn not(self) -> Cc {
+        match self {
+            Cc::B => Cc::Ae,
+            Cc::Ae => Cc::B,
+            Cc::E => Cc::Ne,
+            Cc::Ne => Cc::E,
+            Cc::Be => Cc::A,
+            Cc::A => Cc::Be,
+            Cc::S => Cc::Ns,
+            Cc::Ns => Cc::S,
+            Cc::P => Cc::Np,
+            Cc::Np => Cc::P,
+            Cc::L => Cc::Ge,
+            Cc::Ge => Cc::L,
+        }
+    }
+}
+
+/// Two-operand arithmetic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the manual's names")]
+pub enum Alu {
+    Add,
+    Sub,
+    And,
+    Or,
+    Xor,
+    Cmp,
+}
+
+/// A second operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rmi {
+    /// A register.
+    R(Reg),
+    /// Memory at this distance from rbp.
+    M(i32),
+    /// A sign-extended constant.
+    I(i32),
+}
+
+/// Shifts with a constant count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the manual's names")]
+pub enum Shift {
+    Shl,
+    Shr,
+    Sar,
+}
+
+/// A place in the code that refers to another: a rel32 that begins here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patch(pub usize);
+
+/// An assembler that collects the bytes of one unit of code.
+pub struct Asm {
+    ops: SimpleAssembler,
+}
+
+impl Default for Asm {
+    fn default() -> Self {
+        Asm { ops: SimpleAssembler::new() }
+    }
+}
+
+/// One instruction with a place in memory at a distance from rbp, in its short form if it has one.
+macro_rules! at_rbp {
+    ($self:ident, $disp:expr, |$d:ident| $short:tt $long:tt) => {
+        match i8::try_from($disp) {
+            Ok($d) => at_rbp!(@ $self $short),
+            Err(_) => {
+                let $d: i32 = $disp;
+                at_rbp!(@ $self $long)
+            }
+        }
+    };
+    (@ $self:ident { $($code:tt)* }) => { dynasm!($self.ops ; .arch x64 ; $($code)*) };
+}
+
+macro_rules! alu {
+    ($self:ident, $name:tt, $d:ident, $b:ident) => {
+        match $b {
+            Rmi::R(r) => dynasm!($self.ops ; .arch x64 ; $name Rq($d.0), Rq(r.0)),
+            Rmi::M(m) => at_rbp!($self, m, |m| { $name Rq($d.0), [BYTE rbp + m] } { $name Rq($d.0), [DWORD rbp + m] }),
+            Rmi::I(k) => match i8::try_from(k) {
+                Ok(k) => dynasm!($self.ops ; .arch x64 ; $name Rq($d.0), BYTE k),
+                Err(_) => dynasm!($self.ops ; .arch x64 ; $name Rq($d.0), DWORD k),
+            },
+        }
+    };
+}
+
+impl Asm {
+    /// Forgets the code.
+    pub fn clear(&mut self) {
+        self.ops.clear();
+    }
+
+    /// The code so far.
+    pub fn bytes(&self) -> &[u8] {
+        &self.ops
+    }
+
+    /// Bytes so far.
+    pub fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// Whether there is no code yet.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    /// Makes the rel32 at `patch` point to `target`, a place in the code.
+    pub fn patch(&mut self, patch: Patch, target: usize) {
+        let distance = (target as i64 - (patch.0 as i64 + 4)) as i32;
+        if let Some(bytes) = self.ops.get_mut(patch.0..patch.0 + 4) {
+            bytes.copy_from_slice(&distance.to_le_bytes());
+        }
+    }
+
+    fn rel32(&mut self) -> Patch {
+        let at = self.ops.len();
+        self.ops.extend([0; 4]);
+        Patch(at)
+    }
+
+    /// `jcc` to somewhere that is patched in.
+    pub fn jcc(&mut self, cc: Cc) -> Patch {
+        self.ops.extend([0x0f, 0x80 | cc as u8]);
+        self.rel32()
+    }
+
+    /// `jmp`, likewise.
+    pub fn jmp(&mut self) -> Patch {
+        self.ops.push(0xe9);
+        self.rel32()
+    }
+
+    /// `call`, likewise.
+    pub fn call(&mut self) -> Patch {
+        self.ops.push(0xe8);
+        self.rel32()
+    }
+
+    /// `jmp` over at most 127 bytes.
+    pub fn jcc_short(&mut self, cc: Cc) -> usize {
+        self.ops.extend([0x70 | cc as u8, 0]);
+        self.ops.len()
+    }
+
+    /// Ends a short jump here; `after` is what [`Asm::jcc_short`] gave.
+    pub fn land(&mut self, after: usize) {
+        let distance = self.ops.len() - after;
+        debug_assert!(distance < 128);
+        if let Some(byte) = after.checked_sub(1).and_then(|at| self.ops.get_mut(at)) {
+            *byte = distance as u8;
+        }
+    }
+
+    /// `mov d, s`, nothing if they are the same.
+    pub fn mov(&mut self, d: Reg, s: Reg) {
+        if d != s {
+            dynasm!(self.ops ; .arch x64 ; mov Rq(d.0), Rq(s.0));
+        }
+    }
+
+    /// `mov d32, s32`
+    pub fn mov32(&mut self, d: Reg, s: Reg) {
+        dynasm!(self.ops ; .arch x64 ; mov Rd(d.0), Rd(s.0));
+    }
+
+    /// A constant, in the shortest way that leaves the flags alone.
+    pub fn mov_imm(&mut self, d: Reg, k: u64) {
+        if let Ok(k) = u32::try_from(k) {
+            dynasm!(self.ops ; .arch x64 ; mov Rd(d.0), DWORD k as i32);
+        } else if let Ok(k) = i32::try_from(k as i64) {
+            dynasm!(self.ops ; .arch x64 ; mov Rq(d.0), DWORD k);
+        } else {
+            dynasm!(self.ops ; .arch x64 ; mov Rq(d.0), QWORD k as i64);
+        }
+    }
+
+    /// `mov d, [rbp + m]`
+    pub fn load(&mut self, d: Reg, m: i32) {
+        at_rbp!(self, m, |m| { mov Rq(d.0), [BYTE rbp + m] } { mov Rq(d.0), [DWORD rbp + m] });
+    }
+
+    /// `mov [rbp + m], s`
+    pub fn save(&mut self, m: i32, s: Reg) {
+        at_rbp!(self, m, |m| { mov [BYTE rbp + m], Rq(s.0) } { mov [DWORD rbp + m], Rq(s.0) });
+    }
+
+    /// `mov qword [rbp + m], k`
+    pub fn save_imm(&mut self, m: i32, k: i32) {
+        at_rbp!(self, m, |m| { mov QWORD [BYTE rbp + m], DWORD k } { mov QWORD [DWORD rbp + m], DWORD k });
+    }
+
+    /// Two-operand arithmetic: `d = d op b`.
+    pub fn alu(&mut self, op: Alu, d: Reg, b: Rmi) {
+        match op {
+            Alu::Add => alu!(self, add, d, b),
+            Alu::Sub => alu!(self, sub, d, b),
+            Alu::And => alu!(self, and, d, b),
+            Alu::Or => alu!(self, or, d, b),
+            Alu::Xor => alu!(self, xor, d, b),
+            Alu::Cmp => alu!(self, cmp, d, b),
+        }
+    }
+
+    /// `cmp qword [rbp + m], k` or a register.
+    pub fn cmp_mem(&mut self, m: i32, b: Rmi) {
+        match b {
+            Rmi::R(r) => {
+                at_rbp!(self, m, |m| { cmp [BYTE rbp + m], Rq(r.0) } { cmp [DWORD rbp + m], Rq(r.0) })
+            }
+            Rmi::I(k) => {
+                at_rbp!(self, m, |m| { cmp QWORD [BYTE rbp + m], DWORD k } { cmp QWORD [DWORD rbp + m], DWORD k })
+            }
+            Rmi::M(_) => {}
+        }
+    }
+
+    /// `test d, d`
+    pub fn test(&mut self, d: Reg) {
+        dynasm!(self.ops ; .arch x64 ; test Rq(d.0), Rq(d.0));
+    }
+
+    /// `test d32, d32`
+    pub fn test32(&mut self, d: Reg) {
+        dynasm!(self.ops ; .arch x64 ; test Rd(d.0), Rd(d.0));
+    }
+
+    /// `lea d, [s + k]`
+    pub fn lea(&mut self, d: Reg, s: Reg, k: i32) {
+        match i8::try_from(k) {
+            Ok(k) => dynasm!(self.ops ; .arch x64 ; lea Rq(d.0), [BYTE Rq(s.0) + k]),
+            Err(_) => dynasm!(self.ops ; .arch x64 ; lea Rq(d.0), [DWORD Rq(s.0) + k]),
+        }
+    }
+
+    /// `lea d, [a + b]`
+    pub fn lea_sum(&mut self, d: Reg, a: Reg, b: Reg) {
+        dynasm!(self.ops ; .arch x64 ; lea Rq(d.0), [Rq(a.0) + Rq(b.0)]);
+    }
+
+    /// `lea d, [a + b * scale]`, scale 2, 4 or 8.
+    pub fn lea_scaled(&mut self, d: Reg, a: Reg, b: Reg, shift: u8) {
+        match shift {
+            1 => dynasm!(self.ops ; .arch x64 ; lea Rq(d.0), [Rq(a.0) + Rq(b.0) * 2]),
+            2 => dynasm!(self.ops ; .arch x64 ; lea Rq(d.0), [Rq(a.0) + Rq(b.0) * 4]),
+            _ => dynasm!(self.ops ; .arch x64 ; lea Rq(d.0), [Rq(a.0) + Rq(b.0) * 8]),
+        }
+    }
+
+    /// `not d`
+    pub fn not(&mut self, d: Reg) {
+        dynasm!(self.ops ; .arch x64 ; not Rq(d.0));
+    }
+
+    /// `neg d`
+    pub fn neg(&mut self, d: Reg) {
+        dynasm!(self.ops ; .arch x64 ; neg Rq(d.0));
+    }
+
+    /// A shift by a constant.
+    pub fn shift(&mut self, op: Shift, d: Reg, k: u8) {
+        let k = k as i8;
+        match op {
+            Shift::Shl => dynasm!(self.ops ; .arch x64 ; shl Rq(d.0), k),
+            Shift::Shr => dynasm!(self.ops ; .arch x64 ; shr Rq(d.0), k),
+            Shift::Sar => dynasm!(self.ops ; .arch x64 ; sar Rq(d.0), k),
+        }
+    }
+
+    /// `shr d32, k`: the low half only.
+    pub fn shr32(&mut self, d: Reg, k: u8) {
+        dynasm!(self.ops ; .arch x64 ; shr Rd(d.0), k as i8);
+    }
+
+    /// `sar d32, k`
+    pub fn sar32(&mut self, d: Reg, k: u8) {
+        dynasm!(self.ops ; .arch x64 ; sar Rd(d.0), k as i8);
+    }
+
+    /// `shl d32, k`
+    pub fn shl32(&mut self, d: Reg, k: u8) {
+        dynasm!(self.ops ; .arch x64 ; shl Rd(d.0), k as i8);
+    }
+
+    /// A shift by a register, modulo 64 (BMI2).
+    pub fn shiftx(&mut self, op: Shift, d: Reg, s: Reg, count: Reg) {
+        match op {
+            Shift::Shl => dynasm!(self.ops ; .arch x64 ; shlx Rq(d.0), Rq(s.0), Rq(count.0)),
+            Shift::Shr => dynasm!(self.ops ; .arch x64 ; shrx Rq(d.0), Rq(s.0), Rq(count.0)),
+            Shift::Sar => dynasm!(self.ops ; .arch x64 ; sarx Rq(d.0), Rq(s.0), Rq(count.0)),
+        }
+    }
+
+    /// `rorx d, s, k` (BMI2).
+    pub fn rorx(&mut self, d: Reg, s: Reg, k: u8) {
+        dynasm!(self.ops ; .arch x64 ; rorx Rq(d.0), Rq(s.0), k as i8);
+    }
+
+    /// `rorx d32, s32, k` (BMI2).
+    pub fn rorx32(&mut self, d: Reg, s: Reg, k: u8) {
+        dynasm!(self.ops ; .arch x64 ; rorx Rd(d.0), Rd(s.0), k as i8);
+    }
+
+    /// `ror d, cl`
+    pub fn ror_cl(&mut self, d: Reg) {
+        dynasm!(self.ops ; .arch x64 ; ror Rq(d.0), cl);
+    }
+
+    /// `imul d, b`
+    pub fn imul(&mut self, d: Reg, b: Rmi) {
+        match b {
+            Rmi::R(r) => dynasm!(self.ops ; .arch x64 ; imul Rq(d.0), Rq(r.0)),
+            Rmi::M(m) => {
+                at_rbp!(self, m, |m| { imul Rq(d.0), [BYTE rbp + m] } { imul Rq(d.0), [DWORD rbp + m] })
+            }
+            Rmi::I(k) => dynasm!(self.ops ; .arch x64 ; imul Rq(d.0), Rq(d.0), DWORD k),
+        }
+    }
+
+    /// `rdx:rax = rax * s`, signed or not.
+    pub fn wide_mul(&mut self, signed: bool, s: Reg) {
+        if signed {
+            dynasm!(self.ops ; .arch x64 ; imul Rq(s.0));
+        } else {
+            dynasm!(self.ops ; .arch x64 ; mul Rq(s.0));
+        }
+    }
+
+    /// `rax, rdx = rax / s, rax % s`, signed or not.
+    pub fn div(&mut self, signed: bool, s: Reg) {
+        if signed {
+            dynasm!(self.ops ; .arch x64 ; cqo ; idiv Rq(s.0));
+        } else {
+            dynasm!(self.ops ; .arch x64 ; xor edx, edx ; div Rq(s.0));
+        }
+    }
+
+    /// Extends the low `8 << log` bits of `s`, with sign or zeroes.
+    pub fn extend(&mut self, signed: bool, log: u32, d: Reg, s: Reg) {
+        match (signed, log) {
+            (true, 0) => dynasm!(self.ops ; .arch x64 ; movsx Rq(d.0), Rb(s.0)),
+            (true, 1) => dynasm!(self.ops ; .arch x64 ; movsx Rq(d.0), Rw(s.0)),
+            (true, _) => dynasm!(self.ops ; .arch x64 ; movsxd Rq(d.0), Rd(s.0)),
+            (false, 0) => dynasm!(self.ops ; .arch x64 ; movzx Rd(d.0), Rb(s.0)),
+            (false, 1) => dynasm!(self.ops ; .arch x64 ; movzx Rd(d.0), Rw(s.0)),
+            (false, _) => self.mov32(d, s),
+        }
+    }
+
+    /// Leading zeroes (LZCNT), trailing zeroes (BMI1), bits set.
+    pub fn count(&mut self, what: isa_core::Un, d: Reg, s: Reg) {
+        match what {
+            isa_core::Un::Clz => dynasm!(self.ops ; .arch x64 ; lzcnt Rq(d.0), Rq(s.0)),
+            isa_core::Un::Ctz => dynasm!(self.ops ; .arch x64 ; tzcnt Rq(d.0), Rq(s.0)),
+            _ => dynasm!(self.ops ; .arch x64 ; popcnt Rq(d.0), Rq(s.0)),
+        }
+    }
+
+    /// `bswap d`
+    pub fn bswap(&mut self, d: Reg) {
+        dynasm!(self.ops ; .arch x64 ; bswap Rq(d.0));
+    }
+
+    /// `setcc d8`, then zero-extended.
+    pub fn set(&mut self, cc: Cc, d: Reg) {
+        self.ops.extend([0x40 | d.0 >> 3, 0x0f, 0x90 | cc as u8, 0xc0 | d.0 & 7]);
+        dynasm!(self.ops ; .arch x64 ; movzx Rd(d.0), Rb(d.0));
+    }
+
+    /// `cmovcc d, s`
+    pub fn cmov(&mut self, cc: Cc, d: Reg, s: Reg) {
+        let rex = 0x48 | (d.0 >> 3) << 2 | s.0 >> 3;
+        self.ops.extend([rex, 0x0f, 0x40 | cc as u8, 0xc0 | (d.0 & 7) << 3 | s.0 & 7]);
+    }
+
+    /// `cmp tag, [rbp + index + m]`
+    pub fn cmp_entry(&mut self, tag: Reg, index: Reg, m: i32) {
+        dynasm!(self.ops ; .arch x64 ; cmp Rq(tag.0), [DWORD rbp + Rq(index.0) + m]);
+    }
+
+    /// `mov d, [rbp + index + m]`
+    pub fn load_entry(&mut self, d: Reg, index: Reg, m: i32) {
+        dynasm!(self.ops ; .arch x64 ; mov Rq(d.0), [DWORD rbp + Rq(index.0) + m]);
+    }
+
+    /// `jmp [rbp + index + m]`
+    pub fn jmp_entry(&mut self, index: Reg, m: i32) {
+        dynasm!(self.ops ; .arch x64 ; jmp QWORD [DWORD rbp + Rq(index.0) + m]);
+    }
+
+    /// Loads `1 << log` bytes at `a + b`, extended.
+    pub fn load_sum(&mut self, signed: bool, log: u32, d: Reg, a: Reg, b: Reg) {
+        match (signed, log) {
+            (_, 3) => dynasm!(self.ops ; .arch x64 ; mov Rq(d.0), [Rq(a.0) + Rq(b.0)]),
+            (true, 0) => dynasm!(self.ops ; .arch x64 ; movsx Rq(d.0), BYTE [Rq(a.0) + Rq(b.0)]),
+            (true, 1) => dynasm!(self.ops ; .arch x64 ; movsx Rq(d.0), WORD [Rq(a.0) + Rq(b.0)]),
+            (true, _) => dynasm!(self.ops ; .arch x64 ; movsxd Rq(d.0), DWORD [Rq(a.0) + Rq(b.0)]),
+            (false, 0) => dynasm!(self.ops ; .arch x64 ; movzx Rd(d.0), BYTE [Rq(a.0) + Rq(b.0)]),
+            (false, 1) => dynasm!(self.ops ; .arch x64 ; movzx Rd(d.0), WORD [Rq(a.0) + Rq(b.0)]),
+            (false, _) => dynasm!(self.ops ; .arch x64 ; mov Rd(d.0), [Rq(a.0) + Rq(b.0)]),
+        }
+    }
+
+    /// Stores the low `1 << log` bytes of `s` at `a + b`.
+    pub fn save_sum(&mut self, log: u32, a: Reg, b: Reg, s: Reg) {
+        match log {
+            0 => dynasm!(self.ops ; .arch x64 ; mov [Rq(a.0) + Rq(b.0)], Rb(s.0)),
+            1 => dynasm!(self.ops ; .arch x64 ; mov [Rq(a.0) + Rq(b.0)], Rw(s.0)),
+            2 => dynasm!(self.ops ; .arch x64 ; mov [Rq(a.0) + Rq(b.0)], Rd(s.0)),
+            _ => dynasm!(self.ops ; .arch x64 ; mov [Rq(a.0) + Rq(b.0)], Rq(s.0)),
+        }
+    }
+
+    /// Stores a constant of `1 << log` bytes at `a + b`.
+    pub fn save_sum_imm(&mut self, log: u32, a: Reg, b: Reg, k: i32) {
+        match log {
+            0 => dynasm!(self.ops ; .arch x64 ; mov BYTE [Rq(a.0) + Rq(b.0)], BYTE k as i8),
+            1 => dynasm!(self.ops ; .arch x64 ; mov WORD [Rq(a.0) + Rq(b.0)], WORD k as i16),
+            2 => dynasm!(self.ops ; .arch x64 ; mov DWORD [Rq(a.0) + Rq(b.0)], DWORD k),
+            _ => dynasm!(self.ops ; .arch x64 ; mov QWORD [Rq(a.0) + Rq(b.0)], DWORD k),
+        }
+    }
+
+    /// `mfence`
+    pub fn mfence(&mut self) {
+        dynasm!(self.ops ; .arch x64 ; mfence);
+    }
+
+    /// `push s`
+    pub fn push(&mut self, s: Reg) {
+        dynasm!(self.ops ; .arch x64 ; push Rq(s.0));
+    }
+
+    /// `pop d`
+    pub fn pop(&mut self, d: Reg) {
+        dynasm!(self.ops ; .arch x64 ; pop Rq(d.0));
+    }
+
+    /// `call s`
+    pub fn call_reg(&mut self, s: Reg) {
+        dynasm!(self.ops ; .arch x64 ; call Rq(s.0));
+    }
+
+    /// `jmp s`
+    pub fn jmp_reg(&mut self, s: Reg) {
+        dynasm!(self.ops ; .arch x64 ; jmp Rq(s.0));
+    }
+
+    /// `ret`
+    pub fn ret(&mut self) {
+        dynasm!(self.ops ; .arch x64 ; ret);
+    }
+
+    /// `ldmxcsr [rbp + m]`
+    pub fn load_mxcsr(&mut self, m: i32) {
+        dynasm!(self.ops ; .arch x64 ; ldmxcsr [DWORD rbp + m]);
+    }
+
+    /// `stmxcsr [rbp + m]`
+    pub fn save_mxcsr(&mut self, m: i32) {
+        dynasm!(self.ops ; .arch x64 ; stmxcsr [DWORD rbp + m]);
+    }
+
+    /// `vmovsd d, [rbp + m]`
+    pub fn load_f(&mut self, d: Xmm, m: i32) {
+        at_rbp!(self, m, |m| { vmovsd Rx(d.0), QWORD [BYTE rbp + m] } { vmovsd Rx(d.0), QWORD [DWORD rbp + m] });
+    }
+
+    /// `vmovsd [rbp + m], s`
+    pub fn save_f(&mut self, m: i32, s: Xmm) {
+        at_rbp!(self, m, |m| { vmovsd QWORD [BYTE rbp + m], Rx(s.0) } { vmovsd QWORD [DWORD rbp + m], Rx(s.0) });
+    }
+
+    /// `vmovapd d, s`, nothing if they are the same.
+    pub fn mov_f(&mut self, d: Xmm, s: Xmm) {
+        if d != s {
+            dynasm!(self.ops ; .arch x64 ; vmovapd Rx(d.0), Rx(s.0));
+        }
+    }
+
+    /// `vmovq d, s`: bits of a general register.
+    pub fn to_f(&mut self, d: Xmm, s: Reg) {
+        dynasm!(self.ops ; .arch x64 ; vmovq Rx(d.0), Rq(s.0));
+    }
+
+    /// `vmovq d, s`: bits to a general register.
+    pub fn from_f(&mut self, d: Reg, s: Xmm) {
+        dynasm!(self.ops ; .arch x64 ; vmovq Rq(d.0), Rx(s.0));
+    }
+
+    /// `vmovsd d, [a + b]`
+    pub fn load_sum_f(&mut self, d: Xmm, a: Reg, b: Reg) {
+        dynasm!(self.ops ; .arch x64 ; vmovsd Rx(d.0), QWORD [Rq(a.0) + Rq(b.0)]);
+    }
+
+    /// `vmovsd [a + b], s`, or the low half only.
+    pub fn save_sum_f(&mut self, double: bool, a: Reg, b: Reg, s: Xmm) {
+        if double {
+            dynasm!(self.ops ; .arch x64 ; vmovsd QWORD [Rq(a.0) + Rq(b.0)], Rx(s.0));
+        } else {
+            dynasm!(self.ops ; .arch x64 ; vmovss DWORD [Rq(a.0) + Rq(b.0)], Rx(s.0));
+        }
+    }
+}

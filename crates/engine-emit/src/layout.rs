@@ -1,0 +1,101 @@
+//! What emitted code knows of the structures around it: distances and addresses, found out by whoever owns them.
+
+/// Distances in bytes from `rbp`, which points into the processor's state.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// Integer register 0.
+    pub x: i32,
+    /// Floating-point register 0.
+    pub f: i32,
+    /// The program counter.
+    pub pc: i32,
+    /// Virtual address of the page that the code being run is in.
+    pub page_va: i32,
+    /// Instructions left, while emitted code is not running.
+    pub budget: i32,
+    /// Arguments of a call, four words.
+    pub args: i32,
+    /// Places for values, [`SPILLS`] words.
+    pub spill: i32,
+    /// MXCSR as the guest's code has it.
+    pub mxcsr: i32,
+    /// MXCSR as the host's code has it.
+    pub host_mxcsr: i32,
+    /// The table of pages to load from.
+    pub read: i32,
+    /// The table of pages to store to.
+    pub write: i32,
+    /// In an entry of these: the tag.
+    pub entry_tag: i32,
+    /// In an entry of these: the addend.
+    pub entry_addend: i32,
+    /// Mask of an entry's place: 16 times the number of entries, less 16.
+    pub entry_mask: i32,
+    /// The tag of the context of loads and stores.
+    pub data_tag: i32,
+    /// The number of the context of fetches.
+    pub code_number: i32,
+    /// The jump table, entries of 32 bytes: program counter, context number, host address.
+    pub jump: i32,
+    /// Mask of a program counter's place in it, before it is multiplied by 16: entries times 2, less 2.
+    pub jump_mask: i32,
+}
+
+/// Places for values that find no register.
+pub const SPILLS: usize = 16;
+
+/// Addresses of the code that all blocks share.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shared {
+    /// Leaves for the host's code with a reason in eax.
+    pub leave: u64,
+    /// Loads the slow way: address in rdx, [`Info`] in eax; gives the value in rax.
+    pub load: u64,
+    /// Stores the slow way: address in rdx, value in rcx, [`Info`] in eax.
+    pub store: u64,
+    /// Calls an operation: its number in edx, [`Info`] in eax, arguments in the layout's place; gives a value in rax.
+    pub call: u64,
+    /// Replaces a word: address in rdx, operand in rcx, [`Info`] in eax, operation and ordering in the first argument.
+    pub amo: u64,
+}
+
+/// Why emitted code left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Leave {
+    /// To look up the code at the program counter.
+    Lookup = 0,
+    /// The instruction at the program counter must be interpreted.
+    Step = 1,
+    /// What is left of the budget is not enough for the block at the program counter.
+    Budget = 2,
+    /// As [`Leave::Lookup`], and the site with this number less 16 can be patched. The first of many.
+    Link = 16,
+}
+
+/// Which instruction makes a call, in 32 bits: its place in its page, the width of its access, and how many
+/// instructions of the block are left, itself included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Info(pub u32);
+
+impl Info {
+    /// Packs: `offset` in the page, below 4096; logarithm of the width; instructions left.
+    pub const fn new(offset: u32, width: u32, left: u32) -> Info {
+        Info(offset & 0xfff | (width & 3) << 12 | left << 16)
+    }
+
+    /// Bytes from the start of the page.
+    pub const fn offset(self) -> u64 {
+        (self.0 & 0xfff) as u64
+    }
+
+    /// Logarithm of the access's width in bytes.
+    pub const fn width(self) -> u32 {
+        self.0 >> 12 & 3
+    }
+
+    /// Instructions left.
+    pub const fn left(self) -> i64 {
+        (self.0 >> 16) as i64
+    }
+}
