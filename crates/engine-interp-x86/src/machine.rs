@@ -1,7 +1,7 @@
 //! The processor as a machine: values are numbers.
 
 use crate::cpu::{Cpu, Stopped};
-use isa_core::{AmoOp, Bin, Flag, FlagKind, LazyFlags, Machine, Order, Un, Width};
+use isa_core::{AmoOp, Bin, Condition, Flag, FlagKind, LazyFlags, Machine, Order, Un, Width};
 use isa_x86::{Fault, Mode, Op, X86Machine, ops, rflags, seg, vector};
 
 impl Machine for Cpu {
@@ -116,6 +116,11 @@ impl X86Machine for Cpu {
     #[inline(always)]
     fn status(&mut self) -> u64 {
         self.state.status.bits()
+    }
+    /// In one step: the shortcuts of a comparison need no single flag.
+    #[inline(always)]
+    fn condition(&mut self, condition: Condition) -> u64 {
+        self.state.status.condition(condition).into()
     }
     #[inline(always)]
     fn set_flags(&mut self, kind: FlagKind, width: Width, [a, b, c]: [u64; 3]) {
