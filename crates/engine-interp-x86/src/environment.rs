@@ -20,7 +20,7 @@ impl Cpu {
         if !inside || self.align_check {
             return None;
         }
-        if load { self.read.find(self.data, la) } else { self.write.find(self.data, la) }
+        self.remembered(la, !load)
     }
 
     fn port_read(&mut self, port: u16, width: Width) -> u64 {
@@ -55,7 +55,7 @@ impl Env for Cpu {
     #[inline]
     fn read(&mut self, la: u64, width: Width, access: Access) -> Result<u64, Fault> {
         if self.is_plain(access)
-            && let Some(offset) = self.read.find(self.data, la)
+            && let Some(offset) = self.remembered(la, access.write)
             && let Some(value) = self.ram.load_sized(offset, width as u8)
         {
             return Ok(value);
@@ -66,7 +66,7 @@ impl Env for Cpu {
     #[inline]
     fn write(&mut self, la: u64, width: Width, value: u64, access: Access) -> Result<(), Fault> {
         if self.is_plain(access)
-            && let Some(offset) = self.write.find(self.data, la)
+            && let Some(offset) = self.remembered(la, true)
             && self.ram.store_sized(offset, width as u8, value).is_some()
         {
             return Ok(());

@@ -37,7 +37,7 @@ pub struct Config {
 
 /// One processor, interpreted.
 pub struct Interp {
-    cpu: Cpu,
+    pub(crate) cpu: Cpu,
     blocks: Blocks,
 }
 

@@ -53,7 +53,7 @@ impl Machine for Cpu {
     }
     #[inline(always)]
     fn load(&mut self, va: u64, width: Width, _order: Order) -> Result<u64, Stopped> {
-        let value = self.load_fast(va, width)?;
+        let value = self.load_fast(va, width, false)?;
         // Total store order: loads are acquires, stores are releases.
         std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
         Ok(value)
@@ -160,13 +160,7 @@ impl X86Machine for Cpu {
     }
     #[inline(always)]
     fn load_for_update(&mut self, va: u64, width: Width) -> Result<u64, Stopped> {
-        if let Some(offset) = self.write.find(self.data, va)
-            && let Some(value) = self.ram.load_sized(offset, width as u8)
-        {
-            return Ok(value);
-        }
-        let access = self.data_access(true);
-        self.load_slow(va, width, access).map_err(|fault| self.stop(fault))
+        self.load_fast(va, width, true)
     }
     fn compare_exchange(&mut self, va: u64, width: Width, expected: u64, new: u64) -> Result<u64, Stopped> {
         self.exchange_if(va, width, expected, new).map_err(|fault| self.stop(fault))
