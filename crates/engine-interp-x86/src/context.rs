@@ -25,14 +25,18 @@ mod bit {
 /// The bits of CR3 that are not part of an address space's name without PCIDs.
 const CR3_ATTRIBUTES: u64 = 0xfff;
 
+/// Set in the name of every translated address space, as 0 stands for physical addresses and CR3 may be 0. CR3 does not
+/// have this bit.
+const TRANSLATED: u64 = 1 << 63;
+
 impl Cpu {
     /// The address space: CR3 with the PCID, if there are any.
     fn space(&self) -> u64 {
         let state = &self.state;
         match (state.cr0 & cr0::PG != 0, state.cr4 & cr4::PCIDE != 0) {
             (false, _) => 0,
-            (true, true) => state.cr3,
-            (true, false) => state.cr3 & !CR3_ATTRIBUTES,
+            (true, true) => TRANSLATED | state.cr3,
+            (true, false) => TRANSLATED | state.cr3 & !CR3_ATTRIBUTES,
         }
     }
 
