@@ -6,6 +6,10 @@ use crate::{Activity, Event, Fpu, Msrs, Segment, Shadow, State, TableRegister};
 /// The version of [`SavedState`] that this crate writes.
 pub const VERSION: u32 = 1;
 
+/// The most processors that a machine may have had: those that a local APIC's identifier of 8 bits tells apart, less that
+/// which means all (SDM volume 3, "Local APIC ID").
+const MOST_PROCESSORS: u32 = 255;
+
 /// All architectural state of one processor but that of its local APIC. Zero is the reset value of whatever a later
 /// version adds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -343,7 +347,10 @@ impl SavedState {
             },
             identity: Identity {
                 apic_id: self.apic_id,
-                processors: self.processors,
+                processors: match self.processors {
+                    1..=MOST_PROCESSORS => self.processors,
+                    _ => return Err(LoadError::Field("processors")),
+                },
                 tsc_hz: self.tsc_hz,
                 crystal_hz: self.crystal_hz,
                 la57: self.la57,
@@ -496,6 +503,11 @@ mod tests {
         assert_eq!(SavedState { version: 2, ..good.clone() }.load(), Err(LoadError::Version(2)));
         assert_eq!(SavedState { shadow: 3, ..good.clone() }.load(), Err(LoadError::Field("shadow")));
         assert_eq!(SavedState { event: 6 << 8, ..good.clone() }.load(), Err(LoadError::Field("event")));
-        assert_eq!(SavedState { activity: 9, ..good }.load(), Err(LoadError::Field("activity")));
+        assert_eq!(SavedState { activity: 9, ..good.clone() }.load(), Err(LoadError::Field("activity")));
+        for processors in [0, 256, u32::MAX] {
+            let damaged = SavedState { processors, ..good.clone() };
+            assert_eq!(damaged.load(), Err(LoadError::Field("processors")));
+        }
+        assert_eq!(SavedState { processors: 255, ..good }.load().map(|s| s.identity.processors), Ok(255));
     }
 }
