@@ -191,7 +191,8 @@ impl Cpu {
         })
     }
 
-    /// `cmpxchg16b` at an aligned address: two words, not in one step to other processors.
+    /// `cmpxchg16b` at an aligned address: two words, not in one step to other processors (so `cpuid` does not offer it
+    /// where there are any).
     pub fn exchange_if_16(
         &mut self,
         la: u64,

@@ -93,8 +93,9 @@ pub trait Env {
         new: u64,
         access: Access,
     ) -> Result<u64, Fault>;
-    /// Compares the 16 bytes at `la`, which is a multiple of 16, with `expected` and writes `new` if they are equal, in
-    /// one step; gives what was there. Needs write permission in either case.
+    /// Compares the 16 bytes at `la`, which is a multiple of 16, with `expected` and writes `new` if they are equal; gives
+    /// what was there. Needs write permission in either case. It need not be one step to other processors: `cpuid` offers
+    /// the instruction to single processors only.
     ///
     /// # Errors
     /// As [`Env::write`].
