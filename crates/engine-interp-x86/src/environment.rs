@@ -4,8 +4,6 @@ use crate::cpu::Cpu;
 use isa_core::Width;
 use isa_x86::{Access, Activity, Change, Env, Fault, State, msr, rflags};
 
-/// Pauses after which a spinning processor yields: one or two microseconds of a spin loop.
-const PAUSES: u32 = 32;
 /// Elements of a string instruction between two looks around.
 const ELEMENTS: u64 = 4096;
 
@@ -242,11 +240,6 @@ impl Env for Cpu {
     }
 
     fn pause(&mut self) {
-        // With more processors than the host's, the one that is waited for may be waiting for ours. A few
-        // pauses cost nothing; to yield can cost a time slice.
-        self.pauses = self.pauses.wrapping_add(1);
-        if self.pauses.is_multiple_of(PAUSES) && !self.time.is_virtual() {
-            std::thread::yield_now();
-        }
+        self.time.pause();
     }
 }
