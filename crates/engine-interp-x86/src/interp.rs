@@ -9,15 +9,13 @@ use fabric_bus::Bus;
 use fabric_wire::local::{Event as LocalEvent, apic_base, line};
 use fabric_wire::{LocalController, PendingWord};
 use isa_core::Width;
-use isa_x86::{Activity, Event, Fault, Mode, Shadow, State, event, rflags, seg, vector};
+use isa_x86::{Activity, Event, Fault, Mode, Shadow, State, dr6, event, rflags, seg, vector};
 use std::sync::Arc;
 
 /// Instructions between two looks at a real clock: 50 to 100 microseconds at 100 to 200 million a second.
 const LOOK: u64 = 10_000;
 /// Bits of the pending word that the run loop always looks at.
 pub(crate) const REQUESTS: u64 = PendingWord::KICK | PendingWord::WORK;
-/// DR6.BS: a single step.
-const DR6_BS: u64 = 1 << 14;
 
 /// What an interpreter is made of.
 pub struct Config {
@@ -188,7 +186,7 @@ impl Interp {
         let entered = state.cpl() < level && state.system_flags & rflags::TF == 0;
         let trap = traced && cpu.events == events && state.shadow != Shadow::MovSs && !entered;
         if trap && exit.is_none() {
-            state.dr6 |= DR6_BS;
+            state.dr6 |= dr6::BS;
             state.event = Some(Event::Exception { vector: vector::DB, error: None });
         }
         exit

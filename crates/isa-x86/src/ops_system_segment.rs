@@ -5,7 +5,7 @@ use crate::ops_system::privileged;
 use crate::ops_system_control::no_umip;
 use crate::stack::Stack;
 use crate::{Change, Env, Fault, Segment, Shadow, TableRegister, cr4, seg, vector};
-use isa_core::{Flag, LazyFlags, Width};
+use isa_core::Width;
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,12 +106,12 @@ pub fn run<E: Env>(env: &mut E, op: SegmentOp, [a, b, ..]: [u64; 4]) -> Result<u
         SegmentOp::VerifyRead | SegmentOp::VerifyWrite => {
             in_protected_mode(env)?;
             let allowed = verify(env, selector, op == SegmentOp::VerifyWrite)?;
-            set_zero(env, allowed);
+            env.state().set_zero(allowed);
         }
         SegmentOp::AdjustRpl => {
             in_protected_mode(env)?;
             let (own, other) = (a & 3, b & 3);
-            set_zero(env, own < other);
+            env.state().set_zero(own < other);
             return Ok(a & !3 | own.max(other));
         }
         SegmentOp::ReadBase(n) => {
@@ -150,13 +150,6 @@ fn table_register<E: Env>(env: &E, table: Table) -> TableRegister {
         Table::Global => env.state_ref().gdtr,
         Table::Interrupt => env.state_ref().idtr,
     }
-}
-
-/// Sets or clears ZF; the other status flags stay.
-fn set_zero<E: Env>(env: &mut E, zero: bool) {
-    let bit = 1 << Flag::Zero as u8;
-    let status = &mut env.state().status;
-    *status = LazyFlags::from_bits(status.bits() & !bit | if zero { bit } else { 0 });
 }
 
 /// `mov` and `pop` of a segment register.
@@ -284,7 +277,7 @@ fn rights<E: Env>(env: &mut E, selector: u16) -> Result<u64, Fault> {
     in_protected_mode(env)?;
     let types = types(env, true);
     let found = visible(env, selector, types)?;
-    set_zero(env, found.is_some());
+    env.state().set_zero(found.is_some());
     Ok(found.map_or(0, |descriptor| descriptor.raw >> 32 & 0x00ff_ff00 | VALID))
 }
 
@@ -292,7 +285,7 @@ fn limit<E: Env>(env: &mut E, selector: u16) -> Result<u64, Fault> {
     in_protected_mode(env)?;
     let types = types(env, false);
     let found = visible(env, selector, types)?;
-    set_zero(env, found.is_some());
+    env.state().set_zero(found.is_some());
     Ok(found.map_or(0, |descriptor| u64::from(descriptor.segment().limit) | VALID))
 }
 

@@ -1,6 +1,6 @@
 //! Pushes and pops of far transfers and events: on a stack that is not committed until they are over.
 
-use crate::{Access, Env, Fault, Mode, Segment, State, seg, vector};
+use crate::{Access, Env, Fault, Segment, State, seg, vector};
 use isa_core::Width;
 
 /// A stack in use: SS and the stack pointer, not yet in the registers.
@@ -92,14 +92,5 @@ impl Stack {
             Width::B4 => self.sp & 0xffff_ffff,
             _ => *rsp & !0xffff | self.sp & 0xffff,
         };
-    }
-}
-
-/// The width of the stack pointer with `ss` as stack segment and code of size `mode`.
-pub(crate) fn width_with(ss: &Segment, mode: Mode) -> Width {
-    match (mode, ss.big) {
-        (Mode::Bits64, _) => Width::B8,
-        (_, true) => Width::B4,
-        (_, false) => Width::B2,
     }
 }

@@ -211,11 +211,7 @@ impl X86Machine for TestMachine {
         self.state.mode()
     }
     fn stack_width(&mut self) -> Width {
-        match (self.state.mode(), self.state.segment(seg::SS).big) {
-            (Mode::Bits64, _) => Width::B8,
-            (_, true) => Width::B4,
-            (_, false) => Width::B2,
-        }
+        self.state.stack_width()
     }
     fn linear(&mut self, segment: u8, offset: u64, width: Width, write: bool) -> Result<u64, Fault> {
         Env::linear(self, segment, offset, width.bytes(), write)
