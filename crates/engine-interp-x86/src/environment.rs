@@ -168,7 +168,7 @@ impl Env for Cpu {
 
     fn changed(&mut self, what: Change) {
         match what {
-            Change::Context | Change::Segments => {
+            Change::Context => {
                 self.enter_context();
                 self.leave = true;
             }
@@ -180,7 +180,7 @@ impl Env for Cpu {
                 self.flush_page(la);
                 self.leave = true;
             }
-            Change::Interrupts | Change::Debug => self.note_interrupts(),
+            Change::Interrupts => self.note_interrupts(),
             Change::Serialize => {
                 self.renew_code();
                 self.leave = true;

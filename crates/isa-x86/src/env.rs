@@ -26,8 +26,8 @@ impl Access {
 /// What an operation has changed that an engine may have remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Control registers, EFER, CPL or RFLAGS.AC: what translation and protection depend on. Remembered translations of
-    /// other address spaces stay valid.
+    /// Segments, CPL, control registers, EFER or RFLAGS.AC: what decoding, linear addresses, translation and protection
+    /// depend on. Remembered translations stay valid, each for the state that it was made in.
     Context,
     /// All translations, global ones too if `global`: a write to CR3, CR4 and so on.
     FlushAll {
@@ -36,12 +36,8 @@ pub enum Change {
     },
     /// The translations of one linear address (`invlpg`).
     FlushPage(u64),
-    /// Segments, code size, stack size: what decoding and `linear` depend on.
-    Segments,
-    /// IF, the interrupt shadow, CR8: an interrupt may be deliverable now.
+    /// IF, the interrupt shadow, CR8, TF or the debug registers: an interrupt or a trap may be deliverable now.
     Interrupts,
-    /// Breakpoints in DR0 to DR7, or TF.
-    Debug,
     /// A serializing instruction: earlier stores are visible to later fetches.
     Serialize,
     /// An exception or interrupt has been delivered: no single-step trap comes behind the instruction.

@@ -125,7 +125,6 @@ pub fn deliver<E: Env>(env: &mut E, event: Event, rip: u64) -> Result<(), Fault>
         // The handler may access the debug registers (SDM volume 3, "Debug Control Register (DR7)").
         env.state().dr7 &= !dr7::GD;
     }
-    env.changed(Change::Segments);
     env.changed(Change::Context);
     env.changed(Change::Interrupts);
     env.changed(Change::Delivered);

@@ -48,7 +48,6 @@ impl Target {
     pub fn enter<E: Env>(self, env: &mut E) {
         *env.state().segment_mut(seg::CS) = self.cs;
         env.jump_to(self.rip);
-        env.changed(Change::Segments);
         env.changed(Change::Context);
     }
 }

@@ -149,7 +149,6 @@ pub fn run<E: Env>(env: &mut E, op: ControlOp, [a, b, ..]: [u64; 4]) -> Result<u
             env.state().set_rflags(flags);
             env.changed(Change::Context);
             env.changed(Change::Interrupts);
-            env.changed(Change::Debug);
         }
     }
     Ok(0)
@@ -240,7 +239,6 @@ fn write_cr0<E: Env>(env: &mut E, value: u64) -> Result<(), Fault> {
     if (old ^ new) & (cr0::PG | cr0::PE | cr0::WP) != 0 {
         env.changed(Change::FlushAll { global: true });
     }
-    env.changed(Change::Segments);
     env.changed(Change::Context);
     Ok(())
 }
@@ -346,6 +344,6 @@ fn write_debug<E: Env>(env: &mut E, n: u8, value: u64) -> Result<(), Fault> {
             }
         }
     }
-    env.changed(Change::Debug);
+    env.changed(Change::Interrupts);
     Ok(())
 }

@@ -124,14 +124,14 @@ pub fn run<E: Env>(env: &mut E, op: SegmentOp, [a, b, ..]: [u64; 4]) -> Result<u
                 return Err(Fault::gp(0));
             }
             env.state().segment_mut(n).base = a;
-            env.changed(Change::Segments);
+            env.changed(Change::Context);
         }
         SegmentOp::SwapGs => {
             privileged(env)?;
             let state = env.state();
             let inner = state.msrs.kernel_gs_base;
             state.msrs.kernel_gs_base = std::mem::replace(&mut state.segment_mut(seg::GS).base, inner);
-            env.changed(Change::Segments);
+            env.changed(Change::Context);
         }
     }
     Ok(0)
@@ -158,7 +158,7 @@ fn load<E: Env>(env: &mut E, n: u8, selector: u16) -> Result<(), Fault> {
         return Err(Fault::ud());
     }
     descriptor::load_data(env, n, selector)?;
-    env.changed(Change::Segments);
+    env.changed(Change::Context);
     if n == seg::SS {
         env.state().shadow = Shadow::MovSs;
         env.changed(Change::Interrupts);

@@ -77,7 +77,6 @@ fn enter<E: Env>(env: &mut E, cs: u16, ss: u16, dpl: u8, long: bool, rip: u64) {
     *state.segment_mut(seg::CS) = flat(cs & !3 | rpl, dpl, 0xb, long);
     *state.segment_mut(seg::SS) = Segment { big: true, ..flat(ss & !3 | rpl, dpl, 3, false) };
     env.jump_to(rip);
-    env.changed(Change::Segments);
     env.changed(Change::Context);
     env.changed(Change::Interrupts);
 }
