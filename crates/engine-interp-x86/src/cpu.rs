@@ -66,7 +66,6 @@ pub(crate) struct Cpu {
     pub events: u64,
     /// Physical address of the local controller's register page; 1 if it has none.
     pub apic_page: u64,
-    pub tsc_hz: u64,
     pub bus: Arc<Bus>,
     pub ports: Arc<Bus>,
     pub local: Arc<dyn LocalController>,

@@ -37,10 +37,6 @@ impl Env for Cpu {
         &self.state
     }
 
-    fn insn_rip(&self) -> u64 {
-        self.rip_now()
-    }
-
     fn next_rip(&self) -> u64 {
         self.rip_behind()
     }
@@ -120,17 +116,13 @@ impl Env for Cpu {
 
     fn tsc(&mut self) -> u64 {
         let now = self.time.now(self.retired_now());
-        (u128::from(now) * u128::from(self.tsc_hz) / 1_000_000_000) as u64
+        (u128::from(now) * u128::from(self.state.identity.tsc_hz) / 1_000_000_000) as u64
     }
 
     fn set_tsc_offset(&mut self, offset: u64) {
         self.state.msrs.tsc_offset = offset;
         self.before_device();
         self.local.set_tsc_offset(offset);
-    }
-
-    fn random(&mut self) -> Option<u64> {
-        None
     }
 
     fn cr8(&mut self) -> u64 {

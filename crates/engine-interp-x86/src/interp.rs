@@ -47,7 +47,6 @@ impl Interp {
         let ram = Arc::clone(config.memory.ram());
         let pages = ram.size().div_ceil(1 << 18) as usize;
         let mut cpu = Cpu {
-            tsc_hz: config.state.identity.tsc_hz,
             state: config.state,
             ram,
             read: Table::default(),
@@ -408,7 +407,6 @@ impl Vcpu for Interp {
 
     fn with_state(&mut self, f: &mut dyn FnMut(&mut State)) {
         f(&mut self.cpu.state);
-        self.cpu.tsc_hz = self.cpu.state.identity.tsc_hz;
         self.cpu.find_apic_page();
         self.cpu.flush_all();
     }

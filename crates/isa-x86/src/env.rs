@@ -50,9 +50,7 @@ pub trait Env {
     fn state(&mut self) -> &mut State;
     /// The same, to look at.
     fn state_ref(&self) -> &State;
-    /// Address of this instruction (offset in CS).
-    fn insn_rip(&self) -> u64;
-    /// Address behind this instruction.
+    /// Address behind this instruction (offset in CS).
     fn next_rip(&self) -> u64;
 
     /// The linear address of `bytes` bytes at `offset` of segment register `segment`, as
@@ -112,8 +110,6 @@ pub trait Env {
     fn tsc(&mut self) -> u64;
     /// `Msrs::tsc_offset` becomes `offset`; the local APIC's deadline moves along.
     fn set_tsc_offset(&mut self, offset: u64);
-    /// A random number for `rdrand` and `rdseed`, if the machine offers one.
-    fn random(&mut self) -> Option<u64>;
 
     /// CR8: the task priority of the local APIC.
     fn cr8(&mut self) -> u64;

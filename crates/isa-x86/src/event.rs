@@ -103,7 +103,7 @@ pub fn deliver<E: Env>(env: &mut E, event: Event, rip: u64) -> Result<(), Fault>
     let (vector, error, software) = match event {
         Event::Exception { vector, error } => (vector, error, false),
         Event::Interrupt { vector } => (vector, None, false),
-        Event::Software { vector, .. } => (vector, None, true),
+        Event::Software { vector } => (vector, None, true),
         Event::Nmi => (vector::NMI, None, false),
     };
     // Faults save RF set, so that a breakpoint on the instruction does not trap again ("RF flag").

@@ -196,8 +196,6 @@ pub enum Event {
     Software {
         /// Its vector.
         vector: u8,
-        /// Bytes of the instruction, which is behind the saved address.
-        length: u8,
     },
     /// A non-maskable interrupt.
     Nmi,

@@ -244,9 +244,6 @@ impl Env for TestMachine {
     fn state_ref(&self) -> &State {
         &self.state
     }
-    fn insn_rip(&self) -> u64 {
-        self.state.rip
-    }
     fn next_rip(&self) -> u64 {
         self.next
     }
@@ -290,9 +287,6 @@ impl Env for TestMachine {
     }
     fn set_tsc_offset(&mut self, offset: u64) {
         self.state.msrs.tsc_offset = offset;
-    }
-    fn random(&mut self) -> Option<u64> {
-        None
     }
     fn cr8(&mut self) -> u64 {
         0
