@@ -15,7 +15,9 @@ use std::sync::Arc;
 /// Instructions between two looks at a real clock: 50 to 100 microseconds at 100 to 200 million a second.
 const LOOK: u64 = 10_000;
 /// Bits of the pending word that the run loop always looks at.
-pub(crate) const REQUESTS: u64 = PendingWord::KICK | PendingWord::WORK;
+const REQUESTS: u64 = PendingWord::KICK | PendingWord::WORK;
+/// Those and the events that come whatever the processor's flags say.
+pub(crate) const ALWAYS: u64 = REQUESTS | 1 << line::INIT | 1 << line::SIPI;
 
 /// What an interpreter is made of.
 pub struct Config {
@@ -255,11 +257,10 @@ impl Interp {
     /// Whether the processor waits, and for what.
     fn idle(&mut self) -> Option<Exit> {
         let cpu = &mut self.cpu;
-        let always = REQUESTS | 1 << line::INIT | 1 << line::SIPI;
         match cpu.state.activity {
             Activity::Running => None,
             Activity::Shutdown => Some(Exit::Shutdown(None)),
-            Activity::WaitForSipi => Some(Exit::Idle { until: None, wake: always }),
+            Activity::WaitForSipi => Some(Exit::Idle { until: None, wake: ALWAYS }),
             Activity::Halted => {
                 cpu.note_interrupts();
                 if cpu.state.event.is_some() || cpu.pending.load() & cpu.interest != 0 {
@@ -274,8 +275,8 @@ impl Interp {
     fn deliver_one(&mut self) -> Option<Exit> {
         let word = self.cpu.pending.load();
         let state = &self.cpu.state;
-        let nmi = state.event.is_none() && !state.nmi_blocked && state.shadow != Shadow::MovSs;
-        if nmi
+        if state.event.is_none()
+            && state.takes_nmis()
             && word & 1 << line::NMI != 0
             && let Some(event) = self.cpu.local.take_event()
         {
@@ -287,8 +288,7 @@ impl Interp {
             state.activity = Activity::Running;
             return self.accept(event);
         }
-        let enabled = state.system_flags & rflags::IF != 0 && state.shadow == Shadow::None;
-        if enabled
+        if state.takes_interrupts()
             && word & 1 << line::INTR != 0
             && let Some(vector) = cpu.local.acknowledge()
         {
@@ -296,12 +296,6 @@ impl Interp {
             return self.accept(Event::Interrupt { vector });
         }
         None
-    }
-
-    /// Whether the next instruction is to be run on its own.
-    fn alone(&self) -> bool {
-        let state = &self.cpu.state;
-        state.shadow != Shadow::None || state.system_flags & rflags::TF != 0
     }
 }
 
@@ -385,7 +379,7 @@ impl Vcpu for Interp {
                 return exit;
             }
             // An event that was delivered may have used the budget up.
-            let alone = self.alone() && self.cpu.retired < end;
+            let alone = self.cpu.alone() && self.cpu.retired < end;
             let exit = if alone { self.step() } else { self.run_blocks() };
             if let Some(exit) = exit {
                 return exit;

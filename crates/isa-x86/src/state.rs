@@ -441,6 +441,18 @@ impl State {
         self.msrs.efer & efer::LMA != 0
     }
 
+    /// Whether an external interrupt may be delivered before the next instruction (SDM volume 3, "Enabling and Disabling
+    /// Interrupts").
+    pub fn takes_interrupts(&self) -> bool {
+        self.system_flags & rflags::IF != 0 && self.shadow == Shadow::None
+    }
+
+    /// The same of an NMI (SDM volume 3, "Handling Multiple NMIs", "Masking Exceptions and Interrupts When Switching
+    /// Stacks").
+    pub fn takes_nmis(&self) -> bool {
+        !self.nmi_blocked && self.shadow != Shadow::MovSs
+    }
+
     /// The size of code.
     #[inline(always)]
     pub fn mode(&self) -> Mode {
