@@ -27,8 +27,6 @@ pub const MAX_MEMORY: u64 = 3 * GIB;
 pub const MAX_CPUS: u32 = 1;
 /// Frequency that the UART's divisor divides, in Hz.
 pub const UART_CLOCK_HZ: u32 = 1_843_200;
-/// Frequency of the time-stamp counter on engines that make one, in Hz.
-pub const TSC_HZ: u64 = 1_000_000_000;
 
 /// Describes the board.
 pub fn microvm(config: &Config) -> Result<Board, BoardError> {
