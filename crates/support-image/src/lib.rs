@@ -21,6 +21,7 @@ pub mod memory_map;
 pub mod mp_table;
 pub mod pe;
 pub mod pvh;
+pub mod refusal;
 pub mod x86_kernel;
 
 /// Drives every reader of this crate over arbitrary bytes, and what a caller would do with the results: the body of

@@ -62,6 +62,7 @@ fn other_images_are_named() {
     file[0x38..0x3c].copy_from_slice(b"ARM\x64");
     check_error(&file, "this is an arm64 Linux Image, a riscv64 kernel is needed");
     let mut file = pe(0x8664);
+    set16(&mut file, 0x1fe, 0xaa55);
     file[0x202..0x206].copy_from_slice(b"HdrS");
     check_error(&file, "this is an x86 Linux bzImage, a riscv64 kernel is needed");
 }

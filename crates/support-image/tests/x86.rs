@@ -3,7 +3,7 @@
 
 mod sample;
 
-use sample::{bzimage, note, set16, set32, set64, x86_elf};
+use sample::{bzimage, note, pe, set16, set32, set64, x86_elf};
 use support_image::boot_params::{BootParams, TooManyRanges};
 use support_image::bzimage::{BzImage, BzImageError};
 use support_image::elf::{EM_X86_64, Elf};
@@ -176,6 +176,12 @@ fn other_files_are_refused_with_a_reason() {
     assert_eq!(
         message(b"QFI\xfb\0\0\0\x03"),
         "this is a qcow2 disk image (a disk is given with --disk), not a kernel"
+    );
+    assert_eq!(message(&pe(0x8664)), "this is an EFI application; it needs UEFI firmware to start it");
+    assert_eq!(message(&pe(0x5064)), "this is a riscv64 EFI program, an x86-64 kernel is needed");
+    assert_eq!(
+        message(&pe(0xaa64)[..0x60]),
+        "this is an arm64 EFI or Windows program, an x86-64 kernel is needed"
     );
     assert_eq!(message(&[0; 64]), "this is neither a bzImage nor an ELF executable");
     assert_eq!(message(&sample::elf(0, &[], &[])), "this is a riscv ELF, an x86-64 one is needed");
