@@ -77,12 +77,12 @@ pub fn int<M: X86Machine>(m: &mut M, i: &Insn) -> Done<M> {
 }
 
 /// `int3`
-pub fn int3<M: X86Machine>(m: &mut M, i: &Insn) -> Done<M> {
+pub fn int3<M: X86Machine>(m: &mut M, _: &Insn) -> Done<M> {
     transfer(m, TransferOp::Interrupt(vector::BP))
 }
 
 /// `into`
-pub fn into<M: X86Machine>(m: &mut M, i: &Insn) -> Done<M> {
+pub fn into<M: X86Machine>(m: &mut M, _: &Insn) -> Done<M> {
     let (overflow, none) = (m.flag(Flag::Overflow), m.imm(0));
     system(m, SystemOp::Transfer(TransferOp::Overflow), overflow, none)?;
     Ok(())
