@@ -8,6 +8,8 @@ use dynasmrt::{DynasmApi, SimpleAssembler, dynasm};
 #[repr(u8)]
 #[allow(missing_docs, reason = "the manual's names")]
 pub enum Cc {
+    O = 0,
+    No = 1,
     B = 2,
     Ae = 3,
     E = 4,
@@ -26,6 +28,8 @@ impl Cc {
     /// The opposite condition.
     pub const fn not(self) -> Cc {
         match self {
+            Cc::O => Cc::No,
+            Cc::No => Cc::O,
             Cc::B => Cc::Ae,
             Cc::Ae => Cc::B,
             Cc::E => Cc::Ne,
@@ -74,6 +78,29 @@ pub enum Shift {
     Sar,
 }
 
+/// Floating-point arithmetic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sse {
+    /// `a + b`
+    Add,
+    /// `a - b`
+    Sub,
+    /// `a * b`
+    Mul,
+    /// `a / b`
+    Div,
+    /// `sqrt(b)`
+    Sqrt,
+    /// The smaller; `b` if they are unordered or zeroes.
+    Min,
+    /// The larger; `b` if they are unordered or zeroes.
+    Max,
+    /// `b`, which is of the other format.
+    Convert,
+    /// `d = (a * d) + b`, the product negated, the addend negated.
+    Fma(bool, bool),
+}
+
 /// A place in the code that refers to another: a rel32 that begins here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patch(pub usize);
@@ -109,8 +136,8 @@ macro_rules! alu {
             Rmi::R(r) => dynasm!($self.ops ; .arch x64 ; $name Rq($d.0), Rq(r.0)),
             Rmi::M(m) => at_rbp!($self, m, |m| { $name Rq($d.0), [BYTE rbp + m] } { $name Rq($d.0), [DWORD rbp + m] }),
             Rmi::I(k) => match i8::try_from(k) {
-                Ok(k) => dynasm!($self.ops ; .arch x64 ; $name Rq($d.0), BYTE k),
-                Err(_) => dynasm!($self.ops ; .arch x64 ; $name Rq($d.0), DWORD k),
+                Ok(k) => dynasm!($self.ops ; .arch x64 ; $name Rq($d.0), BYTE k as _),
+                Err(_) => dynasm!($self.ops ; .arch x64 ; $name Rq($d.0), DWORD k as _),
             },
         }
     };
@@ -119,41 +146,41 @@ macro_rules! alu {
 impl Asm {
     /// Forgets the code.
     pub fn clear(&mut self) {
-        self.ops.clear();
+        self.ops.ops.clear();
     }
 
     /// The code so far.
     pub fn bytes(&self) -> &[u8] {
-        &self.ops
+        &self.ops.ops
     }
 
     /// Bytes so far.
     pub fn len(&self) -> usize {
-        self.ops.len()
+        self.ops.ops.len()
     }
 
     /// Whether there is no code yet.
     pub fn is_empty(&self) -> bool {
-        self.ops.is_empty()
+        self.ops.ops.is_empty()
     }
 
     /// Makes the rel32 at `patch` point to `target`, a place in the code.
     pub fn patch(&mut self, patch: Patch, target: usize) {
         let distance = (target as i64 - (patch.0 as i64 + 4)) as i32;
-        if let Some(bytes) = self.ops.get_mut(patch.0..patch.0 + 4) {
+        if let Some(bytes) = self.ops.ops.get_mut(patch.0..patch.0 + 4) {
             bytes.copy_from_slice(&distance.to_le_bytes());
         }
     }
 
     fn rel32(&mut self) -> Patch {
-        let at = self.ops.len();
-        self.ops.extend([0; 4]);
+        let at = self.ops.ops.len();
+        self.ops.ops.extend([0; 4]);
         Patch(at)
     }
 
     /// `jcc` to somewhere that is patched in.
     pub fn jcc(&mut self, cc: Cc) -> Patch {
-        self.ops.extend([0x0f, 0x80 | cc as u8]);
+        self.ops.ops.extend([0x0f, 0x80 | cc as u8]);
         self.rel32()
     }
 
@@ -171,15 +198,21 @@ impl Asm {
 
     /// `jmp` over at most 127 bytes.
     pub fn jcc_short(&mut self, cc: Cc) -> usize {
-        self.ops.extend([0x70 | cc as u8, 0]);
-        self.ops.len()
+        self.ops.ops.extend([0x70 | cc as u8, 0]);
+        self.ops.ops.len()
+    }
+
+    /// The same without a condition.
+    pub fn jmp_short(&mut self) -> usize {
+        self.ops.ops.extend([0xeb, 0]);
+        self.ops.ops.len()
     }
 
     /// Ends a short jump here; `after` is what [`Asm::jcc_short`] gave.
     pub fn land(&mut self, after: usize) {
-        let distance = self.ops.len() - after;
+        let distance = self.ops.ops.len() - after;
         debug_assert!(distance < 128);
-        if let Some(byte) = after.checked_sub(1).and_then(|at| self.ops.get_mut(at)) {
+        if let Some(byte) = after.checked_sub(1).and_then(|at| self.ops.ops.get_mut(at)) {
             *byte = distance as u8;
         }
     }
@@ -245,6 +278,11 @@ impl Asm {
             }
             Rmi::M(_) => {}
         }
+    }
+
+    /// `and d32, k`
+    pub fn and32(&mut self, d: Reg, k: i32) {
+        dynasm!(self.ops ; .arch x64 ; and Rd(d.0), DWORD k);
     }
 
     /// `test d, d`
@@ -395,14 +433,14 @@ impl Asm {
 
     /// `setcc d8`, then zero-extended.
     pub fn set(&mut self, cc: Cc, d: Reg) {
-        self.ops.extend([0x40 | d.0 >> 3, 0x0f, 0x90 | cc as u8, 0xc0 | d.0 & 7]);
+        self.ops.ops.extend([0x40 | d.0 >> 3, 0x0f, 0x90 | cc as u8, 0xc0 | d.0 & 7]);
         dynasm!(self.ops ; .arch x64 ; movzx Rd(d.0), Rb(d.0));
     }
 
     /// `cmovcc d, s`
     pub fn cmov(&mut self, cc: Cc, d: Reg, s: Reg) {
         let rex = 0x48 | (d.0 >> 3) << 2 | s.0 >> 3;
-        self.ops.extend([rex, 0x0f, 0x40 | cc as u8, 0xc0 | (d.0 & 7) << 3 | s.0 & 7]);
+        self.ops.ops.extend([rex, 0x0f, 0x40 | cc as u8, 0xc0 | (d.0 & 7) << 3 | s.0 & 7]);
     }
 
     /// `cmp tag, [rbp + index + m]`
@@ -531,6 +569,100 @@ impl Asm {
             dynasm!(self.ops ; .arch x64 ; vmovsd QWORD [Rq(a.0) + Rq(b.0)], Rx(s.0));
         } else {
             dynasm!(self.ops ; .arch x64 ; vmovss DWORD [Rq(a.0) + Rq(b.0)], Rx(s.0));
+        }
+    }
+
+    /// `vpcmpeqd d, d, d`: all ones.
+    pub fn ones(&mut self, d: Xmm) {
+        dynasm!(self.ops ; .arch x64 ; vpcmpeqd Rx(d.0), Rx(d.0), Rx(d.0));
+    }
+
+    /// Floating-point arithmetic: `d = a op b`, the bits above a single from `a`.
+    pub fn float(&mut self, op: Sse, double: bool, d: Xmm, a: Xmm, b: Xmm) {
+        macro_rules! pick {
+            ($d:tt, $s:tt) => {
+                if double {
+                    dynasm!(self.ops ; .arch x64 ; $d Rx(d.0), Rx(a.0), Rx(b.0))
+                } else {
+                    dynasm!(self.ops ; .arch x64 ; $s Rx(d.0), Rx(a.0), Rx(b.0))
+                }
+            };
+        }
+        match op {
+            Sse::Add => pick!(vaddsd, vaddss),
+            Sse::Sub => pick!(vsubsd, vsubss),
+            Sse::Mul => pick!(vmulsd, vmulss),
+            Sse::Div => pick!(vdivsd, vdivss),
+            Sse::Sqrt => pick!(vsqrtsd, vsqrtss),
+            Sse::Min => pick!(vminsd, vminss),
+            Sse::Max => pick!(vmaxsd, vmaxss),
+            Sse::Convert => pick!(vcvtss2sd, vcvtsd2ss),
+            Sse::Fma(false, false) => pick!(vfmadd213sd, vfmadd213ss),
+            Sse::Fma(false, true) => pick!(vfmsub213sd, vfmsub213ss),
+            Sse::Fma(true, false) => pick!(vfnmadd213sd, vfnmadd213ss),
+            Sse::Fma(true, true) => pick!(vfnmsub213sd, vfnmsub213ss),
+        }
+    }
+
+    /// Compares, quietly or not.
+    pub fn compare_f(&mut self, quiet: bool, double: bool, a: Xmm, b: Xmm) {
+        match (quiet, double) {
+            (true, true) => dynasm!(self.ops ; .arch x64 ; vucomisd Rx(a.0), Rx(b.0)),
+            (true, false) => dynasm!(self.ops ; .arch x64 ; vucomiss Rx(a.0), Rx(b.0)),
+            (false, true) => dynasm!(self.ops ; .arch x64 ; vcomisd Rx(a.0), Rx(b.0)),
+            (false, false) => dynasm!(self.ops ; .arch x64 ; vcomiss Rx(a.0), Rx(b.0)),
+        }
+    }
+
+    /// `vpextrd d32, s, 1`: what is above a single.
+    pub fn box_of(&mut self, d: Reg, s: Xmm) {
+        dynasm!(self.ops ; .arch x64 ; vpextrd Rd(d.0), Rx(s.0), 1);
+    }
+
+    /// `cmp d32, k`
+    pub fn cmp32(&mut self, d: Reg, k: i8) {
+        dynasm!(self.ops ; .arch x64 ; cmp Rd(d.0), BYTE k as _);
+    }
+
+    /// An integer of 32 or 64 bits to a number: the bits above a single from `a`.
+    pub fn from_int(&mut self, wide: bool, double: bool, d: Xmm, a: Xmm, s: Reg) {
+        match (wide, double) {
+            (true, true) => dynasm!(self.ops ; .arch x64 ; vcvtsi2sd Rx(d.0), Rx(a.0), Rq(s.0)),
+            (true, false) => dynasm!(self.ops ; .arch x64 ; vcvtsi2ss Rx(d.0), Rx(a.0), Rq(s.0)),
+            (false, true) => dynasm!(self.ops ; .arch x64 ; vcvtsi2sd Rx(d.0), Rx(a.0), Rd(s.0)),
+            (false, false) => dynasm!(self.ops ; .arch x64 ; vcvtsi2ss Rx(d.0), Rx(a.0), Rd(s.0)),
+        }
+    }
+
+    /// A number to an integer of 32 or 64 bits, towards zero or as MXCSR says.
+    pub fn to_int(&mut self, wide: bool, double: bool, truncate: bool, d: Reg, s: Xmm) {
+        match (wide, double, truncate) {
+            (true, true, true) => dynasm!(self.ops ; .arch x64 ; vcvttsd2si Rq(d.0), Rx(s.0)),
+            (true, false, true) => dynasm!(self.ops ; .arch x64 ; vcvttss2si Rq(d.0), Rx(s.0)),
+            (false, true, true) => dynasm!(self.ops ; .arch x64 ; vcvttsd2si Rd(d.0), Rx(s.0)),
+            (false, false, true) => dynasm!(self.ops ; .arch x64 ; vcvttss2si Rd(d.0), Rx(s.0)),
+            (true, true, false) => dynasm!(self.ops ; .arch x64 ; vcvtsd2si Rq(d.0), Rx(s.0)),
+            (true, false, false) => dynasm!(self.ops ; .arch x64 ; vcvtss2si Rq(d.0), Rx(s.0)),
+            (false, true, false) => dynasm!(self.ops ; .arch x64 ; vcvtsd2si Rd(d.0), Rx(s.0)),
+            (false, false, false) => dynasm!(self.ops ; .arch x64 ; vcvtss2si Rd(d.0), Rx(s.0)),
+        }
+    }
+
+    /// Whether `d` is the least integer: the overflow flag says so.
+    pub fn test_least(&mut self, wide: bool, d: Reg) {
+        if wide {
+            dynasm!(self.ops ; .arch x64 ; cmp Rq(d.0), BYTE 1);
+        } else {
+            dynasm!(self.ops ; .arch x64 ; cmp Rd(d.0), BYTE 1);
+        }
+    }
+
+    /// `vandpd d, a, b` or `vorpd`.
+    pub fn logic_f(&mut self, and: bool, d: Xmm, a: Xmm, b: Xmm) {
+        if and {
+            dynasm!(self.ops ; .arch x64 ; vandpd Rx(d.0), Rx(a.0), Rx(b.0));
+        } else {
+            dynasm!(self.ops ; .arch x64 ; vorpd Rx(d.0), Rx(a.0), Rx(b.0));
         }
     }
 }

@@ -1,3 +1,24 @@
-#![allow(missing_docs)]
-mod asm; mod reg; mod layout;
-pub use asm::*; pub use reg::*; pub use layout::*;
+//! The emitter of host code for x86-64: from the IR to bytes, in one pass.
+//!
+//! It knows no guest: a guest's registers are classes of the IR, a processor's state is a [`Layout`] of distances, and what
+//! emitted code calls are addresses ([`Shared`]). It touches no executable memory either; whoever owns the code cache puts
+//! the bytes there.
+#![forbid(unsafe_code)]
+
+mod alu;
+mod asm;
+mod emit;
+mod float;
+mod layout;
+mod reg;
+mod scan;
+mod shared;
+mod value;
+
+pub use asm::{Alu, Asm, Cc, Patch, Rmi, Shift, Sse};
+pub use emit::{Code, Emitter, Link};
+pub use float::{Float, Operation};
+pub use layout::{Info, Layout, Leave, SPILLS, Shared};
+pub use reg::{F_HOMES, Homes, Reg, X_HOMES, Xmm};
+pub use scan::Modes;
+pub use shared::{Helpers, SharedCode, shared};

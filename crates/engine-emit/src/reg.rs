@@ -17,6 +17,8 @@ pub const RAX: Reg = Reg(0);
 pub const RCX: Reg = Reg(1);
 /// Scratch, also the address of an access.
 pub const RDX: Reg = Reg(2);
+/// What is left of the instruction budget.
+pub const BUDGET: Reg = Reg(15);
 /// Scratch registers, which hold values inside a block only.
 pub const TEMPS: [Reg; 3] = [RAX, RCX, RDX];
 
@@ -34,22 +36,23 @@ pub const X_HOMES: [(u8, Reg); 10] = [
     (1, Reg(14)),
 ];
 
-/// Guest floating-point registers that live in vector registers: fa0 to fa7, ft0 to ft3, fs0, fs1.
-pub const F_HOMES: [(u8, Xmm); 14] = [
-    (10, Xmm(2)),
-    (11, Xmm(3)),
-    (12, Xmm(4)),
-    (13, Xmm(5)),
-    (14, Xmm(6)),
-    (15, Xmm(7)),
-    (16, Xmm(8)),
-    (17, Xmm(9)),
-    (0, Xmm(10)),
-    (1, Xmm(11)),
-    (2, Xmm(12)),
-    (3, Xmm(13)),
-    (8, Xmm(14)),
-    (9, Xmm(15)),
+/// Vector registers that hold values inside a block only: 0 to 3.
+pub const TEMPS_F: usize = 4;
+
+/// Guest floating-point registers that live in vector registers: fa0 to fa7, ft0 to ft3.
+pub const F_HOMES: [(u8, Xmm); 12] = [
+    (10, Xmm(4)),
+    (11, Xmm(5)),
+    (12, Xmm(6)),
+    (13, Xmm(7)),
+    (14, Xmm(8)),
+    (15, Xmm(9)),
+    (16, Xmm(10)),
+    (17, Xmm(11)),
+    (0, Xmm(12)),
+    (1, Xmm(13)),
+    (2, Xmm(14)),
+    (3, Xmm(15)),
 ];
 
 /// Where each guest register lives.

@@ -7,7 +7,7 @@ use isa_core::{AmoOp, Width};
 use isa_riscv::{AccessFault, AccessKind, Exception, Mode, PageVerdict, PteMemory, Trap, WalkContext, walk};
 
 /// A translated access.
-pub(crate) struct Place {
+pub struct Place {
     /// Guest-physical address.
     pub address: u64,
     /// Offset in the arena, if RAM answers (for stores: writable RAM).
@@ -59,8 +59,9 @@ impl Cpu {
         let value = match place.ram {
             Some(offset) => self.ram.load_sized(offset, width as u8),
             None => {
+                // A read may lower a line or move a deadline too: look before the next instruction.
+                self.must_be_alone()?;
                 self.sync_clock();
-                // A read may lower a line or move a deadline too.
                 self.look_around();
                 self.bus.read(place.address, width as u8).ok()
             }
@@ -80,9 +81,11 @@ impl Cpu {
                 self.ram
                     .store_sized(offset, width as u8, v)
                     .ok_or_else(|| access_fault(AccessKind::Store, va))?;
+                self.ram.watch().touch(offset);
                 Ok(())
             }
             None => {
+                self.must_be_alone()?;
                 self.sync_clock();
                 let done = self.bus.write(place.address, width as u8, v);
                 done.map_err(|_| access_fault(AccessKind::Store, va))?;
@@ -126,6 +129,7 @@ impl Cpu {
         let offsets = self.each_byte(va, width, AccessKind::Store)?;
         for (i, offset) in (0u64..width.bytes()).zip(offsets) {
             let _ = self.ram.store(offset, (v >> (8 * i)) as u8);
+            self.ram.watch().touch(offset);
         }
         Ok(())
     }
@@ -161,6 +165,7 @@ impl Cpu {
         let offset = match self.atomic_place(va, width, AccessKind::Store)? {
             Ok(offset) => offset,
             Err(address) => {
+                self.must_be_alone()?;
                 self.sync_clock();
                 self.look_around();
                 // What exceeds the word is dropped by the device; the operation sees it extended.
@@ -177,6 +182,7 @@ impl Cpu {
             }
             _ => self.ram.fetch_update(offset, |old: u64| op.apply(old, v)).ok_or_else(fault)?,
         };
+        self.ram.watch().touch(offset);
         Ok(old)
     }
 
@@ -200,6 +206,7 @@ impl Cpu {
             Width::B4 => swap(self, offset, held.value as u32, v as u32),
             _ => swap(self, offset, held.value, v),
         };
+        self.ram.watch().touch(offset);
         Ok(u64::from(!stored))
     }
 
@@ -230,7 +237,7 @@ impl Cpu {
         if found.page_bits > 12 && found.page_bits < 64 {
             self.contexts.note_large(va, 1 << found.page_bits);
         }
-        if whole {
+        if whole && !(write && self.ram.watch().holds(offset)) {
             let context = if kind == AccessKind::Fetch { self.code } else { self.data };
             let table = match kind {
                 AccessKind::Fetch => &mut self.fetch,
@@ -240,6 +247,12 @@ impl Cpu {
             table.fill(context, va, offset);
         }
         Ok(Place { address, ram, whole })
+    }
+
+    /// Whatever touches a device runs alone, so that what the device makes of it comes before the next instruction in
+    /// every engine.
+    fn must_be_alone(&self) -> Result<(), Stop> {
+        if self.alone { Ok(()) } else { Err(Stop::Alone) }
     }
 
     /// Brings a virtual clock up to this instruction, before a device looks at it.
@@ -257,6 +270,7 @@ impl Cpu {
         for i in 0..BLOCK / 8 {
             let _ = self.ram.store(offset + 8 * i, 0u64);
         }
+        self.ram.watch().touch(offset);
         Ok(())
     }
 
@@ -306,7 +320,7 @@ impl PteMemory for Tables<'_> {
     fn compare_exchange_pte(&mut self, pa: u64, old: u64, new: u64) -> Result<bool, AccessFault> {
         let offset = self.offset(pa, AccessKind::Store)?;
         let done = self.cpu.ram.compare_exchange(offset, old, new).ok_or(AccessFault)?.is_ok();
-        self.cpu.ram.dirty().mark(offset);
+        self.cpu.ram.written(offset);
         Ok(done)
     }
 }

@@ -11,7 +11,12 @@ pub(crate) const LINES: u64 = 1 << 3 | 1 << 7 | 1 << 9 | 1 << 11;
 
 /// Bits of a context's key: for fetches; and with floating-point instructions legal.
 const CODE: u32 = 1 << 8;
-const FP: u32 = 1 << 9;
+/// Floating-point instructions are legal.
+pub const FP: u32 = 1 << 9;
+/// FS is dirty already.
+pub const DIRTY: u32 = 1 << 10;
+/// Where the rounding mode begins.
+pub const FRM: u32 = 11;
 
 impl Cpu {
     /// Where addresses of `mode` are translated: 0 if they are physical.
@@ -26,8 +31,8 @@ impl Cpu {
         let mode = self.hart.data_mode();
         let permissions = csr.mstatus & (mstatus::SUM | mstatus::MXR);
         let data = Key { space: self.space_of(mode), mode: mode as u32 | permissions as u32 };
-        let fp = if csr.mstatus & mstatus::FS != 0 { FP } else { 0 };
-        let code = Key { space: self.space_of(self.hart.mode), mode: self.hart.mode as u32 | CODE | fp };
+        let code = Key { space: self.space_of(self.hart.mode), mode: self.hart.mode as u32 | CODE | self.floats() };
+        self.code_floats = self.floats();
         self.data = self.context(data);
         let (code, reused) = self.contexts.get(code);
         self.code = code;
@@ -37,6 +42,24 @@ impl Cpu {
             self.data = self.context(data);
         }
         self.note_interrupts();
+    }
+
+    /// What of the floating-point state the meaning of code depends on: which instructions are legal, what rounds how,
+    /// and whether FS must be made dirty still.
+    pub fn floats(&self) -> u32 {
+        let csr = &self.hart.csr;
+        match csr.mstatus & mstatus::FS {
+            0 => 0,
+            fs => FP | if fs == mstatus::FS { DIRTY } else { 0 } | u32::from(csr.frm) << FRM,
+        }
+    }
+
+    /// Finds the context anew if the floating-point state has changed since: arithmetic makes it dirty without a word.
+    #[inline]
+    pub fn note_floats(&mut self) {
+        if self.floats() != self.code_floats {
+            self.enter_context();
+        }
     }
 
     fn context(&mut self, key: Key) -> engine_mmu::Context {

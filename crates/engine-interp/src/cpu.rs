@@ -1,5 +1,6 @@
 //! What a meaning sees: the hart, its TLB, and its surroundings.
 
+use crate::native::Native;
 use engine_core::{Firmware, TimeSource};
 use engine_mmu::{Context, Contexts, PageFilter, Table};
 use fabric_bus::Bus;
@@ -11,9 +12,11 @@ use std::sync::Arc;
 
 /// Why a meaning or its block stopped early.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Stop {
+pub enum Stop {
     /// The instruction takes this trap and has changed nothing.
     Trap(Trap),
+    /// The instruction has done nothing yet and must be run by itself.
+    Alone,
     /// The instruction is done, but the world has changed: leave the block behind it.
     Leave,
 }
@@ -26,23 +29,33 @@ impl From<Trap> for Stop {
 
 /// A reservation of `lr`: the value seen at an arena offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reservation {
+pub struct Reservation {
+    /// Where, in the arena.
     pub offset: u64,
+    /// How much.
     pub width: Width,
+    /// What was there.
     pub value: u64,
 }
 
-/// One hart with everything its instructions touch. Hot fields first.
-pub(crate) struct Cpu {
+/// One hart with everything its instructions touch. Hot fields first. An engine that emits code addresses some of them.
+pub struct Cpu {
+    /// Architectural state.
     pub hart: Hart,
+    /// Memory.
     pub ram: Arc<GuestRam>,
+    /// Pages to load from.
     pub read: Table,
+    /// Pages to store to.
     pub write: Table,
+    /// Pages to fetch from.
     pub fetch: Table,
     /// Context of loads and stores.
     pub data: Context,
     /// Context of fetches.
     pub code: Context,
+    /// What of the floating-point state that holds for.
+    pub code_floats: u32,
     /// Where the block being run starts.
     pub block_pc: u64,
     /// The op being run: index in the block << 16 | offset from `block_pc` in bytes.
@@ -55,8 +68,13 @@ pub(crate) struct Cpu {
     pub stop_at: u64,
     /// Bits of the pending word that matter now.
     pub interest: u64,
+    /// Why an op stopped.
     pub stop: Stop,
+    /// The instruction being run is the only one.
+    pub alone: bool,
+    /// What `lr` has reserved.
     pub reservation: Option<Reservation>,
+    /// Pages that code was found in.
     pub code_pages: PageFilter,
     /// The rows that the hart has.
     pub legal: Legal,
@@ -64,17 +82,22 @@ pub(crate) struct Cpu {
     pub unaligned: u64,
     /// Counts `fence.i`: blocks checked under an older number must be compared with memory again.
     pub code_fence: u64,
-    /// How often the hart has paused.
-    pub pauses: u32,
     /// In `wfi`.
     pub waiting: bool,
     /// Whether the hart's own timer had fired at the last look at the clock.
     pub timer_fired: bool,
+    /// Who owns M-mode.
     pub firmware: Firmware,
+    /// Guest-physical memory.
     pub bus: Arc<Bus>,
+    /// The contexts whose entries may be in the tables.
     pub contexts: Contexts,
+    /// Time.
     pub time: TimeSource,
+    /// Interrupt lines and requests.
     pub pending: Arc<PendingWord>,
+    /// For an engine that emits code.
+    pub native: Native,
 }
 
 impl Cpu {

@@ -3,6 +3,7 @@
 use crate::blocks::{Blocks, Span};
 use crate::cpu::{Cpu, Stop};
 use crate::handlers::Flow;
+use crate::native::Native;
 use engine_core::{Exit, Fault, Firmware, FirmwareCall, Hosted, TimeSource, Vcpu};
 use engine_mmu::{Context, Contexts, Key, PageFilter, Table};
 use fabric_bus::Bus;
@@ -38,7 +39,7 @@ pub struct Config {
 
 /// One hart, interpreted.
 pub struct Interp {
-    cpu: Cpu,
+    cpu: Box<Cpu>,
     blocks: Blocks,
     futile_traps: u32,
     /// The first trap since an instruction was retired, and how many were retired then.
@@ -62,19 +63,32 @@ struct Rest {
 }
 
 impl Interp {
+    /// What instructions see.
+    pub fn cpu(&self) -> &Cpu {
+        &self.cpu
+    }
+
+    /// What instructions see, to change.
+    pub fn cpu_mut(&mut self) -> &mut Cpu {
+        &mut self.cpu
+    }
+
     /// A CPU in the state given.
     pub fn new(config: Config) -> Self {
         let mut contexts = Contexts::default();
         let none = contexts.get(Key { space: 0, mode: 0 }).0;
         let features = config.hart.features;
-        let mut cpu = Cpu {
+        let ram = config.bus.ram();
+        let arena = ram.map().address().as_ptr() as u64;
+        let mut cpu = Box::new(Cpu {
             hart: config.hart,
-            ram: Arc::clone(config.bus.ram()),
-            read: Table::default(),
-            write: Table::default(),
-            fetch: Table::default(),
+            ram: Arc::clone(ram),
+            read: Table::biased(arena),
+            write: Table::biased(arena),
+            fetch: Table::biased(arena),
             data: none,
             code: none,
+            code_floats: 0,
             block_pc: 0,
             position: 0,
             next_pc: 0,
@@ -82,12 +96,12 @@ impl Interp {
             stop_at: 0,
             interest: 0,
             stop: Stop::Leave,
+            alone: false,
             reservation: None,
             code_pages: PageFilter::default(),
             legal: Legal::of(&features),
             unaligned: if features.has(Extension::C) { 0 } else { 2 },
             code_fence: 1,
-            pauses: 0,
             waiting: false,
             timer_fired: false,
             firmware: Firmware::Guest,
@@ -95,7 +109,8 @@ impl Interp {
             contexts,
             time: config.time,
             pending: config.pending,
-        };
+            native: Native::default(),
+        });
         cpu.enter_context();
         Interp {
             cpu,
@@ -111,50 +126,81 @@ impl Interp {
         if let Some(exit) = self.run_rest() {
             return Some(exit);
         }
-        while self.cpu.retired < self.cpu.stop_at && self.cpu.pending.load() & self.cpu.interest == 0 {
-            let pc = self.cpu.hart.pc;
-            let span = match self.blocks.find(self.cpu.code, pc, self.cpu.code_fence) {
-                Some(span) => span,
-                None => match self.blocks.build(&mut self.cpu, pc) {
-                    Ok(span) => span,
-                    Err(fault) => {
-                        self.cpu.block_pc = pc;
-                        if let Some(exit) = self.trap(fault) {
-                            return Some(exit);
-                        }
-                        continue;
-                    }
-                },
-            };
-            match run_block(&mut self.cpu, &self.blocks, pc, span, 0) {
-                Ran::Whole => {}
-                Ran::Upto(done) => self.keep_rest(pc, span, done),
-                Ran::Stopped => {
-                    if let Some(exit) = self.stopped(span) {
-                        return Some(exit);
-                    }
-                }
+        while self.ready() {
+            if let Some(exit) = self.block() {
+                return Some(exit);
             }
         }
         None
     }
 
+    /// Whether the hart need not look around.
+    #[inline(always)]
+    pub fn ready(&self) -> bool {
+        self.cpu.retired < self.cpu.stop_at && self.cpu.pending.load() & self.cpu.interest == 0
+    }
+
+    /// Runs the block at the program counter, as much of it as `Cpu::stop_at` leaves room for.
+    #[inline(always)]
+    pub fn block(&mut self) -> Option<Exit> {
+        let pc = self.cpu.hart.pc;
+        let span = match self.blocks.find(self.cpu.code, pc, self.cpu.code_fence) {
+            Some(span) => span,
+            None => match self.blocks.build(&mut self.cpu, pc) {
+                Ok(span) => span,
+                Err(fault) => {
+                    self.cpu.block_pc = pc;
+                    return self.trap(fault);
+                }
+            },
+        };
+        let ran = run_block(&mut self.cpu, &self.blocks, pc, span, 0);
+        self.ended(pc, span, ran)
+    }
+
+    /// What comes after a run of a block's ops.
+    #[inline(always)]
+    fn ended(&mut self, pc: u64, span: Span, ran: Ran) -> Option<Exit> {
+        match ran {
+            Ran::Whole => None,
+            Ran::Upto(done) => {
+                self.keep_rest(pc, span, done);
+                None
+            }
+            Ran::Stopped => self.stopped(pc, span),
+        }
+    }
+
+    /// Runs the one instruction at the program counter.
+    pub fn step(&mut self) -> Option<Exit> {
+        let exit = self.by_itself(|interp| interp.block());
+        self.rest = None;
+        exit
+    }
+
+    /// Has `run` run one instruction, which may touch devices.
+    fn by_itself(&mut self, run: impl FnOnce(&mut Self) -> Option<Exit>) -> Option<Exit> {
+        let stop_at = std::mem::replace(&mut self.cpu.stop_at, self.cpu.retired + 1);
+        self.cpu.alone = true;
+        let exit = run(self);
+        self.cpu.alone = false;
+        // 0 is a wish to look around, which stays.
+        if self.cpu.stop_at != 0 {
+            self.cpu.stop_at = stop_at;
+        }
+        exit
+    }
+
     /// Goes on with the rest of a block, if there is one and the hart is still there.
-    fn run_rest(&mut self) -> Option<Exit> {
+    pub fn run_rest(&mut self) -> Option<Exit> {
         let Rest { block_pc, span, done, pc, context, fence } = self.rest.take()?;
         let cpu = &mut self.cpu;
         let there = pc == cpu.hart.pc && context == cpu.code && fence == cpu.code_fence;
         if !there || cpu.retired >= cpu.stop_at {
             return None;
         }
-        match run_block(cpu, &self.blocks, block_pc, span, done) {
-            Ran::Whole => None,
-            Ran::Upto(done) => {
-                self.keep_rest(block_pc, span, done);
-                None
-            }
-            Ran::Stopped => self.stopped(span),
-        }
+        let ran = run_block(cpu, &self.blocks, block_pc, span, done);
+        self.ended(block_pc, span, ran)
     }
 
     #[cold]
@@ -164,7 +210,8 @@ impl Interp {
     }
 
     /// The op at `Cpu::position` of `span` stopped.
-    fn stopped(&mut self, span: Span) -> Option<Exit> {
+    #[inline(never)]
+    fn stopped(&mut self, block_pc: u64, span: Span) -> Option<Exit> {
         let index = self.cpu.position >> 16;
         self.cpu.retired += u64::from(index);
         match self.cpu.stop {
@@ -175,6 +222,14 @@ impl Interp {
                 self.cpu.retired += 1;
                 self.cpu.position = 0;
                 None
+            }
+            Stop::Alone => {
+                self.cpu.hart.pc = self.cpu.pc_now();
+                self.cpu.position = 0;
+                self.by_itself(|interp| {
+                    let ran = run_block(&mut interp.cpu, &interp.blocks, block_pc, span, index);
+                    interp.ended(block_pc, span, ran)
+                })
             }
             Stop::Trap(mut trap) => {
                 self.cpu.position &= 0xffff;
@@ -198,7 +253,7 @@ impl Interp {
     }
 
     /// Takes a synchronous trap at the current instruction.
-    fn trap(&mut self, trap: Trap) -> Option<Exit> {
+    pub fn trap(&mut self, trap: Trap) -> Option<Exit> {
         let pc = self.cpu.pc_now();
         self.cpu.position = 0;
         let hart = &mut self.cpu.hart;
@@ -241,7 +296,7 @@ impl Interp {
     }
 
     /// Time, requests, interrupts: everything that can make the CPU do something else than go on.
-    fn look(&mut self, end: u64) -> Option<Exit> {
+    pub fn look(&mut self, end: u64) -> Option<Exit> {
         let cpu = &mut self.cpu;
         cpu.position = 0;
         cpu.time.catch_up(cpu.retired);

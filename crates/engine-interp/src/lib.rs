@@ -20,5 +20,10 @@ mod environment;
 mod handlers;
 mod interp;
 mod machine;
+mod native;
 
+pub use access::Place;
+pub use context::{DIRTY, FP, FRM};
+pub use cpu::{Cpu, Reservation, Stop};
 pub use interp::{Config, Interp};
+pub use native::{JUMPS, Jump, Native};

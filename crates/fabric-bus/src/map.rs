@@ -293,7 +293,7 @@ impl Bus {
                 let at = offset + (address - m.base);
                 self.ram.store_sized(at, size, value).ok_or(BusFault)?;
                 // Marked after the store: a log taken in between would miss it.
-                self.ram.dirty().mark(at);
+                self.ram.written(at);
                 Ok(())
             }
         }

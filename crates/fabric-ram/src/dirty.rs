@@ -29,15 +29,6 @@ impl DirtyLog {
         }
     }
 
-    /// Marks every page of a range.
-    pub fn mark_range(&self, offset: u64, len: u64) {
-        if len == 0 {
-            return;
-        }
-        let last = offset.saturating_add(len - 1) / PAGE;
-        (offset / PAGE..=last).for_each(|page| self.mark(page * PAGE));
-    }
-
     /// The marked pages (page number in the arena), in order; they are unmarked.
     pub fn take(&self) -> Vec<u64> {
         let mut pages = Vec::new();

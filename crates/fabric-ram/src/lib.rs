@@ -8,9 +8,11 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod dirty;
+mod watch;
 mod word;
 
 pub use dirty::DirtyLog;
+pub use watch::Watch;
 pub use word::Word;
 
 use std::io;
@@ -26,6 +28,7 @@ pub struct GuestRam {
     map: SharedMap,
     size: u64,
     dirty: DirtyLog,
+    watch: Watch,
 }
 
 impl GuestRam {
@@ -39,7 +42,7 @@ impl GuestRam {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "RAM size must be a multiple of 4 KiB"));
         }
         let map = SharedMap::new("hostel-ram", len)?;
-        Ok(GuestRam { map, size, dirty: DirtyLog::new(size / PAGE) })
+        Ok(GuestRam { map, size, dirty: DirtyLog::new(size / PAGE), watch: Watch::new(size / PAGE) })
     }
 
     /// Size in bytes.
@@ -56,6 +59,28 @@ impl GuestRam {
     /// Which pages were written. Engines mark a page when they let a hart write it freely.
     pub fn dirty(&self) -> &DirtyLog {
         &self.dirty
+    }
+
+    /// Which pages code was translated from. Whoever stores without marking the dirty log behind it calls
+    /// [`Watch::touch`] behind the store.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// Marks the page that holds `offset` dirty and written, behind a store.
+    #[inline]
+    pub fn written(&self, offset: u64) {
+        self.dirty.mark(offset);
+        self.watch.touch(offset);
+    }
+
+    /// The same for every page of a range.
+    pub fn written_range(&self, offset: u64, len: u64) {
+        if len == 0 {
+            return;
+        }
+        let last = offset.saturating_add(len - 1) / PAGE;
+        (offset / PAGE..=last).for_each(|page| self.written(page * PAGE));
     }
 
     /// A pointer to `T` at `offset`, if it is aligned and lies inside.
@@ -157,7 +182,7 @@ impl GuestRam {
         let to = self.range(offset, bytes.len())?;
         // SAFETY: as in `copy_out`, with the directions exchanged.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
-        self.dirty.mark_range(offset, bytes.len() as u64);
+        self.written_range(offset, bytes.len() as u64);
         Some(())
     }
 
@@ -167,7 +192,7 @@ impl GuestRam {
         let to = self.range(offset, len)?;
         // SAFETY: the range lies in the mapping.
         unsafe { std::ptr::write_bytes(to, byte, len) };
-        self.dirty.mark_range(offset, len as u64);
+        self.written_range(offset, len as u64);
         Some(())
     }
 }

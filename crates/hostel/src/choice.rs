@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use thiserror::Error;
 use vm_board::size::{Argument, GIB, KIB, MIB};
-use vm_machine::{ClockKind, Irqchip};
+use vm_machine::{ClockKind, Irqchip, JitOptions};
 
 /// A value that an option does not take.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -58,6 +58,8 @@ pub enum Engine {
     /// The interpreter.
     #[default]
     Interp,
+    /// The translator.
+    Jit(JitOptions),
     /// KVM, with interrupt controllers of the kernel's or of ours.
     Kvm(Irqchip),
 }
@@ -67,6 +69,7 @@ impl Engine {
     pub fn of_machine(self) -> vm_machine::Engine {
         match self {
             Engine::Interp => vm_machine::Engine::Interp,
+            Engine::Jit(options) => vm_machine::Engine::Jit(options),
             Engine::Kvm(irqchip) => vm_machine::Engine::Kvm(irqchip),
         }
     }
@@ -76,6 +79,8 @@ impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Engine::Interp => "interp",
+            Engine::Jit(JitOptions { threshold: 0 }) => "jit,threshold=0",
+            Engine::Jit(_) => "jit",
             Engine::Kvm(Irqchip::Kernel) => "kvm",
             Engine::Kvm(Irqchip::User) => "kvm,irqchip=user",
         })
@@ -88,7 +93,7 @@ impl FromStr for Engine {
         if text == "kvm,irqchip=kernel" {
             return Ok(Engine::Kvm(Irqchip::Kernel));
         }
-        one_of("engine", text, &[Engine::Interp, Engine::Kvm(Irqchip::Kernel), Engine::Kvm(Irqchip::User)])
+        one_of("engine", text, &[Engine::Interp, Engine::Jit(JitOptions::default()), Engine::Jit(JitOptions { threshold: 0 }), Engine::Kvm(Irqchip::Kernel), Engine::Kvm(Irqchip::User)])
     }
 }
 

@@ -176,7 +176,7 @@ fn check(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::
     if machine.machine.x86() {
         return check_x86(machine);
     }
-    if machine.engine != Engine::Interp {
+    if let Engine::Kvm(_) = machine.engine {
         let error = anyhow!(
             "KVM runs what this host's processor is, and the board {} has RISC-V harts; use --engine interp, \
              or --machine microvm",

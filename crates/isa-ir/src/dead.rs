@@ -15,8 +15,7 @@ impl Passes {
         if matches!(node, Node::Lanes { .. } | Node::Call { .. }) {
             pool.get(node.pool()).unwrap_or_default().iter().for_each(|v| self.mark(v.index()));
         } else {
-            let mut copy = *node;
-            copy.operands_mut(|v| self.mark(v.index()));
+            node.operands(|v| self.mark(v.index()));
         }
     }
 

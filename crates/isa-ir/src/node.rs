@@ -8,6 +8,11 @@ use isa_core::{AmoOp, Bin, Flag, FlagKind, Order, Shape, Un, Width};
 pub struct Value(pub(crate) u32);
 
 impl Value {
+    /// The result of the node at this place.
+    pub const fn from_index(at: usize) -> Value {
+        Value(at as u32)
+    }
+
     /// Place of the node in the block.
     pub const fn index(self) -> usize {
         self.0 as usize
@@ -280,6 +285,13 @@ impl Node {
     }
 
     /// Calls `f` on each operand that is not in the pool.
+    #[inline]
+    pub fn operands(&self, mut f: impl FnMut(Value)) {
+        let mut copy = *self;
+        copy.operands_mut(|v| f(*v));
+    }
+
+    /// The same, to change them.
     #[inline]
     pub(crate) fn operands_mut(&mut self, mut f: impl FnMut(&mut Value)) {
         match self {

@@ -179,7 +179,10 @@ fn value<E: Env>(env: &mut E, csr: Csr) -> u64 {
 fn set_value<E: Env>(env: &mut E, csr: Csr, v: u64) {
     let features = env.hart_ref().features;
     match csr {
-        Csr::Fflags | Csr::Frm | Csr::Fcsr => set_float(env.hart(), csr, v),
+        Csr::Fflags | Csr::Frm | Csr::Fcsr => {
+            set_float(env.hart(), csr, v);
+            env.changed(Change::Legality);
+        }
         Csr::Sstatus => set_mstatus(env, v, mstatus::S_WRITABLE),
         Csr::Mstatus => set_mstatus(env, v, mstatus::WRITABLE),
         Csr::Sie | Csr::Mie | Csr::Sip | Csr::Mip | Csr::Mideleg => {
@@ -334,6 +337,7 @@ fn senvcfg_writable(features: &Features) -> u64 {
     mask
 }
 
+/// The bits for translation and the supervisor's timer are nothing without a supervisor, whatever extensions are named.
 fn menvcfg_writable(features: &Features) -> u64 {
     let mut mask = senvcfg_writable(features);
     for (extension, bit) in [
@@ -341,7 +345,7 @@ fn menvcfg_writable(features: &Features) -> u64 {
         (Extension::Svpbmt, envcfg::PBMTE),
         (Extension::Sstc, envcfg::STCE),
     ] {
-        if features.has(extension) {
+        if features.supervisor && features.has(extension) {
             mask |= bit;
         }
     }

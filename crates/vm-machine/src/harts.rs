@@ -4,9 +4,10 @@ use crate::features::features;
 use crate::firmware::BuiltIn;
 use crate::hart::{self, FinalHart};
 use crate::machine::{BuildError, Machine};
-use crate::spec::{Bios, ClockKind};
+use crate::spec::{Bios, ClockKind, Engine, JitOptions};
 use engine_core::{Firmware, Hosted, TimeSource};
 use engine_interp::{Config, Interp};
+use engine_jit::Jit;
 use isa_riscv::Hart;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -72,11 +73,15 @@ impl Machine {
                 budget: self.spec.budget.filter(|_| id == boot_hart),
                 slice: slice.max(1),
             };
-            let body = move || {
-                let mut cpu = Interp::new(config);
-                cpu.set_firmware(firmware);
-                runner.run(Box::new(cpu))
+            let mut cpu: Box<dyn Hosted<State = Hart>> = match self.spec.engine {
+                Engine::Jit(JitOptions { threshold }) => {
+                    let options = engine_jit::Options { threshold, harts: u64::from(self.spec.board.cpus) };
+                    Box::new(Jit::new(config, options).map_err(BuildError::CodeCache)?)
+                }
+                _ => Box::new(Interp::new(config)),
             };
+            cpu.set_firmware(firmware);
+            let body = move || runner.run(cpu);
             let thread = std::thread::Builder::new().name(format!("hart{id}")).spawn(body);
             threads.push(thread.map_err(BuildError::Thread)?);
         }

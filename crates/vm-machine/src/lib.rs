@@ -33,7 +33,7 @@ pub use hart::FinalHart;
 pub use load::LoadError;
 pub use machine::{BuildError, Final, Machine, Stopper};
 pub use snapshot::{ResumeError, Snapshot, SnapshotError};
-pub use spec::{Bios, ClockKind, Engine, Program, Spec};
+pub use spec::{Bios, ClockKind, Engine, JitOptions, Program, Spec};
 pub use trace::{DeviceAccess, Recorded, Trace};
 pub use x86::FinalProcessor;
 pub use x86_start::StartError;

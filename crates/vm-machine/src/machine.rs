@@ -55,6 +55,15 @@ pub enum BuildError {
     /// KVM runs what the host is.
     #[error("KVM on this host runs x86-64 machines only, such as --machine microvm; use --engine interp")]
     OtherProcessor,
+    /// The translator knows one instruction set.
+    #[error("the translator is for RISC-V boards; use --engine interp")]
+    NotTranslated,
+    /// The translator's code needs more than this host's processor has.
+    #[error("translated code needs {0}, which this host lacks; use --engine interp")]
+    NoTranslator(&'static str),
+    /// The host does not give memory for code.
+    #[error("cannot get memory for translated code: {0}; use --engine interp")]
+    CodeCache(io::Error),
     /// Hardware does not count instructions.
     #[error("a virtual clock counts instructions, which KVM does not; use --engine interp, or --clock real")]
     VirtualHardware,
@@ -145,6 +154,12 @@ impl Machine {
             (ClockKind::Virtual, Engine::Kvm(_)) => return Err(BuildError::VirtualHardware),
             (ClockKind::Virtual, _) if board.application_harts().count() != 1 => {
                 return Err(BuildError::VirtualHarts);
+            }
+            (_, Engine::Jit(_)) if board.processor != Processor::Riscv => return Err(BuildError::NotTranslated),
+            (_, Engine::Jit(_)) => {
+                if let Some(missing) = engine_jit::Jit::missing() {
+                    return Err(BuildError::NoTranslator(missing));
+                }
             }
             (_, Engine::Kvm(_)) if board.processor != Processor::X86 => {
                 return Err(BuildError::OtherProcessor);

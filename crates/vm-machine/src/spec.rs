@@ -34,12 +34,27 @@ pub enum ClockKind {
     Virtual,
 }
 
+/// How the translator works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JitOptions {
+    /// How often code is interpreted before it is translated, at most 255 times.
+    pub threshold: u32,
+}
+
+impl Default for JitOptions {
+    fn default() -> Self {
+        JitOptions { threshold: 16 }
+    }
+}
+
 /// What executes the instructions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Engine {
     /// The interpreter of the board's instruction set.
     #[default]
     Interp,
+    /// The translator, for RISC-V boards on x86-64 hosts.
+    Jit(JitOptions),
     /// KVM, for x86-64 boards on x86-64 hosts; interrupt controllers in the kernel or of ours.
     Kvm(Irqchip),
 }

@@ -1,0 +1,193 @@
+//! What is found out about a block before it is emitted: how much of it can be, who uses what, and where results go.
+
+use crate::value::{F, KNOWN, Values, X};
+use crate::float::Operation;
+use isa_core::{Bin, Un, Width};
+use isa_ir::{Block, Node, Value};
+
+/// Where a value is wanted: a guest register.
+pub(crate) type Hint = Option<(u8, u8)>;
+
+/// What is known of a block.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    /// Nodes that are emitted.
+    pub nodes: usize,
+    /// Instructions among them.
+    pub insns: u32,
+    /// Whether the block goes on with an instruction that must be interpreted.
+    pub step: bool,
+    /// For each node, where its value is wanted.
+    pub hints: Vec<Hint>,
+    /// For each node, what it is used as.
+    pub used: Vec<u8>,
+    /// For each load, the extension that it does as well.
+    pub extended: Vec<Option<Value>>,
+}
+
+/// A value is used as the address of a load or store.
+pub(crate) const ADDRESS: u8 = 1;
+/// A value is used as a condition.
+pub(crate) const CONDITION: u8 = 2;
+/// A value is used otherwise.
+pub(crate) const OTHER: u8 = 4;
+
+/// What a block's key makes possible.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Modes {
+    /// Class 2 holds 1 already.
+    pub known: bool,
+    /// The rounding mode, as `frm` has it.
+    pub frm: u8,
+}
+
+/// Whether the emitter knows how to do `node`; `operations` says which operations it may call.
+fn supported(node: &Node, modes: Modes, operations: fn(u32) -> Operation) -> bool {
+    match *node {
+        Node::Bin { op, .. } => !matches!(op, Bin::ClMul | Bin::ClMulHigh),
+        Node::Un { op, .. } => !matches!(op, Un::OrCombine | Un::BitReverse),
+        Node::Get { class, .. } => matches!(class, X | F),
+        Node::Set { class, .. } => matches!(class, X | F) || class == KNOWN && modes.known,
+        Node::Call { id, .. } => operations(id) != Operation::Interpret,
+        Node::Nop
+        | Node::Insn { .. }
+        | Node::Const(_)
+        | Node::Pc(_)
+        | Node::Select { .. }
+        | Node::Load { .. }
+        | Node::Store { .. }
+        | Node::Amo { .. }
+        | Node::Fence(_)
+        | Node::ExitIf { .. }
+        | Node::Jump { .. }
+        | Node::Next { .. } => true,
+        _ => false,
+    }
+}
+
+/// The extension of a load that `op` is.
+fn extends(op: Un, width: Width) -> bool {
+    matches!((op, width), (Un::Sext8, Width::B1) | (Un::Sext16, Width::B2) | (Un::Sext32, Width::B4))
+}
+
+impl Scan {
+    pub fn run(&mut self, block: &Block, modes: Modes, operations: fn(u32) -> Operation, values: &mut Values) {
+        let nodes = block.nodes();
+        self.extent(nodes, modes, operations);
+        values.begin(self.nodes);
+        self.hints.clear();
+        self.hints.resize(self.nodes, None);
+        self.used.clear();
+        self.used.resize(self.nodes, 0);
+        self.extended.clear();
+        self.extended.resize(self.nodes, None);
+        for node in nodes.iter().take(self.nodes) {
+            self.operands(block, node, values);
+        }
+        for (at, node) in nodes.iter().take(self.nodes).enumerate() {
+            if let Node::Un { op, a } = *node
+                && let Some(Node::Load { width, .. }) = nodes.get(a.index())
+                && extends(op, *width)
+                && values.uses(a) == 1
+                && let Some(extended) = self.extended.get_mut(a.index())
+            {
+                *extended = Some(Value::from_index(at));
+            }
+        }
+        self.find_hints(nodes);
+    }
+
+    /// How far the block can be emitted.
+    fn extent(&mut self, nodes: &[Node], modes: Modes, operations: fn(u32) -> Operation) {
+        (self.nodes, self.insns, self.step) = (nodes.len(), 0, false);
+        let mut begin = 0;
+        for (at, node) in nodes.iter().enumerate() {
+            if matches!(node, Node::Insn { .. }) {
+                begin = at;
+                self.insns += 1;
+            }
+            if !supported(node, modes, operations) {
+                self.nodes = begin;
+                self.insns -= 1;
+                self.step = true;
+                return;
+            }
+        }
+    }
+
+    fn operands(&mut self, block: &Block, node: &Node, values: &mut Values) {
+        for v in block.pooled(node) {
+            values.count(*v);
+            self.uses(*v, OTHER);
+        }
+        node.operands(|v| values.count(v));
+        match *node {
+            Node::Load { va, .. } => self.uses(va, ADDRESS),
+            Node::Store { va, v, .. } => {
+                self.uses(va, ADDRESS);
+                self.uses(v, OTHER);
+            }
+            Node::ExitIf { taken, target } => {
+                self.uses(taken, CONDITION);
+                self.uses(target, OTHER);
+            }
+            Node::Select { c, a, b } => {
+                self.uses(c, CONDITION);
+                self.uses(a, OTHER);
+                self.uses(b, OTHER);
+            }
+            _ => node.operands(|v| self.uses(v, OTHER)),
+        }
+    }
+
+    fn uses(&mut self, v: Value, how: u8) {
+        if let Some(used) = self.used.get_mut(v.index()) {
+            *used |= how;
+        }
+    }
+
+    /// Whether all uses of `v` are of one kind.
+    pub fn only(&self, v: Value, how: u8) -> bool {
+        self.used.get(v.index()) == Some(&how)
+    }
+
+    /// Backward: a value that becomes a register's, with nothing between that could see the register, is computed there.
+    fn find_hints(&mut self, nodes: &[Node]) {
+        let mut wanted: [[Option<Value>; 32]; 2] = [[None; 32]; 2];
+        let mut any = false;
+        for (at, node) in nodes.iter().take(self.nodes).enumerate().rev() {
+            if let Some(&Some((class, index))) = self.hints.get(at) {
+                *slot(&mut wanted, class, index) = None;
+            }
+            match *node {
+                Node::Set { class, index, v } if class <= F => {
+                    self.forget(slot(&mut wanted, class, index).replace(v));
+                    if let Some(hint) = self.hints.get_mut(v.index()) {
+                        if let Some((class, index)) = hint.replace((class, index)) {
+                            *slot(&mut wanted, class, index) = None;
+                        }
+                        any = true;
+                    }
+                }
+                Node::Get { class, index } if class <= F => {
+                    self.forget(slot(&mut wanted, class, index).take());
+                }
+                _ if any && node.may_leave() => {
+                    wanted.iter_mut().flatten().for_each(|want| self.forget(want.take()));
+                    any = false;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn forget(&mut self, v: Option<Value>) {
+        if let Some(hint) = v.and_then(|v| self.hints.get_mut(v.index())) {
+            *hint = None;
+        }
+    }
+}
+
+fn slot(wanted: &mut [[Option<Value>; 32]; 2], class: u8, index: u8) -> &mut Option<Value> {
+    &mut wanted[usize::from(class & 1)][usize::from(index & 31)]
+}

@@ -1,0 +1,55 @@
+//! What an engine that emits code keeps beside the hart, at a fixed distance from its registers.
+
+/// Entries of the jump table; a power of two.
+pub const JUMPS: usize = 4096;
+
+/// Code that an indirect jump may go to.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(32))]
+pub struct Jump {
+    /// Virtual address of the guest's code.
+    pub pc: u64,
+    /// Number of the context in which it holds; 0 for an empty entry.
+    pub context: u64,
+    /// Address of the host's code.
+    pub host: u64,
+}
+
+/// State of emitted code.
+#[derive(Clone, Debug)]
+#[repr(C)]
+pub struct Native {
+    /// Instructions left, while emitted code is not running.
+    pub budget: i64,
+    /// Instructions that are retired when none is left.
+    pub end: u64,
+    /// Virtual address of the page that the code being run is in.
+    pub page_va: u64,
+    /// Arguments of a call.
+    pub args: [u64; 4],
+    /// Values that find no register.
+    pub spill: [u64; 16],
+    /// MXCSR as the guest's code has it.
+    pub mxcsr: u32,
+    /// MXCSR as the host's code has it.
+    pub host_mxcsr: u32,
+    /// Where indirect jumps go.
+    pub jumps: [Jump; JUMPS],
+}
+
+impl Default for Native {
+    fn default() -> Self {
+        // All exceptions masked, as Rust code has it.
+        let mxcsr = 0x1f80;
+        Native {
+            budget: 0,
+            end: 0,
+            page_va: 0,
+            args: [0; 4],
+            spill: [0; 16],
+            mxcsr,
+            host_mxcsr: mxcsr,
+            jumps: [Jump::default(); JUMPS],
+        }
+    }
+}

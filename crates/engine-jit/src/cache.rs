@@ -1,0 +1,163 @@
+//! The code cache: memory that is filled from one end and emptied as a whole, and what is in it.
+
+use engine_emit::{Code, Layout, Link, Shared, shared};
+use std::collections::HashMap;
+use std::io;
+use support_hostmap::CodeMap;
+
+/// Bytes of host code that a cache holds.
+const SIZE: usize = 64 << 20;
+/// Room that a block finds at least.
+const ROOM: usize = 64 << 10;
+
+/// Where a block is in guest memory, and the modes that its meaning depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    /// Offset in the RAM arena.
+    pub arena: u64,
+    /// What of the floating-point state its code depends on.
+    pub floats: u32,
+}
+
+/// A translated block.
+#[derive(Clone, Debug)]
+pub(crate) struct Translation {
+    pub place: Place,
+    /// The guest's code, as it was.
+    pub code: Vec<u16>,
+    /// Where an indirect jump enters, in offsets of the cache; `None` if it begins with what must be interpreted.
+    pub indirect: Option<usize>,
+    /// Where a direct jump enters.
+    pub direct: usize,
+    /// Where to go instead once it no longer holds.
+    pub stale: usize,
+}
+
+/// A link, in offsets of the cache.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Site {
+    pub at: usize,
+}
+
+/// A page of guest memory that blocks were translated from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Page {
+    pub blocks: Vec<u32>,
+    /// Its version when they were last found equal to memory; `None` if it must be looked at each time.
+    pub version: Option<u32>,
+    /// The epoch that all harts must have acknowledged for that version to mean something.
+    pub epoch: u64,
+    /// They have.
+    pub settled: bool,
+}
+
+/// All translations of one processor.
+pub(crate) struct Cache {
+    map: CodeMap,
+    filled: usize,
+    begin: usize,
+    pub enter: u64,
+    pub shared: Shared,
+    pub blocks: Vec<Translation>,
+    pub by_place: HashMap<Place, u32>,
+    pub pages: HashMap<u64, Page>,
+    pub sites: Vec<Site>,
+}
+
+impl Cache {
+    /// An empty cache, but for the code that all blocks share.
+    ///
+    /// # Errors
+    /// What the host says to a mapping.
+    pub fn new(layout: &Layout) -> io::Result<Cache> {
+        let mut map = CodeMap::new("hostel-code", SIZE)?;
+        let base = map.code().as_ptr() as u64;
+        let code = shared(layout, &crate::helpers::helpers(), base, crate::layout::RBP);
+        if !map.write(0, &code.bytes) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        let begin = code.bytes.len().next_multiple_of(64);
+        Ok(Cache {
+            map,
+            filled: begin,
+            begin,
+            enter: code.enter,
+            shared: code.shared,
+            blocks: Vec::new(),
+            by_place: HashMap::new(),
+            pages: HashMap::new(),
+            sites: Vec::new(),
+        })
+    }
+
+    /// Address of an offset in the host.
+    pub fn address(&self, offset: usize) -> u64 {
+        self.map.code().as_ptr() as u64 + offset as u64
+    }
+
+    /// Where the next block goes.
+    pub fn next(&self) -> usize {
+        self.filled
+    }
+
+    /// Whether a block may not fit any more: then the cache must be emptied.
+    pub fn full(&self) -> bool {
+        self.filled + ROOM > self.map.len()
+    }
+
+    /// Forgets all blocks.
+    pub fn clear(&mut self) {
+        self.filled = self.begin;
+        self.blocks.clear();
+        self.by_place.clear();
+        self.pages.clear();
+        self.sites.clear();
+    }
+
+    /// Puts a block at [`Cache::next`]; gives its number.
+    pub fn add(&mut self, place: Place, guest: Vec<u16>, code: Code, bytes: &[u8], links: &[Link]) -> Option<u32> {
+        let at = self.filled;
+        if !self.map.write(at, bytes) {
+            return None;
+        }
+        self.filled = (at + bytes.len()).next_multiple_of(16);
+        let indirect = Some(at + code.indirect);
+        let (direct, stale) = (at + code.direct, at + code.stale);
+        let number = self.remember(Translation { place, code: guest, indirect, direct, stale });
+        self.sites.extend(links.iter().map(|link| Site { at: at + link.at }));
+        Some(number)
+    }
+
+    /// Takes note of a block.
+    pub fn remember(&mut self, block: Translation) -> u32 {
+        let (number, place) = (self.blocks.len() as u32, block.place);
+        self.blocks.push(block);
+        self.by_place.insert(place, number);
+        self.pages.entry(page_of(place.arena)).or_default().blocks.push(number);
+        number
+    }
+
+    /// Makes the rel32 at `at` go to `target`, both offsets of the cache.
+    pub fn patch(&mut self, at: usize, target: usize) {
+        let distance = (target as i64 - (at as i64 + 4)) as i32;
+        self.map.write(at, &distance.to_le_bytes());
+    }
+
+    /// Makes everything that jumps to block `number` leave instead, and forgets it.
+    pub fn kill(&mut self, number: u32) {
+        let Some(block) = self.blocks.get(number as usize) else { return };
+        let (place, direct, stale) = (block.place, block.direct, block.stale);
+        if block.indirect.is_some() {
+            self.map.write(direct, &[0xe9]);
+            self.patch(direct + 1, stale);
+        }
+        if self.by_place.get(&place) == Some(&number) {
+            self.by_place.remove(&place);
+        }
+    }
+}
+
+/// The page of an offset in the arena.
+pub(crate) fn page_of(arena: u64) -> u64 {
+    arena & !engine_mmu::PAGE_MASK
+}

@@ -1,0 +1,322 @@
+//! The engine: the run loop around translated code.
+
+use crate::cache::{Cache, Place};
+use crate::layout::layout;
+use engine_core::{Exit, Firmware, Hosted, Vcpu};
+use engine_emit::{Emitter, Leave};
+use engine_interp::{Config, Cpu, Interp, JUMPS, Jump};
+use fabric_wire::PendingWord;
+use isa_ir::{Builder, Limits};
+use isa_riscv::{AccessKind, Hart};
+use std::io;
+use std::sync::Arc;
+
+/// How eagerly code is translated.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How often code runs in the interpreter first, at most 255 times.
+    pub threshold: u32,
+    /// Harts of the machine.
+    pub harts: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { threshold: 16, harts: 1 }
+    }
+}
+
+/// Counters of how often code was run; a power of two.
+const HEATS: usize = 1 << 16;
+
+/// What translates, and what was translated.
+pub(crate) struct Translator {
+    pub cache: Cache,
+    pub builder: Builder,
+    pub emitter: Emitter,
+    /// [`fabric_ram::Watch::writes`] at the last fence.
+    pub writes: u64,
+    /// Some page's stores may go unnoticed.
+    pub unsettled: bool,
+    heat: Box<[u8]>,
+    /// The number of the last `fence.i` that was looked after.
+    fence: u64,
+    /// [`fabric_ram::Watch::epoch`] when stores were last forgotten.
+    epoch: u64,
+    pub options: Options,
+}
+
+/// One hart, translated.
+pub struct Jit {
+    interp: Interp,
+    translator: Translator,
+}
+
+impl Jit {
+    /// Why this host cannot run translated code, if it cannot.
+    pub fn missing() -> Option<&'static str> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let has = [
+                (std::is_x86_feature_detected!("avx2"), "AVX2"),
+                (std::is_x86_feature_detected!("bmi1"), "BMI1"),
+                (std::is_x86_feature_detected!("bmi2"), "BMI2"),
+                (std::is_x86_feature_detected!("fma"), "FMA"),
+                (std::is_x86_feature_detected!("lzcnt"), "LZCNT"),
+                (std::is_x86_feature_detected!("popcnt"), "POPCNT"),
+            ];
+            has.into_iter().find(|(has, _)| !has).map(|(_, name)| name)
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            Some("an x86-64 processor")
+        }
+    }
+
+    /// A CPU in the state given.
+    ///
+    /// # Errors
+    /// What the host says to the mappings of the code cache.
+    pub fn new(config: Config, options: Options) -> io::Result<Jit> {
+        let layout = layout();
+        let cache = Cache::new(&layout)?;
+        let emitter = Emitter::new(layout, cache.shared);
+        let translator = Translator {
+            cache,
+            builder: Builder::new(&isa_riscv::lift::ISA, Limits::default()),
+            emitter,
+            writes: 0,
+            unsettled: false,
+            heat: vec![0; HEATS].into_boxed_slice(),
+            fence: 1,
+            epoch: 0,
+            options,
+        };
+        Ok(Jit { interp: Interp::new(config), translator })
+    }
+
+    /// Runs code until the next look around.
+    fn run_code(&mut self) -> Option<Exit> {
+        if let Some(exit) = self.interp.run_rest() {
+            return Some(exit);
+        }
+        // Without C a jump's target must be checked, which translated code does not.
+        let plain = self.interp.cpu().unaligned != 0;
+        while self.interp.ready() {
+            let exit = if plain { self.interp.block() } else { self.turn() };
+            if exit.is_some() {
+                return exit;
+            }
+        }
+        None
+    }
+
+    /// Runs what is at the program counter.
+    fn turn(&mut self) -> Option<Exit> {
+        let cpu = self.interp.cpu_mut();
+        cpu.note_floats();
+        if cpu.code_fence != self.translator.fence {
+            self.translator.fence = cpu.code_fence;
+            self.translator.fence(cpu);
+        }
+        let Some(mut host) = self.translator.find(cpu) else { return self.interp.block() };
+        loop {
+            let reason = self.enter(host);
+            let cpu = self.interp.cpu_mut();
+            match reason {
+                0 => return None,
+                1 => {
+                    let exit = self.interp.step();
+                    self.interp.cpu_mut().note_floats();
+                    return exit;
+                }
+                2 => {
+                    let room = cpu.stop_at.saturating_sub(cpu.retired);
+                    // Any block fits into so much: this one no longer holds.
+                    return if room >= crate::translate::LONGEST as u64 { None } else { self.interp.block() };
+                }
+                link => {
+                    let site = link - Leave::Link as u32;
+                    match self.translator.link(cpu, site) {
+                        Some(next) if cpu.retired < cpu.stop_at => host = next,
+                        _ => return None,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Enters translated code; gives the reason why it left.
+    fn enter(&mut self, host: u64) -> u32 {
+        let cpu = self.interp.cpu_mut();
+        let room = i64::try_from(cpu.stop_at - cpu.retired).unwrap_or(i64::MAX);
+        cpu.native.end = cpu.retired.wrapping_add(room as u64);
+        cpu.native.budget = room;
+        cpu.native.mxcsr = mxcsr(cpu.hart.csr.frm);
+        // SAFETY: the address is that of the shared code's entry, which is a function of this type; the memory lives as
+        // long as the cache does.
+        let enter: unsafe extern "sysv64" fn(*mut Cpu, u64) -> u32 =
+            unsafe { std::mem::transmute(self.translator.cache.enter as *const ()) };
+        // SAFETY: `host` is the entry of a block in the same cache, emitted for the layout of `Cpu`. It accesses the
+        // processor's state, and guest RAM at addresses that entries of the TLB give; both outlive the call.
+        let reason = unsafe { enter(std::ptr::from_mut(cpu), host) };
+        cpu.retired = cpu.native.end.wrapping_sub(cpu.native.budget as u64);
+        let flags = fflags(cpu.native.mxcsr);
+        if flags != 0 {
+            cpu.hart.csr.fflags |= flags;
+            cpu.hart.csr.set_fp_dirty();
+        }
+        reason
+    }
+}
+
+/// MXCSR for a rounding mode: all exceptions masked, no flag up.
+fn mxcsr(frm: u8) -> u32 {
+    // RC is to nearest, down, up, towards zero; `frm` to nearest, towards zero, down, up.
+    let rounding = match frm {
+        1 => 3,
+        2 => 1,
+        3 => 2,
+        _ => 0,
+    };
+    0x1f80 | rounding << 13
+}
+
+/// The flags in MXCSR (IE 0, DE 1, ZE 2, OE 3, UE 4, PE 5) as `fflags` has them (NX 0, UF 1, OF 2, DZ 3, NV 4).
+fn fflags(mxcsr: u32) -> u8 {
+    let bit = |from: u32, to: u32| (mxcsr >> from & 1) << to;
+    (bit(0, 4) | bit(2, 3) | bit(3, 2) | bit(4, 1) | bit(5, 0)) as u8
+}
+
+fn slot(pc: u64) -> usize {
+    (pc >> 1) as usize & (JUMPS - 1)
+}
+
+impl Translator {
+    /// The host's code for the program counter, if there is any; translates what has run often enough.
+    fn find(&mut self, cpu: &mut Cpu) -> Option<u64> {
+        let (pc, context) = (cpu.hart.pc, cpu.code.number());
+        let jump = cpu.native.jumps.get(slot(pc)).copied().unwrap_or_default();
+        if jump.pc == pc && jump.context == context {
+            return Some(jump.host);
+        }
+        let number = self.block(cpu)?;
+        let host = self.cache.address(self.cache.blocks.get(number as usize)?.indirect?);
+        cpu.code_pages.insert(pc);
+        if let Some(entry) = cpu.native.jumps.get_mut(slot(pc)) {
+            *entry = Jump { pc, context: cpu.code.number(), host };
+        }
+        Some(host)
+    }
+
+    /// The number of the block at the program counter.
+    fn block(&mut self, cpu: &mut Cpu) -> Option<u32> {
+        let pc = cpu.hart.pc;
+        let arena = match cpu.fetch.find(cpu.code, pc) {
+            Some(arena) => arena,
+            // A fault is the interpreter's to take, and a page of which only parts may be executed is its to run.
+            None => {
+                let place = cpu.translate(pc, 2, AccessKind::Fetch).ok()?;
+                place.ram.filter(|_| place.whole)?
+            }
+        };
+        let place = Place { arena, floats: cpu.floats() };
+        if let Some(&number) = self.cache.by_place.get(&place) {
+            return Some(number);
+        }
+        let at = (arena >> 1 ^ arena >> 17 ^ u64::from(place.floats) << 3) as usize & (HEATS - 1);
+        let heat = self.heat.get_mut(at)?;
+        if u32::from(*heat) < self.options.threshold {
+            *heat = heat.saturating_add(1);
+            return None;
+        }
+        self.translate(cpu, place)
+    }
+
+    /// Links `site` to the block at the program counter; gives where to enter that.
+    fn link(&mut self, cpu: &mut Cpu, site: u32) -> Option<u64> {
+        let host = self.find(cpu)?;
+        let number = self.block(cpu)?;
+        let target = self.cache.blocks.get(number as usize)?.direct;
+        let site = self.cache.sites.get(site as usize)?.at;
+        self.cache.patch(site, target);
+        Some(host)
+    }
+
+    /// Forgets pages to store to if one of them is watched since.
+    fn settle(&mut self, cpu: &mut Cpu) {
+        let ram = Arc::clone(&cpu.ram);
+        let watch = ram.watch();
+        loop {
+            let epoch = watch.epoch();
+            if epoch != self.epoch {
+                if self.options.harts > 1 {
+                    cpu.write.clear();
+                }
+                self.epoch = epoch;
+            }
+            watch.acknowledge(cpu.hart.hartid, Some(epoch));
+            if watch.epoch() == epoch {
+                return;
+            }
+        }
+    }
+}
+
+impl Vcpu for Jit {
+    type State = Hart;
+
+    fn run(&mut self, budget: u64) -> Exit {
+        let end = self.interp.cpu().retired.saturating_add(budget);
+        let exit = loop {
+            self.translator.settle(self.interp.cpu_mut());
+            if let Some(exit) = self.interp.look(end) {
+                break exit;
+            }
+            if let Some(exit) = self.run_code() {
+                break exit;
+            }
+        };
+        let cpu = self.interp.cpu();
+        cpu.ram.watch().acknowledge(cpu.hart.hartid, None);
+        exit
+    }
+
+    fn retired(&self) -> u64 {
+        self.interp.retired()
+    }
+
+    fn pending(&self) -> &Arc<PendingWord> {
+        self.interp.pending()
+    }
+
+    fn state(&self) -> &Hart {
+        self.interp.state()
+    }
+
+    fn with_state(&mut self, f: &mut dyn FnMut(&mut Hart)) {
+        self.interp.with_state(f);
+    }
+
+    fn flush_translations(&mut self, va: Option<u64>, asid: Option<u16>) {
+        self.interp.flush_translations(va, asid);
+    }
+
+    fn flush_code(&mut self) {
+        self.interp.flush_code();
+    }
+
+    fn flush_pages(&mut self) {
+        self.interp.flush_pages();
+    }
+}
+
+impl Hosted for Jit {
+    fn set_firmware(&mut self, firmware: Firmware) {
+        self.interp.set_firmware(firmware);
+    }
+
+    fn answer(&mut self, f: &mut dyn FnMut(&mut Hart)) {
+        self.interp.answer(f);
+    }
+}

@@ -1,0 +1,43 @@
+//! Where things are in the processor's state, as emitted code sees it.
+
+use engine_emit::Layout;
+use engine_interp::{Cpu, JUMPS, Jump, Native};
+use engine_mmu::{Context, ENTRIES, Entry};
+use isa_riscv::Hart;
+use std::mem::offset_of;
+
+/// How far `rbp` points into [`Cpu`]: at x16, so that all integer registers are within a byte's distance.
+pub(crate) const RBP: i32 = (offset_of!(Cpu, hart) + offset_of!(Hart, x)) as i32 + 128;
+
+/// A distance from `rbp`.
+const fn at(offset: usize) -> i32 {
+    offset as i32 - RBP
+}
+
+pub(crate) const fn layout() -> Layout {
+    let native = offset_of!(Cpu, native);
+    let hart = offset_of!(Cpu, hart);
+    Layout {
+        x: at(hart + offset_of!(Hart, x)),
+        f: at(hart + offset_of!(Hart, f)),
+        pc: at(hart + offset_of!(Hart, pc)),
+        page_va: at(native + offset_of!(Native, page_va)),
+        budget: at(native + offset_of!(Native, budget)),
+        args: at(native + offset_of!(Native, args)),
+        spill: at(native + offset_of!(Native, spill)),
+        mxcsr: at(native + offset_of!(Native, mxcsr)),
+        host_mxcsr: at(native + offset_of!(Native, host_mxcsr)),
+        read: at(offset_of!(Cpu, read)),
+        write: at(offset_of!(Cpu, write)),
+        entry_tag: Entry::OFFSETS.0 as i32,
+        entry_addend: Entry::OFFSETS.1 as i32,
+        entry_mask: 16 * (ENTRIES as i32 - 1),
+        data_tag: at(offset_of!(Cpu, data) + Context::OFFSETS.1),
+        code_number: at(offset_of!(Cpu, code) + Context::OFFSETS.0),
+        jump: at(native + offset_of!(Native, jumps)),
+        jump_mask: 2 * (JUMPS as i32 - 1),
+    }
+}
+
+const _: () = assert!(size_of::<Entry>() == 16 && size_of::<Jump>() == 32);
+const _: () = assert!(offset_of!(Jump, pc) == 0 && offset_of!(Jump, context) == 8 && offset_of!(Jump, host) == 16);

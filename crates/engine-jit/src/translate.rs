@@ -1,0 +1,94 @@
+//! Translating a block: guest code to IR to host code.
+
+use crate::cache::{Place, Translation, page_of};
+use crate::jit::Translator;
+use crate::operations::operation;
+use engine_emit::Modes;
+use engine_interp::{Cpu, DIRTY, FP, FRM};
+use engine_mmu::PAGE_MASK;
+use isa_riscv::lift::lift;
+
+/// The most instructions in a block.
+pub(crate) const LONGEST: usize = 64;
+
+impl Translator {
+    /// Translates the block at `place`. `None` if it begins with what must be interpreted.
+    pub fn translate(&mut self, cpu: &mut Cpu, place: Place) -> Option<u32> {
+        if self.cache.full() {
+            self.empty(cpu);
+        }
+        self.watch(cpu, place);
+        let guest = self.lift(cpu, place);
+        let block = self.builder.finish().ok()?;
+        let (base, first) = (self.cache.address(self.cache.next()), self.cache.sites.len() as u32);
+        let modes = Modes { known: place.floats & DIRTY != 0, frm: (place.floats >> FRM & 7) as u8 };
+        let start = (place.arena & PAGE_MASK) as u32;
+        let code = self.emitter.emit(&block, start, base, first, modes, operation);
+        self.builder.recycle(block);
+        let Some(code) = code else {
+            let first = guest.len().min(2);
+            let code = guest.get(..first)?.to_vec();
+            if code.is_empty() {
+                return None;
+            }
+            return Some(self.cache.remember(Translation { place, code, indirect: None, direct: 0, stale: 0 }));
+        };
+        let guest = guest.get(..code.bytes as usize / 2).map(<[u16]>::to_vec).unwrap_or(guest);
+        self.cache.add(place, guest, code, self.emitter.bytes(), self.emitter.links())
+    }
+
+    /// Lifts instructions up to the end of the block or page into the builder; gives their code.
+    fn lift(&mut self, cpu: &Cpu, place: Place) -> Vec<u16> {
+        let mut guest = Vec::with_capacity(2 * LONGEST);
+        let left = PAGE_MASK + 1 - (place.arena & PAGE_MASK);
+        let mut at = 0;
+        for _ in 0..LONGEST {
+            if at >= left {
+                break;
+            }
+            let Some(low) = cpu.ram.load::<u16>(place.arena + at) else { break };
+            let mut word = u32::from(low);
+            let mut length = 2;
+            if low & 3 == 3 {
+                // One that goes on in the next page depends on two translations.
+                let Some(high) = Some(at + 2).filter(|&at| at < left).and_then(|at| cpu.ram.load::<u16>(place.arena + at))
+                else {
+                    break;
+                };
+                word |= u32::from(high) << 16;
+                length = 4;
+            }
+            let Ok(ends) = lift(&mut self.builder, word, &cpu.legal, place.floats & FP != 0) else { break };
+            guest.push(low);
+            if length == 4 {
+                guest.push((word >> 16) as u16);
+            }
+            at += length;
+            if ends {
+                break;
+            }
+        }
+        guest
+    }
+
+    /// Watches the page of `place`, so that its blocks hold until something is written there.
+    fn watch(&mut self, cpu: &mut Cpu, place: Place) {
+        let page = page_of(place.arena);
+        let watch = cpu.ram.watch();
+        if self.cache.pages.contains_key(&page) && watch.version(page) != Some(0) {
+            return;
+        }
+        watch.add(page);
+        let (version, epoch) = (watch.version(page), watch.epoch());
+        cpu.write.forget_offset(page);
+        let entry = self.cache.pages.entry(page).or_default();
+        (entry.version, entry.epoch, entry.settled) = (version, epoch, self.options.harts == 1);
+        self.unsettled |= !entry.settled;
+    }
+
+    /// Empties the cache.
+    pub fn empty(&mut self, cpu: &mut Cpu) {
+        self.cache.clear();
+        cpu.native.jumps.fill(engine_interp::Jump::default());
+    }
+}
