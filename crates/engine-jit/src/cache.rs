@@ -62,6 +62,8 @@ pub(crate) struct Cache {
     pub by_place: HashMap<Place, u32>,
     pub pages: HashMap<u64, Page>,
     pub sites: Vec<Site>,
+    /// How many blocks no longer held.
+    pub killed: u64,
 }
 
 impl Cache {
@@ -87,6 +89,7 @@ impl Cache {
             by_place: HashMap::new(),
             pages: HashMap::new(),
             sites: Vec::new(),
+            killed: 0,
         })
     }
 
@@ -147,6 +150,7 @@ impl Cache {
     pub fn kill(&mut self, number: u32) {
         let Some(block) = self.blocks.get(number as usize) else { return };
         let (place, direct, stale) = (block.place, block.direct, block.stale);
+        self.killed += 1;
         if block.indirect.is_some() {
             self.map.write(direct, &[0xe9]);
             self.patch(direct + 1, stale);
