@@ -4,9 +4,9 @@
 //! needs no repair: what leaves the block only says which instruction it is.
 
 use crate::asm::{Alu, Asm, Cc, Patch, Rmi};
+use crate::float::Operation;
 use crate::layout::{Info, Layout, Leave, Shared};
 use crate::reg::{Homes, RAX, RCX, RDX, Reg, Xmm};
-use crate::float::Operation;
 use crate::scan::{Modes, Scan};
 use crate::value::{F, Loc, Place, Values, X};
 use isa_core::{Bin, Order, Width};
@@ -471,7 +471,11 @@ impl Emitter {
         let mut p = self.place();
         let a = p.reg(a);
         let b = p.operand(b);
-        if b == Rmi::I(0) { p.asm.test(a) } else { p.asm.alu(Alu::Cmp, a, b) }
+        if b == Rmi::I(0) {
+            p.asm.test(a)
+        } else {
+            p.asm.alu(Alu::Cmp, a, b)
+        }
         match op {
             Bin::Eq => Cc::E,
             Bin::Ne => Cc::Ne,

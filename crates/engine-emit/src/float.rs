@@ -85,7 +85,9 @@ impl Emitter {
         let &[a, b, c, rm] = args else { return };
         self.place().clear_temps(true);
         let done = match ((self.operations)(id), self.values.at(rm)) {
-            (Operation::Float { op, double }, Loc::Const(rm)) => self.float(op, double, id, [a, b, c], rm, at),
+            (Operation::Float { op, double }, Loc::Const(rm)) => {
+                self.float(op, double, id, [a, b, c], rm, at)
+            }
             _ => false,
         };
         if !done {
@@ -123,7 +125,9 @@ impl Emitter {
         let exact = rm <= 4 || rm == DYNAMIC && frm <= 4;
         match op {
             Float::Arithmetic(sse) if dynamic => self.arithmetic(sse, double, id, abc, rm, at),
-            Float::Sqrt if dynamic => self.arithmetic(Sse::Sqrt, double, id, [abc[0], abc[0], abc[0]], rm, at),
+            Float::Sqrt if dynamic => {
+                self.arithmetic(Sse::Sqrt, double, id, [abc[0], abc[0], abc[0]], rm, at)
+            }
             Float::Fused(product, addend) if dynamic => {
                 self.fused(Sse::Fma(product, addend), double, id, abc, rm, at);
             }
@@ -136,7 +140,9 @@ impl Emitter {
             Float::ToInt(wide) if dynamic || rm == RTZ => {
                 self.to_int(wide, double, id, abc[0], rm, at);
             }
-            Float::Convert if if double { exact } else { dynamic } => self.convert(double, id, abc[0], rm, at),
+            Float::Convert if if double { exact } else { dynamic } => {
+                self.convert(double, id, abc[0], rm, at)
+            }
             _ => return false,
         }
         true

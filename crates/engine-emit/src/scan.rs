@@ -1,7 +1,7 @@
 //! What is found out about a block before it is emitted: how much of it can be, who uses what, and where results go.
 
-use crate::value::{F, KNOWN, Values, X};
 use crate::float::Operation;
+use crate::value::{F, KNOWN, Values, X};
 use isa_core::{Bin, Un, Width};
 use isa_ir::{Block, Node, Value};
 
@@ -71,7 +71,13 @@ fn extends(op: Un, width: Width) -> bool {
 }
 
 impl Scan {
-    pub fn run(&mut self, block: &Block, modes: Modes, operations: fn(u32) -> Operation, values: &mut Values) {
+    pub fn run(
+        &mut self,
+        block: &Block,
+        modes: Modes,
+        operations: fn(u32) -> Operation,
+        values: &mut Values,
+    ) {
         let nodes = block.nodes();
         self.extent(nodes, modes, operations);
         values.begin(self.nodes);

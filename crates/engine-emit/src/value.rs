@@ -369,7 +369,9 @@ impl Place<'_> {
                 Ok(k) => Rmi::I(k),
                 Err(_) => Rmi::R(self.reg(v)),
             },
-            Loc::Guest(class, index) if self.home(class, index).is_none() && self.home_f(class, index).is_none() => {
+            Loc::Guest(class, index)
+                if self.home(class, index).is_none() && self.home_f(class, index).is_none() =>
+            {
                 Rmi::M(self.guest(class, index))
             }
             Loc::Spill(n) => Rmi::M(self.slot(n)),

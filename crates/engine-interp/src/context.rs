@@ -31,7 +31,8 @@ impl Cpu {
         let mode = self.hart.data_mode();
         let permissions = csr.mstatus & (mstatus::SUM | mstatus::MXR);
         let data = Key { space: self.space_of(mode), mode: mode as u32 | permissions as u32 };
-        let code = Key { space: self.space_of(self.hart.mode), mode: self.hart.mode as u32 | CODE | self.floats() };
+        let code =
+            Key { space: self.space_of(self.hart.mode), mode: self.hart.mode as u32 | CODE | self.floats() };
         self.code_floats = self.floats();
         self.data = self.context(data);
         let (code, reused) = self.contexts.get(code);

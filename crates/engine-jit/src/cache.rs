@@ -118,7 +118,14 @@ impl Cache {
     }
 
     /// Puts a block at [`Cache::next`]; gives its number.
-    pub fn add(&mut self, place: Place, guest: Vec<u16>, code: Code, bytes: &[u8], links: &[Link]) -> Option<u32> {
+    pub fn add(
+        &mut self,
+        place: Place,
+        guest: Vec<u16>,
+        code: Code,
+        bytes: &[u8],
+        links: &[Link],
+    ) -> Option<u32> {
         let at = self.filled;
         if !self.map.write(at, bytes) {
             return None;

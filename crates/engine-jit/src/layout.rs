@@ -40,4 +40,5 @@ pub(crate) const fn layout() -> Layout {
 }
 
 const _: () = assert!(size_of::<Entry>() == 16 && size_of::<Jump>() == 32);
-const _: () = assert!(offset_of!(Jump, pc) == 0 && offset_of!(Jump, context) == 8 && offset_of!(Jump, host) == 16);
+const _: () =
+    assert!(offset_of!(Jump, pc) == 0 && offset_of!(Jump, context) == 8 && offset_of!(Jump, host) == 16);

@@ -6,8 +6,12 @@ use isa_riscv::ops::{Fmt, FpOp, Op};
 /// For the operation with this number.
 pub(crate) fn operation(number: u32) -> Operation {
     match Op::from_number(number) {
-        Some(Op::Fp(op, Fmt::D)) => emitted(op, Fmt::D).map_or(Operation::Call, |op| Operation::Float { op, double: true }),
-        Some(Op::Fp(op, Fmt::S)) => emitted(op, Fmt::S).map_or(Operation::Call, |op| Operation::Float { op, double: false }),
+        Some(Op::Fp(op, Fmt::D)) => {
+            emitted(op, Fmt::D).map_or(Operation::Call, |op| Operation::Float { op, double: true })
+        }
+        Some(Op::Fp(op, Fmt::S)) => {
+            emitted(op, Fmt::S).map_or(Operation::Call, |op| Operation::Float { op, double: false })
+        }
         Some(Op::Fp(..)) => Operation::Call,
         _ => Operation::Interpret,
     }

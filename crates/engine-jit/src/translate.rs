@@ -31,7 +31,13 @@ impl Translator {
             if code.is_empty() {
                 return None;
             }
-            return Some(self.cache.remember(Translation { place, code, indirect: None, direct: 0, stale: 0 }));
+            return Some(self.cache.remember(Translation {
+                place,
+                code,
+                indirect: None,
+                direct: 0,
+                stale: 0,
+            }));
         };
         let guest = guest.get(..code.bytes as usize / 2).map(<[u16]>::to_vec).unwrap_or(guest);
         self.cache.add(place, guest, code, self.emitter.bytes(), self.emitter.links())
@@ -51,7 +57,8 @@ impl Translator {
             let mut length = 2;
             if low & 3 == 3 {
                 // One that goes on in the next page depends on two translations.
-                let Some(high) = Some(at + 2).filter(|&at| at < left).and_then(|at| cpu.ram.load::<u16>(place.arena + at))
+                let Some(high) =
+                    Some(at + 2).filter(|&at| at < left).and_then(|at| cpu.ram.load::<u16>(place.arena + at))
                 else {
                     break;
                 };

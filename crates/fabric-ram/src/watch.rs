@@ -46,8 +46,7 @@ impl Watch {
     /// Watches the page that holds `offset`; true if it was not watched before, so that the epoch has moved.
     pub fn add(&self, offset: u64) -> bool {
         let Some(version) = self.version_of(offset) else { return false };
-        let new =
-            version.compare_exchange(UNWATCHED, 1, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        let new = version.compare_exchange(UNWATCHED, 1, Ordering::SeqCst, Ordering::SeqCst).is_ok();
         if new {
             self.epoch.fetch_add(1, Ordering::SeqCst);
         }

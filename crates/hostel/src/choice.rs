@@ -93,7 +93,17 @@ impl FromStr for Engine {
         if text == "kvm,irqchip=kernel" {
             return Ok(Engine::Kvm(Irqchip::Kernel));
         }
-        one_of("engine", text, &[Engine::Interp, Engine::Jit(JitOptions::default()), Engine::Jit(JitOptions { threshold: 0 }), Engine::Kvm(Irqchip::Kernel), Engine::Kvm(Irqchip::User)])
+        one_of(
+            "engine",
+            text,
+            &[
+                Engine::Interp,
+                Engine::Jit(JitOptions::default()),
+                Engine::Jit(JitOptions { threshold: 0 }),
+                Engine::Kvm(Irqchip::Kernel),
+                Engine::Kvm(Irqchip::User),
+            ],
+        )
     }
 }
 

@@ -155,7 +155,9 @@ impl Machine {
             (ClockKind::Virtual, _) if board.application_harts().count() != 1 => {
                 return Err(BuildError::VirtualHarts);
             }
-            (_, Engine::Jit(_)) if board.processor != Processor::Riscv => return Err(BuildError::NotTranslated),
+            (_, Engine::Jit(_)) if board.processor != Processor::Riscv => {
+                return Err(BuildError::NotTranslated);
+            }
             (_, Engine::Jit(_)) => {
                 if let Some(missing) = engine_jit::Jit::missing() {
                     return Err(BuildError::NoTranslator(missing));
