@@ -491,6 +491,21 @@ impl Asm {
         }
     }
 
+    /// `lea rsp, [rsp + k]`
+    pub fn move_stack(&mut self, k: i32) {
+        dynasm!(self.ops ; .arch x64 ; lea rsp, [rsp + k]);
+    }
+
+    /// `vmovsd [rsp + k], s`
+    pub fn save_stack_f(&mut self, k: i32, s: Xmm) {
+        dynasm!(self.ops ; .arch x64 ; vmovsd QWORD [rsp + k], Rx(s.0));
+    }
+
+    /// `vmovsd d, [rsp + k]`
+    pub fn load_stack_f(&mut self, d: Xmm, k: i32) {
+        dynasm!(self.ops ; .arch x64 ; vmovsd Rx(d.0), QWORD [rsp + k]);
+    }
+
     /// `mfence`
     pub fn mfence(&mut self) {
         dynasm!(self.ops ; .arch x64 ; mfence);

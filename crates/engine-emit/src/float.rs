@@ -114,7 +114,8 @@ impl Emitter {
             }
         }
         let info = self.info(0);
-        self.call(id, info);
+        let from = self.call(id, info);
+        self.cold.push(Cold::Failed { from });
         self.result(at);
     }
 

@@ -49,7 +49,10 @@ pub const SPILLS: usize = 16;
 pub struct Shared {
     /// Leaves for the host's code with a reason in eax.
     pub leave: u64,
-    /// Loads the slow way: address in rdx, [`Info`] in eax; gives the value in rax.
+    /// The same with one more than the reason in edx.
+    pub failed: u64,
+    /// Loads the slow way: address in rdx, [`Info`] in eax; gives the value in rax. After this and the following, the zero
+    /// flag says whether to go on, else edx is what [`Shared::failed`] wants.
     pub load: u64,
     /// Stores the slow way: address in rdx, value in rcx, [`Info`] in eax.
     pub store: u64,

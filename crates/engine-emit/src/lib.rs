@@ -11,6 +11,7 @@ mod emit;
 mod float;
 mod layout;
 mod reg;
+mod region;
 mod scan;
 mod shared;
 mod value;

@@ -6,7 +6,7 @@ use engine_core::{Exit, Firmware, Hosted, Vcpu};
 use engine_emit::{Emitter, Leave};
 use engine_interp::{Config, Cpu, Interp, JUMPS, Jump};
 use fabric_wire::PendingWord;
-use isa_ir::{Builder, Limits};
+use isa_ir::{Builder, Limits, Passes};
 use isa_riscv::{AccessKind, Hart};
 use std::io;
 use std::sync::Arc;
@@ -34,6 +34,9 @@ pub(crate) struct Translator {
     pub cache: Cache,
     pub builder: Builder,
     pub emitter: Emitter,
+    pub passes: Passes,
+    /// Regions made.
+    pub regions: u64,
     /// [`fabric_ram::Watch::writes`] at the last fence.
     pub writes: u64,
     /// Some page's stores may go unnoticed.
@@ -85,6 +88,8 @@ impl Jit {
             cache,
             builder: Builder::new(&isa_riscv::lift::ISA, Limits::default()),
             emitter,
+            passes: Passes::default(),
+            regions: 0,
             writes: 0,
             unsettled: false,
             heat: vec![0; HEATS].into_boxed_slice(),
@@ -133,7 +138,11 @@ impl Jit {
                 2 => {
                     let room = cpu.stop_at.saturating_sub(cpu.retired);
                     // Any block fits into so much: this one no longer holds.
-                    return if room >= crate::translate::LONGEST as u64 { None } else { self.interp.block() };
+                    if room >= crate::translate::LONGEST as u64 {
+                        return None;
+                    }
+                    self.translator.sample(cpu);
+                    return self.interp.block();
                 }
                 link => {
                     let site = link - Leave::Link as u32;
@@ -209,8 +218,8 @@ impl Translator {
         Some(host)
     }
 
-    /// The number of the block at the program counter.
-    fn block(&mut self, cpu: &mut Cpu) -> Option<u32> {
+    /// Where the code at the program counter is, if all of its page may be executed.
+    fn place(&mut self, cpu: &mut Cpu) -> Option<Place> {
         let pc = cpu.hart.pc;
         let arena = match cpu.fetch.find(cpu.code, pc) {
             Some(arena) => arena,
@@ -220,11 +229,22 @@ impl Translator {
                 place.ram.filter(|_| place.whole)?
             }
         };
-        let place = Place { arena, floats: cpu.floats() };
+        Some(Place { arena, floats: cpu.floats() })
+    }
+
+    /// The number of the block at the program counter, if it has been translated.
+    pub fn known(&mut self, cpu: &mut Cpu) -> Option<u32> {
+        let place = self.place(cpu)?;
+        self.cache.by_place.get(&place).copied()
+    }
+
+    /// The number of the block at the program counter; translates what has run often enough.
+    fn block(&mut self, cpu: &mut Cpu) -> Option<u32> {
+        let place = self.place(cpu)?;
         if let Some(&number) = self.cache.by_place.get(&place) {
             return Some(number);
         }
-        let at = (arena >> 1 ^ arena >> 17 ^ u64::from(place.floats) << 3) as usize & (HEATS - 1);
+        let at = (place.arena >> 1 ^ place.arena >> 17 ^ u64::from(place.floats) << 3) as usize & (HEATS - 1);
         let heat = self.heat.get_mut(at)?;
         if u32::from(*heat) < self.options.threshold {
             *heat = heat.saturating_add(1);
