@@ -282,7 +282,10 @@ impl Asm {
 
     /// `and d32, k`
     pub fn and32(&mut self, d: Reg, k: i32) {
-        dynasm!(self.ops ; .arch x64 ; and Rd(d.0), DWORD k);
+        match d.0 {
+            1 => dynasm!(self.ops ; .arch x64 ; and ecx, DWORD k),
+            _ => dynasm!(self.ops ; .arch x64 ; and Rd(d.0), DWORD k),
+        }
     }
 
     /// `test d, d`

@@ -4,6 +4,7 @@
 //! needs no repair: what leaves the block only says which instruction it is.
 
 use crate::asm::{Alu, Asm, Cc, Patch, Rmi};
+use crate::facts::{Facts, LOW, SIGNED, SMALL};
 use crate::float::Operation;
 use crate::layout::{Info, Layout, Leave, Shared};
 use crate::region::Region;
@@ -45,7 +46,7 @@ pub(crate) enum Cold {
     /// A direct jump to this distance from the start of the page.
     Jump { from: Patch, target: i64 },
     /// A load whose page is not remembered.
-    Load { from: Patch, back: usize, va: Reg, info: Info, to: To },
+    Load { from: Patch, back: usize, va: Reg, linear: Option<u64>, info: Info, to: To },
     /// A store, likewise.
     Store { from: Patch, back: usize, va: Reg, info: Info, value: Stored },
     /// The budget does not suffice for the block of so many instructions at this distance from the start of the page.
@@ -94,6 +95,7 @@ pub struct Emitter {
     pub(crate) left: u32,
     pub(crate) modes: Modes,
     pub(crate) operations: fn(u32) -> Operation,
+    pub(crate) facts: Facts,
     /// What is different in a region.
     pub(crate) region: Option<Region>,
     /// Values and registers that are known to hold boxed singles.
@@ -120,6 +122,7 @@ impl Emitter {
             left: 0,
             modes: Modes::default(),
             operations: |_| Operation::Interpret,
+            facts: Facts::default(),
             region: None,
             boxed: Vec::new(),
             boxed_registers: 0,
@@ -175,6 +178,7 @@ impl Emitter {
         self.boxed.clear();
         self.boxed.resize(self.scan.nodes, false);
         self.boxed_registers = 0;
+        self.facts.begin(self.scan.nodes);
     }
 
     /// The code of a block that has been looked at; gives the bytes of guest code that it covers.
@@ -219,6 +223,7 @@ impl Emitter {
             Node::Get { class, index } => self.get(class, index, at),
             Node::Set { class, index, v } if class <= F => {
                 self.note_box(class, index, v);
+                self.note_register(class, index, v);
                 self.set(class, index, v);
             }
             Node::Set { v, .. } => self.values.used(v),
@@ -232,6 +237,7 @@ impl Emitter {
             Node::Call { id, .. } => self.operation(block.pooled(node), id, at),
             Node::ExitIf { taken, target } => self.exit_if(block, taken, target),
             Node::Jump { target } => self.jump(target),
+            Node::Next { offset } if self.falls_into(self.start + offset) => {}
             Node::Next { offset } => {
                 let from = self.asm.jmp();
                 self.cold.push(Cold::Jump { from, target: i64::from(self.start + offset) });
@@ -362,6 +368,46 @@ impl Emitter {
         miss
     }
 
+    /// The distance of an access's address from `start`, in rax.
+    fn linear_address(&mut self, va: Value, start: u64) -> Reg {
+        let (base, k) = match self.values.at(va) {
+            Loc::Sum(base, k) => (base, k),
+            _ => (va, 0),
+        };
+        let mut p = self.place();
+        let home = match p.values.at(base) {
+            Loc::Guest(class, index) => p.home(class, index),
+            Loc::Temp(r) if p.values.uses(base) == 1 && p.values.uses(va) == 1 => {
+                p.values.take(r);
+                Some(r)
+            }
+            _ => None,
+        };
+        p.clear_temps(true);
+        let from = home.unwrap_or_else(|| {
+            p.into_reg(RAX, base);
+            RAX
+        });
+        match i64::from(k).checked_sub(start as i64).map(i32::try_from) {
+            Some(Ok(k)) => p.asm.lea(RAX, from, k),
+            _ => {
+                p.asm.lea(RAX, from, k);
+                p.asm.mov_imm(RCX, start.wrapping_neg());
+                p.asm.lea_sum(RAX, RAX, RCX);
+            }
+        }
+        RAX
+    }
+
+    /// Checks a distance against the size of the memory, and puts where that is in the host into rcx; gives the jump that
+    /// is taken if it is not in it.
+    fn within(&mut self, distance: Reg) -> Patch {
+        self.asm.alu(Alu::Cmp, distance, Rmi::M(self.layout.linear_limit));
+        let miss = self.asm.jcc(Cc::A);
+        self.asm.load(RCX, self.layout.linear_host);
+        miss
+    }
+
     fn load(&mut self, width: Width, order: Order, va: Value, at: Value) {
         let log = width.bytes().trailing_zeros();
         let extended = self.scan.extended.get(at.index()).copied().flatten();
@@ -370,7 +416,11 @@ impl Emitter {
             Loc::Sum(base, _) => base,
             _ => va,
         };
-        let address = self.address(va);
+        let linear = self.modes.linear;
+        let address = match linear {
+            Some(start) => self.linear_address(va, start),
+            None => self.address(va),
+        };
         // Whatever must move for the result does so before the ways part.
         let hint = self.scan.hints.get(result.index()).copied().flatten();
         let (home, home_f) = hint.map_or((None, None), |(class, index)| {
@@ -382,14 +432,23 @@ impl Emitter {
             (None, Some(_)) => To::Float(self.dest_f(result, &[base])),
             (None, None) => To::Reg(RAX, extended.is_some(), log),
         };
-        let from = self.look_up(self.layout.read, address, log);
+        let from = match linear {
+            Some(_) => self.within(address),
+            None => self.look_up(self.layout.read, address, log),
+        };
         match to {
             To::Float(d) => self.asm.load_sum_f(d, address, RCX),
             To::Reg(d, signed, log) => self.asm.load_sum(signed, log, d, address, RCX),
         }
         let back = self.asm.len();
         let info = self.info(log);
-        self.cold.push(Cold::Load { from, back, va: address, info, to });
+        self.cold.push(Cold::Load { from, back, va: address, linear, info, to });
+        self.know(result, match (extended.is_some(), log) {
+            (true, _) => SIGNED,
+            (false, 0 | 1) => SMALL,
+            (false, 2) => LOW,
+            (false, _) => 0,
+        });
         self.values.used(va);
         if to == To::Reg(RAX, extended.is_some(), log) {
             self.values.set(result, Loc::Temp(RAX));
@@ -589,9 +648,14 @@ impl Emitter {
                     self.save_pc(i64::from(start));
                     self.leave(Leave::Budget as u32);
                 }
-                Cold::Load { from, back, va, info, to } => {
+                Cold::Load { from, back, va, linear, info, to } => {
                     self.asm.patch(from, here);
-                    self.asm.mov(RDX, va);
+                    if let Some(base) = linear {
+                        self.asm.mov_imm(RDX, base);
+                        self.asm.lea_sum(RDX, RDX, va);
+                    } else {
+                        self.asm.mov(RDX, va);
+                    }
                     self.asm.mov_imm(RAX, u64::from(info.0));
                     failed.push(self.call_shared(self.shared.load));
                     self.take(to);

@@ -21,6 +21,10 @@ pub struct Layout {
     pub mxcsr: i32,
     /// MXCSR as the host's code has it.
     pub host_mxcsr: i32,
+    /// Size, less 8, of the memory that loads may go to without a table ([`crate::Modes::linear`]).
+    pub linear_limit: i32,
+    /// Where its first byte is in the host.
+    pub linear_host: i32,
     /// The table of pages to load from.
     pub read: i32,
     /// The table of pages to store to.

@@ -8,6 +8,7 @@
 mod alu;
 mod asm;
 mod emit;
+mod facts;
 mod float;
 mod layout;
 mod reg;

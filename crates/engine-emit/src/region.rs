@@ -28,6 +28,8 @@ pub(crate) struct Region {
     moved: Vec<Moved>,
     /// Where calls come back to.
     returns: Vec<u32>,
+    /// The block that follows the one being emitted.
+    next: Option<u32>,
 }
 
 impl Region {
@@ -97,16 +99,17 @@ impl Emitter {
         self.begin(base, first_link, modes, operations);
         let (homes, moved) = homes(blocks);
         let outside = std::mem::replace(&mut self.homes, homes);
-        self.region = Some(Region { labels: Vec::new(), moved: moved.clone(), returns: returns.to_vec() });
+        self.region = Some(Region { labels: Vec::new(), moved: moved.clone(), returns: returns.to_vec(), next: None });
         for Moved { host, outside, inside } in moved {
             self.asm.save(self.layout.x + 8 * i32::from(outside), host);
             self.asm.load(host, self.layout.x + 8 * i32::from(inside));
         }
         let mut code = Code::default();
-        for (block, start) in blocks {
+        for (n, (block, start)) in blocks.iter().enumerate() {
             let label = self.asm.len();
             if let Some(region) = &mut self.region {
                 region.labels.push((*start, label));
+                region.next = blocks.get(n + 1).map(|(_, start)| *start);
             }
             self.look_at(block);
             self.body(block, *start);
@@ -116,6 +119,11 @@ impl Emitter {
         self.region = None;
         self.homes = outside;
         Some(code)
+    }
+
+    /// Whether the code for this distance from the start of the page follows.
+    pub(crate) fn falls_into(&self, target: u32) -> bool {
+        self.region.as_ref().is_some_and(|region| region.next == Some(target))
     }
 
     /// Puts registers where they live outside of the region.

@@ -97,7 +97,16 @@ impl Jit {
             epoch: 0,
             options,
         };
-        Ok(Jit { interp: Interp::new(config), translator })
+        let mut interp = Interp::new(config);
+        let cpu = interp.cpu_mut();
+        if let Some((base, size, offset)) = cpu.bus.plain_ram().filter(|(_, size, _)| *size > 8) {
+            let arena = cpu.ram.map().address().as_ptr() as u64;
+            let native = &mut cpu.native;
+            (native.linear_base, native.linear_limit) = (base, size - 8);
+            native.linear_host = arena + offset;
+            cpu.enter_context();
+        }
+        Ok(Jit { interp, translator })
     }
 
     /// Runs code until the next look around.

@@ -7,8 +7,8 @@
 use crate::cache::{Place, page_of};
 use crate::jit::Translator;
 use crate::operations::operation;
-use engine_emit::Modes;
-use engine_interp::{Cpu, DIRTY, FRM};
+use crate::translate::modes;
+use engine_interp::Cpu;
 use engine_mmu::PAGE_MASK;
 use isa_ir::Block;
 
@@ -106,7 +106,7 @@ impl Translator {
             }
         }
         let (base, first_link) = (self.cache.address(self.cache.next()), self.cache.sites.len() as u32);
-        let modes = Modes { known: place.floats & DIRTY != 0, frm: (place.floats >> FRM & 7) as u8 };
+        let modes = modes(cpu, place);
         let Some(_) = self.emitter.emit_region(&blocks, &returns, base, first_link, modes, operation) else { return };
         self.cache.add_region(&members, self.emitter.bytes(), self.emitter.links());
         self.regions += 1;

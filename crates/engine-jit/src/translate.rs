@@ -4,7 +4,7 @@ use crate::cache::{Place, Translation, page_of};
 use crate::jit::Translator;
 use crate::operations::operation;
 use engine_emit::Modes;
-use engine_interp::{Cpu, DIRTY, FP, FRM};
+use engine_interp::{Cpu, DIRTY, FP, FRM, LINEAR};
 use engine_mmu::PAGE_MASK;
 use isa_ir::{Block, Node};
 use isa_riscv::lift::{X, lift};
@@ -26,6 +26,15 @@ fn ending(block: &Block) -> (bool, bool) {
     (links, !direct)
 }
 
+/// What the place's modes make possible.
+pub(crate) fn modes(cpu: &Cpu, place: Place) -> Modes {
+    Modes {
+        known: place.floats & DIRTY != 0,
+        frm: (place.floats >> FRM & 7) as u8,
+        linear: (place.floats & LINEAR != 0).then_some(cpu.native.linear_base),
+    }
+}
+
 impl Translator {
     /// Translates the block at `place`. `None` if it begins with what must be interpreted.
     pub fn translate(&mut self, cpu: &mut Cpu, place: Place) -> Option<u32> {
@@ -36,7 +45,7 @@ impl Translator {
         let guest = self.lift(cpu, place);
         let block = self.builder.finish().ok()?;
         let (base, first) = (self.cache.address(self.cache.next()), self.cache.sites.len() as u32);
-        let modes = Modes { known: place.floats & DIRTY != 0, frm: (place.floats >> FRM & 7) as u8 };
+        let modes = modes(cpu, place);
         let start = (place.arena & PAGE_MASK) as u32;
         let code = self.emitter.emit(&block, start, base, first, modes, operation);
         let (call, returns) = ending(&block);
