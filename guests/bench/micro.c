@@ -21,9 +21,9 @@ int kernel_parts(void)
         *(volatile u64 *)(pages + n) = n;
     u64 many = ROUNDS ? ROUNDS : turns;
     micro_before();
-    /* Once without a clock, so that what is translated and cached is. */
-    micro_empty(1000, pages);
-    micro_full(1000, pages);
+    /* First without a clock, so that what can be translated and cached is. */
+    micro_empty(many / 8 + 1, pages);
+    micro_full(many / 8 + 1, pages);
     begin(micro_empty_name);
     u64 sum = micro_empty(many, pages);
     end(micro_empty_name, sum, many * per_turn);

@@ -36,6 +36,8 @@ pub enum Verb {
     Image(ImageOptions),
     /// Say what this host offers and what Hostel can use of it
     Doctor(DoctorOptions),
+    /// Measure how fast guests run, next to QEMU and to the host's own processor
+    Bench(Box<BenchOptions>),
     /// Say which instructions a virtual machine monitor must see, and whether they trap
     Isa(IsaOptions),
     /// Print the help of a verb
@@ -166,6 +168,15 @@ pub enum ImageVerb {
         /// The image
         name: Option<String>,
     },
+}
+
+/// Options of `hostel bench`.
+#[derive(Debug, Args)]
+pub struct BenchOptions {
+    #[command(flatten)]
+    pub bench: app_bench::BenchOptions,
+    #[command(flatten)]
+    pub fetch: FetchOptions,
 }
 
 /// Options of `hostel doctor`.
