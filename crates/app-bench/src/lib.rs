@@ -89,6 +89,6 @@ pub fn run(
         let text = plot::svg(&rows);
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let agreed = rows.iter().all(Row::agreed);
-    Ok(Outcome { text: table::text(&rows, &names, bench.rounds), agreed })
+    let text = if bench.check { table::checked(&rows) } else { table::text(&rows, &names, bench.rounds) };
+    Ok(Outcome { text, agreed: rows.iter().all(Row::agreed) })
 }

@@ -9,6 +9,7 @@ use crate::parts::{self, Part};
 use crate::programs::{PATIENCE, native_too, portable};
 use crate::results::{Collector, Row};
 use crate::session::Session;
+use crate::sources;
 use anyhow::{Context, Result};
 use host_image::{DEFAULT_GUEST, Image, Newc, Silent};
 use std::path::{Path, PathBuf};
@@ -72,6 +73,7 @@ pub fn measure(bench: &Bench, choice: &Choice) -> Result<Vec<Row>> {
     let programs: Vec<&Program> = chosen.iter().copied().filter(|program| portable(program)).collect();
     bench.compiler.build(&programs, Target::Linux, bench.check)?;
     native_too(bench, &programs)?;
+    let scripts: Vec<&Program> = chosen.iter().copied().filter(|program| program.kind == Kind::Python).collect();
     let folder = tempfile::tempdir().context("cannot make a folder for the guest's initial RAM disk")?;
     let mut rows = Vec::new();
     // One boot with one hart for most, and one with two for those that want two.
@@ -86,15 +88,51 @@ pub fn measure(bench: &Bench, choice: &Choice) -> Result<Vec<Row>> {
         let boot = Boot { guest: &guest, initrd, cpus, programs };
         rows.extend(boot.measure(bench)?);
     }
+    if !scripts.is_empty() {
+        match image(bench, "debian-python") {
+            Ok(python) => {
+                let initrd = folder.path().join("python.cpio");
+                let python = image_file(&python, "python.cpio")?;
+                let bytes = python_archive(&guest.initrd, &python, &scripts, bench.check)?;
+                std::fs::write(&initrd, bytes).context("cannot write the initial RAM disk")?;
+                let boot = Boot { guest: &guest, initrd, cpus: 1, programs: scripts };
+                rows.extend(boot.measure(bench)?);
+            }
+            Err(why) => (bench.note)(&format!("no Python is measured: {why:#}")),
+        }
+    }
     Ok(rows)
 }
 
-/// The default guest's files, and behind them the programs and an init that runs them: the kernel unpacks archives
-/// one after another.
+/// The default guest's files, Python's behind them, and an init that runs the chosen parts of the script.
+fn python_archive(initrd: &Path, python: &Path, scripts: &[&Program], check: bool) -> Result<Vec<u8>> {
+    let mut archive = Newc::new(padded(&[initrd, python])?);
+    let script = sources::text("python.py").context("the script is not here")?;
+    archive.directory("bench", 0o755)?;
+    archive.file("bench/python.py", 0o644, script.as_bytes())?;
+    let parts: Vec<&str> = scripts.iter().map(|program| program.name).collect();
+    let least = if check { "least" } else { "" };
+    let init = format!(
+        "{INIT}/usr/bin/python3.13 -I /bench/python.py {} {least}\n/bin/busybox poweroff -f\n",
+        parts.join(" ")
+    );
+    archive.file("bench/init", 0o755, init.as_bytes())?;
+    Ok(archive.finish()?)
+}
+
+/// Archives one behind another, each at a multiple of four bytes: the kernel unpacks them in their order.
+fn padded(files: &[&Path]) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for path in files {
+        bytes.extend(std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+    }
+    Ok(bytes)
+}
+
+/// The default guest's files, and behind them the programs and an init that runs them.
 fn archive(bench: &Bench, initrd: &Path, programs: &[&Program]) -> Result<Vec<u8>> {
-    let mut bytes = std::fs::read(initrd).with_context(|| format!("cannot read {}", initrd.display()))?;
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    let mut archive = Newc::new(bytes);
+    let mut archive = Newc::new(padded(&[initrd])?);
     let mut init = INIT.to_owned();
     archive.directory("bench", 0o755)?;
     for program in programs {

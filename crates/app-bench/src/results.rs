@@ -143,7 +143,10 @@ impl Collector {
             samples.checksums.push(part.checksum);
             samples.by_guest.push(part.by_guest.as_secs_f64());
         }
-        if let (Some(one), Some(two)) = (seconds("smp.1"), seconds("smp.2")) {
+        if let (Some(one), Some(two)) = (seconds("smp.1"), seconds("smp.2"))
+            && one > 0.0
+            && two > 0.0
+        {
             self.row("smp scaling", Unit::Times).add(who, 2.0 * one / two);
         }
     }

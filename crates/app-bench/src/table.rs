@@ -20,6 +20,23 @@ pub fn text(rows: &[Row], names: &[String], rounds: usize) -> String {
             table(&mut text, &of_form, names);
         }
     }
+    text + &disagreements(rows)
+}
+
+/// What `--check` says: what was computed, and by how many.
+pub fn checked(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let sum = row.samples.iter().find_map(|samples| samples.checksums.first());
+        let (Some(sum), true) = (sum, row.agreed()) else { continue };
+        let who: Vec<&str> = row.samples.iter().map(|samples| samples.who.as_str()).collect();
+        let _ = writeln!(text, "{:8} {:14} {sum:016x} on {}", row.form.name(), row.name, who.join(", "));
+    }
+    text + &disagreements(rows)
+}
+
+fn disagreements(rows: &[Row]) -> String {
+    let mut text = String::new();
     for row in rows.iter().filter(|row| !row.agreed()) {
         let _ = writeln!(text, "\nNOT THE SAME: {} {}", row.form.name(), row.name);
         for samples in &row.samples {
@@ -171,7 +188,11 @@ mod tests {
     fn what_was_not_the_same_is_said() {
         let mut odd = row("fib", Unit::Seconds, Group::Kernel, &[("hostel", &[1.0]), ("qemu", &[4.0])]);
         odd.samples[1].checksums[0] = 6;
-        let text = text(&[odd], &names(&["hostel", "qemu"]), 1);
+        let text = super::text(std::slice::from_ref(&odd), &names(&["hostel", "qemu"]), 1);
         assert!(text.contains("NOT THE SAME: bare fib") && text.contains("0000000000000006"), "{text}");
+        let fine = row("core", Unit::Seconds, Group::Kernel, &[("hostel", &[1.0]), ("qemu", &[4.0])]);
+        let text = checked(&[fine, odd]);
+        let line = "bare     core           0000000000000005 on hostel, qemu\n";
+        assert!(text.starts_with(line) && text.contains("NOT THE SAME: bare fib"), "{text}");
     }
 }

@@ -331,14 +331,14 @@ fn guests_that_are_not_there() {
         &files,
         &["debian"],
         str![[
-            r#"there is no guest image "debian"; known images: debian-busybox, debian-cloud-amd64, opensbi, u-boot"#
+            r#"there is no guest image "debian"; known images: debian-busybox, debian-cloud-amd64, debian-python, opensbi, u-boot"#
         ]],
     );
     check(
         &files,
         &["--print-config", "debian"],
         str![[
-            r#"there is no guest image "debian"; known images: debian-busybox, debian-cloud-amd64, opensbi, u-boot"#
+            r#"there is no guest image "debian"; known images: debian-busybox, debian-cloud-amd64, debian-python, opensbi, u-boot"#
         ]],
     );
     // Before anything is fetched, and also where nothing is run.
@@ -428,7 +428,7 @@ fn usage() {
         &files,
         &["image", "path", "nothing"],
         str![[
-            r#"there is no guest image "nothing"; known images: debian-busybox, debian-cloud-amd64, opensbi, u-boot"#
+            r#"there is no guest image "nothing"; known images: debian-busybox, debian-cloud-amd64, debian-python, opensbi, u-boot"#
         ]],
     );
 }
