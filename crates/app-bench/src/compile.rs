@@ -86,7 +86,9 @@ impl Compiler {
     /// If there is no cross compiler, or the cache cannot be written.
     pub fn find(cache: &Path, note: fn(&str)) -> Result<Compiler> {
         let Some(cross_version) = version(CROSS) else {
-            bail!("there is no {CROSS}, which builds the guests: apt install gcc-riscv64-linux-gnu libc6-dev-riscv64-cross");
+            bail!(
+                "there is no {CROSS}, which builds the guests: apt install gcc-riscv64-linux-gnu libc6-dev-riscv64-cross"
+            );
         };
         let native_version = version(NATIVE);
         if native_version.is_none() {
@@ -165,7 +167,12 @@ impl Compiler {
             return Ok(path);
         }
         let mut command = self.command(CROSS);
-        command.args(RISCV).args(["-nostdlib", "-static", "-Wl,--build-id=none", "-Wl,--no-warn-rwx-segments"]);
+        command.args(RISCV).args([
+            "-nostdlib",
+            "-static",
+            "-Wl,--build-id=none",
+            "-Wl,--no-warn-rwx-segments",
+        ]);
         command.args(["-T", "link.ld", source]).args(defined.iter().map(|word| format!("-D{word}")));
         finish(command, &path)?;
         Ok(path)
@@ -223,11 +230,14 @@ fn fused() -> Option<&'static str> {
 fn finish(mut command: Command, path: &Path) -> Result<()> {
     let partial = path.with_extension(format!("{}.partial", std::process::id()));
     command.arg("-o").arg(&partial);
-    let output = command.output().with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    let output =
+        command.output().with_context(|| format!("cannot run {}", command.get_program().display()))?;
     if !output.status.success() {
         let complaint = String::from_utf8_lossy(&output.stderr);
         if complaint.contains("stdlib.h") || complaint.contains("pthread.h") || complaint.contains("-lc") {
-            bail!("there is no C library to build programs with: apt install libc6-dev-riscv64-cross libc6-dev");
+            bail!(
+                "there is no C library to build programs with: apt install libc6-dev-riscv64-cross libc6-dev"
+            );
         }
         let first = complaint.lines().find(|line| line.contains("error")).unwrap_or("it did not say why");
         bail!("{}: {first}", command.get_program().display());

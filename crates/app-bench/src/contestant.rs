@@ -263,8 +263,11 @@ mod tests {
     fn contestants_run_in_a_fixed_order() {
         let engine = vec!["a".to_owned(), "b".to_owned()];
         let options = BenchOptions { engine, ..BenchOptions::default() };
-        let names: Vec<_> =
-            all(&options, "h".into(), |_| ()).unwrap().into_iter().map(|contestant| contestant.name).collect();
+        let names: Vec<_> = all(&options, "h".into(), |_| ())
+            .unwrap()
+            .into_iter()
+            .map(|contestant| contestant.name)
+            .collect();
         assert_eq!(names, ["native", "hostel-a", "hostel-b"]);
         let options = BenchOptions { against: vec!["nobody".into()], ..BenchOptions::default() };
         assert!(all(&options, "h".into(), |_| ()).unwrap_err().to_string().contains("no file nobody"));

@@ -30,6 +30,7 @@ use anyhow::Context;
 use catalog::Choice;
 use contestant::Contestant;
 use results::Row;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 /// What a run gives back.
@@ -52,7 +53,17 @@ struct Bench {
     note: fn(&str),
 }
 
-/// Measures what `options` ask for. `note` is told of progress and of what is left out, one line each. `hostel` is the
+impl Bench {
+    /// Says what is measured now, to who sits before it.
+    fn progress(&self, what: &str) {
+        if std::io::stderr().is_terminal() {
+            (self.note)(what);
+        }
+    }
+}
+
+/// Measures what `options` ask for. `note` is told what is left out, one line each, and of progress if standard error is a
+/// terminal. `hostel` is the
 /// program that is measured.
 ///
 /// # Errors

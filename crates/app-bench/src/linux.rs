@@ -73,7 +73,8 @@ pub fn measure(bench: &Bench, choice: &Choice) -> Result<Vec<Row>> {
     let programs: Vec<&Program> = chosen.iter().copied().filter(|program| portable(program)).collect();
     bench.compiler.build(&programs, Target::Linux, bench.check)?;
     native_too(bench, &programs)?;
-    let scripts: Vec<&Program> = chosen.iter().copied().filter(|program| program.kind == Kind::Python).collect();
+    let scripts: Vec<&Program> =
+        chosen.iter().copied().filter(|program| program.kind == Kind::Python).collect();
     let folder = tempfile::tempdir().context("cannot make a folder for the guest's initial RAM disk")?;
     let mut rows = Vec::new();
     // One boot with one hart for most, and one with two for those that want two.
@@ -84,7 +85,8 @@ pub fn measure(bench: &Bench, choice: &Choice) -> Result<Vec<Row>> {
             continue;
         }
         let initrd = folder.path().join(format!("{cpus}.cpio"));
-        std::fs::write(&initrd, archive(bench, &guest.initrd, &programs)?).context("cannot write the initial RAM disk")?;
+        std::fs::write(&initrd, archive(bench, &guest.initrd, &programs)?)
+            .context("cannot write the initial RAM disk")?;
         let boot = Boot { guest: &guest, initrd, cpus, programs };
         rows.extend(boot.measure(bench)?);
     }
@@ -137,7 +139,8 @@ fn archive(bench: &Bench, initrd: &Path, programs: &[&Program]) -> Result<Vec<u8
     archive.directory("bench", 0o755)?;
     for program in programs {
         let path = bench.compiler.path(program.name, Target::Linux, bench.check);
-        let program_bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let program_bytes =
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         archive.file(&format!("bench/{}", program.name), 0o755, &program_bytes)?;
         init += &format!("/bench/{}\n", program.name);
     }
@@ -157,11 +160,12 @@ struct Boot<'a> {
 impl Boot<'_> {
     fn measure(&self, bench: &Bench) -> Result<Vec<Row>> {
         let names: Vec<&str> = self.programs.iter().map(|program| program.name).collect();
-        (bench.note)(&format!("linux: {}", names.join(", ")));
+        bench.progress(&format!("linux: {}", names.join(", ")));
         let mut collector = Collector::new(Form::Linux);
         for _ in 0..bench.rounds {
             for contestant in bench.contestants.iter().filter(|c| c.takes_part(Form::Linux)) {
-                let parts = self.one(bench, contestant).with_context(|| format!("linux on {}", contestant.name))?;
+                let parts =
+                    self.one(bench, contestant).with_context(|| format!("linux on {}", contestant.name))?;
                 collector.add(&contestant.name, &parts);
             }
         }

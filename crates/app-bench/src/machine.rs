@@ -37,7 +37,7 @@ fn image(kernel: &Path) -> Machine<'_> {
 
 /// The guest that ends with its first store, and the one that does nothing.
 fn empty(bench: &Bench) -> Result<Vec<Row>> {
-    (bench.note)("machine: start and memory");
+    bench.progress("machine: start and memory");
     let ends = bench.compiler.assemble("empty.S", &[])?;
     let idles = bench.compiler.assemble("empty.S", &["IDLE"])?;
     let mut start = Row::new(Form::Machine, "start and end", Unit::Milliseconds, Group::Alone);
@@ -68,10 +68,11 @@ fn empty(bench: &Bench) -> Result<Vec<Row>> {
 /// Debian's kernel and busybox, to the shell's prompt and to the end: with the same OpenSBI everywhere, and with the
 /// firmware that each has by itself.
 fn boots(bench: &Bench, guest: &Guest) -> Result<Vec<Row>> {
-    (bench.note)("machine: boots");
+    bench.progress("machine: boots");
     let row = |name: &str| Row::new(Form::Machine, name, Unit::Seconds, Group::Alone);
     let mut rows = Vec::new();
-    let firmwares = [("own SBI", Firmware::Own(&guest.firmware)), ("OpenSBI", Firmware::File(&guest.firmware))];
+    let firmwares =
+        [("own SBI", Firmware::Own(&guest.firmware)), ("OpenSBI", Firmware::File(&guest.firmware))];
     for (name, firmware) in firmwares {
         let (mut prompt, mut end) = (row(&format!("prompt {name}")), row(&format!("off {name}")));
         for _ in 0..bench.rounds {
@@ -88,7 +89,8 @@ fn boots(bench: &Bench, guest: &Guest) -> Result<Vec<Row>> {
                 let mut session = Session::start(command, PATIENCE)?;
                 let began = session.started;
                 let heard = session.hears("~ # ")?;
-                let heard = heard.with_context(|| format!("Linux on {} came to no prompt", contestant.name))?;
+                let heard =
+                    heard.with_context(|| format!("Linux on {} came to no prompt", contestant.name))?;
                 session.types("poweroff -f\n")?;
                 let whole = session.ends().with_context(|| format!("Linux on {}", contestant.name))?;
                 prompt.add(&contestant.name, (heard.at - began).as_secs_f64());

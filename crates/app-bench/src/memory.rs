@@ -11,7 +11,9 @@ pub fn beyond_guest(process: u32, size: u64) -> Result<f64> {
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let (guest, rest) = resident(&text, size).with_context(|| format!("cannot understand {path}"))?;
     if guest.is_none() {
-        bail!("{path} has no mapping of {size} bytes of a memfd, so the guest's memory cannot be told from the rest");
+        bail!(
+            "{path} has no mapping of {size} bytes of a memfd, so the guest's memory cannot be told from the rest"
+        );
     }
     Ok(rest as f64 / f64::from(1 << 20))
 }

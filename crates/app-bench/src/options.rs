@@ -64,8 +64,8 @@ pub struct BenchOptions {
     /// Measure only this kernel or operation; may be given again [default: all of --list]
     #[arg(long, value_name = "NAME")]
     pub kernel: Vec<String>,
-    /// Measure only this form; may be given again [default: all]
-    #[arg(long, value_name = "FORM")]
+    /// Measure only this form: bare, sv39, linux or machine; may be given again [default: all]
+    #[arg(long, value_name = "FORM", hide_possible_values = true)]
     pub form: Vec<Form>,
     /// Rounds, of which the median counts
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -85,4 +85,12 @@ pub struct BenchOptions {
     /// Say what there is to measure and do nothing
     #[arg(long)]
     pub list: bool,
+}
+
+impl BenchOptions {
+    /// Whether any guest image is needed for what was asked for.
+    pub fn needs_images(&self) -> bool {
+        let bare = |form: &Form| matches!(form, Form::Bare | Form::Sv39);
+        !self.list && (self.form.is_empty() || !self.form.iter().all(bare))
+    }
 }

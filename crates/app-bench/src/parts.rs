@@ -23,7 +23,12 @@ pub struct Part {
 #[derive(Debug, PartialEq)]
 enum Line {
     Begin(String),
-    End { name: String, checksum: u64, units: u64, nanoseconds: u64 },
+    End {
+        name: String,
+        checksum: u64,
+        units: u64,
+        nanoseconds: u64,
+    },
     /// Of a kernel, say.
     Other,
 }
@@ -99,7 +104,8 @@ mod tests {
 
     #[test]
     fn parts_are_timed_by_when_their_lines_come() {
-        let parts = said("echo boot; echo begin a; sleep 0.05; echo end a f 2 7; echo begin b; echo end b 0 1 1");
+        let parts =
+            said("echo boot; echo begin a; sleep 0.05; echo end a f 2 7; echo begin b; echo end b 0 1 1");
         let parts = parts.unwrap();
         assert_eq!(parts.iter().map(|part| &*part.name).collect::<Vec<_>>(), ["a", "b"]);
         assert!(parts[0].took >= Duration::from_millis(50) && parts[1].took < parts[0].took);

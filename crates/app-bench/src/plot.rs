@@ -66,12 +66,18 @@ fn draw(charts: &[Chart], series: &[String]) -> String {
     let mut y = LINE;
     for (n, name) in series.iter().enumerate() {
         let at = LABELS + 150.0 * n as f64;
-        let _ = writeln!(svg, "<rect x=\"{at}\" y=\"{}\" width=\"12\" height=\"12\" fill=\"{}\"/>", y - 11.0, colour(n));
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{at}\" y=\"{}\" width=\"12\" height=\"12\" fill=\"{}\"/>",
+            y - 11.0,
+            colour(n)
+        );
         let _ = writeln!(svg, "<text x=\"{}\" y=\"{y}\">{}</text>", at + 18.0, escaped(name));
     }
     for chart in charts {
         y += LINE * 1.5;
-        let _ = writeln!(svg, "<text x=\"10\" y=\"{y}\" font-weight=\"bold\">{}</text>", escaped(&chart.title));
+        let _ =
+            writeln!(svg, "<text x=\"10\" y=\"{y}\" font-weight=\"bold\">{}</text>", escaped(&chart.title));
         y += LINE;
         grid(&mut svg, (low, high), x, (y, y + chart.bars.len() as f64 * LINE));
         for bar in &chart.bars {
@@ -143,7 +149,10 @@ mod tests {
         while let Some((text, after)) = rest.split_once('<') {
             assert!(!text.contains('>'), "a stray > in {text:?}");
             for (at, _) in text.match_indices('&') {
-                assert!(["&amp;", "&lt;", "&gt;", "&quot;"].iter().any(|e| text[at..].starts_with(e)), "{text}");
+                assert!(
+                    ["&amp;", "&lt;", "&gt;", "&quot;"].iter().any(|e| text[at..].starts_with(e)),
+                    "{text}"
+                );
             }
             let (tag, after) = after.split_once('>').unwrap();
             rest = after;
@@ -176,12 +185,17 @@ mod tests {
     fn bars_start_at_one_and_grow_with_the_logarithm() {
         let width = |svg: &str| -> Vec<f64> {
             let bars = svg.lines().filter(|line| line.contains("height=\"14\""));
-            bars.map(|line| line.split("width=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap())
-                .collect()
+            bars.map(|line| {
+                line.split("width=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap()
+            })
+            .collect()
         };
         let svg = svg(&[row("two", 1.0, 2.0), row("four", 1.0, 4.0), row("half", 2.0, 1.0)]);
         let widths = width(&svg);
-        assert!((widths[1] - 2.0 * widths[0]).abs() < 0.2 && (widths[2] - widths[0]).abs() < 0.2, "{widths:?}");
+        assert!(
+            (widths[1] - 2.0 * widths[0]).abs() < 0.2 && (widths[2] - widths[0]).abs() < 0.2,
+            "{widths:?}"
+        );
     }
 
     #[test]

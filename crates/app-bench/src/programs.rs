@@ -26,7 +26,7 @@ pub fn bare_metal(bench: &Bench, form: Form, choice: &Choice) -> Result<Vec<Row>
     native_too(bench, &programs)?;
     let mut rows = Vec::new();
     for program in programs {
-        (bench.note)(&format!("{}: {}", form.name(), program.name));
+        bench.progress(&format!("{}: {}", form.name(), program.name));
         let mut collector = Collector::new(form);
         for _ in 0..bench.rounds {
             for contestant in bench.contestants.iter().filter(|c| c.takes_part(form)) {

@@ -93,10 +93,7 @@ impl Session {
 
     fn tail(&self) -> String {
         let from = self.left.len().saturating_sub(SHOWN);
-        format!(
-            "the last it said: {:?}",
-            String::from_utf8_lossy(self.left.get(from..).unwrap_or_default())
-        )
+        format!("the last it said: {:?}", String::from_utf8_lossy(self.left.get(from..).unwrap_or_default()))
     }
 
     /// Types `text`.
@@ -181,7 +178,7 @@ mod tests {
         let why = |session: Session| session.ends().unwrap_err().to_string();
         assert!(why(shell("echo lost; exit 3", 5000)).contains("exit status: 3"));
         assert!(why(shell("exec sleep 30", 50)).contains("did not end"));
-        assert!(why(shell("exec >/dev/null; sleep 30", 50)).contains("did not end"));
+        assert!(why(shell("exec sleep 30 >/dev/null", 50)).contains("did not end"));
         let mut silent = shell("exec sleep 30", 50);
         assert!(silent.hears("x").err().unwrap().to_string().contains("did not come"));
     }

@@ -12,7 +12,8 @@ type Pair<'a> = (&'a str, &'a str);
 /// All tables. `names` are the contestants in their order.
 pub fn text(rows: &[Row], names: &[String], rounds: usize) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "Medians of {rounds} interleaved {}.", if rounds == 1 { "round" } else { "rounds" });
+    let _ =
+        writeln!(text, "Medians of {rounds} interleaved {}.", if rounds == 1 { "round" } else { "rounds" });
     for form in [Form::Bare, Form::Sv39, Form::Linux, Form::Machine] {
         let of_form: Vec<&Row> = rows.iter().filter(|row| row.form == form).collect();
         if !of_form.is_empty() {
@@ -73,11 +74,17 @@ fn table(text: &mut String, rows: &[&Row], names: &[String]) {
     for (title, wanted) in MEANS {
         let of_group: Vec<&&Row> = rows.iter().filter(|row| wanted.contains(&row.group)).collect();
         if of_group.len() > 1 && !pairs.is_empty() {
-            let _ = write!(text, "{:width$}", format!("geomean of {} {title}", of_group.len()), width = 20 + 17 * names.len());
+            let _ = write!(
+                text,
+                "{:width$}",
+                format!("geomean of {} {title}", of_group.len()),
+                width = 20 + 17 * names.len()
+            );
             for pair in &pairs {
                 let ratios: Vec<f64> = of_group.iter().filter_map(|row| ratio(row, *pair)).collect();
                 let mean = stats::geomean(&ratios).filter(|_| ratios.len() == of_group.len());
-                let _ = write!(text, "{:>16}", mean.map_or_else(|| "-".to_owned(), |mean| format!("{mean:.2}")));
+                let _ =
+                    write!(text, "{:>16}", mean.map_or_else(|| "-".to_owned(), |mean| format!("{mean:.2}")));
             }
             text.push('\n');
         }
@@ -153,8 +160,18 @@ mod tests {
     #[test]
     fn a_table_has_medians_spreads_ratios_and_means() {
         let rows = [
-            row("fib", Unit::Seconds, Group::Kernel, &[("native", &[0.1]), ("hostel", &[1.0, 1.1, 0.9]), ("qemu", &[4.0])]),
-            row("mandel", Unit::Seconds, Group::Float, &[("native", &[0.1]), ("hostel", &[2.0]), ("qemu", &[2.0])]),
+            row(
+                "fib",
+                Unit::Seconds,
+                Group::Kernel,
+                &[("native", &[0.1]), ("hostel", &[1.0, 1.1, 0.9]), ("qemu", &[4.0])],
+            ),
+            row(
+                "mandel",
+                Unit::Seconds,
+                Group::Float,
+                &[("native", &[0.1]), ("hostel", &[2.0]), ("qemu", &[2.0])],
+            ),
             row("call", Unit::Nanoseconds, Group::Alone, &[("hostel", &[0.0]), ("qemu", &[20.0])]),
         ];
         let text = text(&rows, &names(&["native", "hostel", "qemu"]), 3);
@@ -168,7 +185,8 @@ mod tests {
 
     #[test]
     fn columns_stand_below_their_headings() {
-        let rows = [row("fib", Unit::Seconds, Group::Kernel, &[("hostel", &[1.0, 1.5]), ("qemu", &[4.0, 4.0])])];
+        let rows =
+            [row("fib", Unit::Seconds, Group::Kernel, &[("hostel", &[1.0, 1.5]), ("qemu", &[4.0, 4.0])])];
         let text = text(&rows, &names(&["hostel", "qemu"]), 2);
         let widths: Vec<usize> = text.lines().skip(3).map(|line| line.chars().count()).collect();
         assert_eq!(widths, [70, 70]);

@@ -40,15 +40,7 @@ pub(crate) fn build(
     let release = archive.update(progress)?;
     expect_debian(&release, &url, suite)?;
 
-    let mut names = Vec::new();
-    for source in recipe.sources {
-        names.push(match source.package {
-            Package::Named(name) => name.to_owned(),
-            Package::DependencyOf { meta, prefix } => archive.dependency(meta, prefix)?,
-        });
-    }
-    let parts = recipe.overlay.map_or(&[][..], |overlay| overlay.packages);
-    names.extend(parts.iter().map(|(name, _)| (*name).to_owned()));
+    let names = names(recipe, &archive)?;
     let debs = archive.plan(&names)?;
     expect_space(work, debs.iter().map(|deb| deb.size).fold(IMAGE_SPACE, u64::saturating_add))?;
     progress.step(&format!("downloading {}", names.join(", ")));
@@ -96,6 +88,20 @@ pub(crate) fn build(
         packages,
         files,
     })
+}
+
+/// The packages of a recipe, those of its overlay last.
+fn names(recipe: &Recipe, archive: &Archive) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    for source in recipe.sources {
+        names.push(match source.package {
+            Package::Named(name) => name.to_owned(),
+            Package::DependencyOf { meta, prefix } => archive.dependency(meta, prefix)?,
+        });
+    }
+    let parts = recipe.overlay.map_or(&[][..], |overlay| overlay.packages);
+    names.extend(parts.iter().map(|(name, _)| (*name).to_owned()));
+    Ok(names)
 }
 
 /// The signature proves who wrote the index, not that it is the one asked for: a mirror may serve another

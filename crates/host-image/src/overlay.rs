@@ -27,7 +27,13 @@ impl<W: Write> Packer<W> {
     }
 
     /// Adds the files of the package file `deb` of the package `name` that are `wanted`.
-    pub fn add(&mut self, deb: &Path, name: &str, wanted: &[&str], progress: &mut dyn Progress) -> Result<(), Error> {
+    pub fn add(
+        &mut self,
+        deb: &Path,
+        name: &str,
+        wanted: &[&str],
+        progress: &mut dyn Progress,
+    ) -> Result<(), Error> {
         let count = read(deb, name, |archive| Ok((self.add_all(archive, wanted, progress)?, false)))?;
         if count == 0 {
             let reason = format!("has no file {}", wanted.first().unwrap_or(&""));
@@ -48,7 +54,8 @@ impl<W: Write> Packer<W> {
             progress.bytes(entry.raw_file_position(), None);
             let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             let path = path.strip_prefix("./").unwrap_or(&path);
-            if !wanted.iter().any(|pattern| below(pattern, path)) || path.split('/').any(|part| part == "..") {
+            if !wanted.iter().any(|pattern| below(pattern, path)) || path.split('/').any(|part| part == "..")
+            {
                 continue;
             }
             let kind = entry.header().entry_type();

@@ -13,6 +13,7 @@ Examples:
   hostel run               boot the default guest to a shell
   hostel run --help        every verb explains itself
   hostel image list        guests there are
+  hostel bench             how fast they run
 
 Exit status:
   the guest's own; 125 if Hostel fails; 128+n after signal n";
@@ -37,7 +38,7 @@ pub enum Verb {
     /// Say what this host offers and what Hostel can use of it
     Doctor(DoctorOptions),
     /// Measure how fast guests run, next to QEMU and to the host's own processor
-    Bench(Box<BenchOptions>),
+    Bench(Box<MeasureOptions>),
     /// Say which instructions a virtual machine monitor must see, and whether they trap
     Isa(IsaOptions),
     /// Print the help of a verb
@@ -172,7 +173,7 @@ pub enum ImageVerb {
 
 /// Options of `hostel bench`.
 #[derive(Debug, Args)]
-pub struct BenchOptions {
+pub struct MeasureOptions {
     #[command(flatten)]
     pub bench: app_bench::BenchOptions,
     #[command(flatten)]

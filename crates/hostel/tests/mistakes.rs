@@ -346,14 +346,14 @@ fn guests_that_are_not_there() {
         &files,
         &["opensbi", "--print-config"],
         str![
-            "the image opensbi has no kernel to boot; `hostel image path opensbi` says where its files are, for --bios FILE or --kernel FILE"
+            "the image opensbi has no kernel to boot; `hostel image path opensbi` says where its files are, for --bios, --kernel or --initrd"
         ],
     );
     check(
         &files,
         &["opensbi"],
         str![
-            "the image opensbi has no kernel to boot; `hostel image path opensbi` says where its files are, for --bios FILE or --kernel FILE"
+            "the image opensbi has no kernel to boot; `hostel image path opensbi` says where its files are, for --bios, --kernel or --initrd"
         ],
     );
     check(
