@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// What a program is built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +106,9 @@ impl Compiler {
             hash.add(text);
         }
         let folder = cache.join(format!("{:016x}", hash.0));
+        if !folder.exists() {
+            remove_old(cache);
+        }
         let compiler = Compiler { folder, native };
         compiler.lay_out().with_context(|| format!("cannot write to {}", cache.display()))?;
         Ok(compiler)
@@ -251,6 +255,18 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     fs::rename(&partial, path)
 }
 
+/// Removes the folders of other sources that nobody has built in for a day. Those of a Hostel that is measured next to
+/// this one stay.
+fn remove_old(cache: &Path) {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
+        let built = entry.path().join("bare").metadata().and_then(|metadata| metadata.modified());
+        if built.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > DAY)) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 /// What a compiler calls itself; `None` if it is not there.
 fn version(program: &str) -> Option<String> {
     let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().ok()?;
@@ -287,6 +303,24 @@ mod tests {
         };
         assert_eq!(hash(&["a", "b"]), hash(&["a", "b"]));
         assert_ne!(hash(&["a", "b"]), hash(&["ab", ""]));
+    }
+
+    #[test]
+    fn only_what_is_old_is_removed() {
+        let cache = tempfile::tempdir().unwrap();
+        let folder = |name: &str, age: u64| {
+            let bare = cache.path().join(name).join("bare");
+            fs::create_dir_all(&bare).unwrap();
+            let time = std::time::SystemTime::now() - Duration::from_secs(age * 60 * 60);
+            fs::File::open(&bare).unwrap().set_modified(time).unwrap();
+        };
+        folder("old", 25);
+        folder("new", 23);
+        fs::create_dir(cache.path().join("other")).unwrap();
+        remove_old(cache.path());
+        let left = |name: &str| cache.path().join(name).exists();
+        assert!(!left("old") && left("new") && left("other"));
+        remove_old(&cache.path().join("nothing"));
     }
 
     #[test]
