@@ -120,7 +120,7 @@ targets! {
     "i8254" Device dev_time::fuzz::i8254, "8254 timer and port 0x61";
     "cmos" Device dev_time::fuzz::cmos, "MC146818 real-time clock";
     "i8042" Device dev_time::fuzz::i8042, "8042 keyboard controller without a keyboard";
-    "pc-ports" Device dev_time::fuzz::pc_ports, "debug exit, power-off, reset control, progress code";
+    "pc-ports" Device dev_time::fuzz::pc_ports, "debug exit, power-off, reset control";
     "htif" Device dev_time::fuzz::htif, "HTIF: power-off and a console for bare programs";
     "prci" Device dev_sifive::fuzz::prci, "SiFive FU540: clocks and resets";
     "ccache" Device dev_sifive::fuzz::ccache, "SiFive FU540: L2 cache controller";

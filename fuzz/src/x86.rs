@@ -7,8 +7,8 @@ use engine_interp_x86::{Config, Interp};
 use fabric_bus::BusBuilder;
 use fabric_clock::{Clock, Timers};
 use fabric_ram::{GuestRam, PAGE};
-use fabric_wire::local::{Event, GeneralProtection};
-use fabric_wire::{LapicState, LocalController, PendingWord};
+use fabric_wire::PendingWord;
+use fabric_wire::testkit::Silent;
 use isa_x86::{Segment, State, TableRegister, cr0, cr4, efer};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -21,60 +21,6 @@ const GDT: u64 = 0x4000;
 const IDT: u64 = 0x5000;
 const TSS: u64 = 0x6000;
 const CODE: u64 = 0x8000;
-
-/// A local APIC with nothing to say.
-struct Silent;
-
-impl LocalController for Silent {
-    fn read(&self, offset: u64, _: u8) -> u64 {
-        offset
-    }
-    fn write(&self, _: u64, _: u8, _: u64) {}
-    fn read_msr(&self, _: u32) -> Result<u64, GeneralProtection> {
-        Err(GeneralProtection)
-    }
-    fn write_msr(&self, _: u32, _: u64) -> Result<(), GeneralProtection> {
-        Err(GeneralProtection)
-    }
-    fn acknowledge(&self) -> Option<u8> {
-        None
-    }
-    fn take_event(&self) -> Option<Event> {
-        None
-    }
-    fn cr8(&self) -> u8 {
-        0
-    }
-    fn set_cr8(&self, _: u8) {}
-    fn apic_base(&self) -> u64 {
-        0xfee0_0900
-    }
-    fn set_apic_base(&self, _: u64) -> Result<(), GeneralProtection> {
-        Err(GeneralProtection)
-    }
-    fn tsc_deadline(&self) -> u64 {
-        0
-    }
-    fn set_tsc_deadline(&self, _: u64) {}
-    fn set_tsc_offset(&self, _: u64) {}
-    fn state(&self) -> LapicState {
-        LapicState {
-            registers: [0; 64],
-            apic_base: self.apic_base(),
-            tsc_deadline: 0,
-            tsc_offset: 0,
-            timer_expiry: None,
-            errors: 0,
-            lint: [false; 2],
-            nmi: false,
-            init: false,
-            sipi: None,
-        }
-    }
-    fn set_state(&self, _: &LapicState) -> Result<(), GeneralProtection> {
-        Err(GeneralProtection)
-    }
-}
 
 /// One arena for each of the two runs, made once; a run begins with it zeroed.
 fn arenas() -> Option<&'static Mutex<[Arc<GuestRam>; 2]>> {

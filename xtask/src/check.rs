@@ -69,7 +69,7 @@ struct Options {
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let options: Options = crate::parse("check", arguments);
     if options.list {
-        STEPS.iter().for_each(|step| println!("{:<14}{}", step.name, step.about));
+        STEPS.iter().for_each(|step| println!("{:<24}{}", step.name, step.about));
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(wrong) = options.only.iter().find(|name| STEPS.iter().all(|step| step.name != *name)) {
@@ -90,7 +90,7 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
 }
 
 fn table(rows: &[(&str, Outcome, Duration)], whole: Duration) -> String {
-    let mut text = format!("{:<14}{:<9}{:>8}  \n", "step", "result", "time");
+    let mut text = format!("{:<24}{:<9}{:>8}  \n", "step", "result", "time");
     let mut counts = [0; 3];
     for (name, outcome, time) in rows {
         let (kind, word, note) = match outcome {
@@ -100,7 +100,7 @@ fn table(rows: &[(&str, Outcome, Duration)], whole: Duration) -> String {
         };
         counts[kind] += 1;
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{name:<14}{word:<9}{:>6.1} s  {note}", time.as_secs_f64());
+        let _ = writeln!(text, "{name:<24}{word:<9}{:>6.1} s  {note}", time.as_secs_f64());
     }
     let [passed, failed, skipped] = counts;
     let seconds = whole.as_secs_f64();
@@ -124,9 +124,9 @@ mod tests {
         ];
         let text = table(&rows, Duration::from_secs(1000));
         for line in [
-            "one           ok          1.5 s  fine\n",
-            "two           FAILED      0.0 s  bad\n",
-            "three         skipped     0.0 s  apt install x\n",
+            "one                     ok          1.5 s  fine\n",
+            "two                     FAILED      0.0 s  bad\n",
+            "three                   skipped     0.0 s  apt install x\n",
             "check: 1 passed, 1 failed, 1 skipped in 1000 s\n",
             "check: that is over the 900 s it should take\n",
         ] {

@@ -37,7 +37,12 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "differential x86 system",
         about: "a sample of the system architecture against QEMU",
-        run: |_| verb("differential", &["--isa", "x86-system"], &[QEMU_X86]),
+        run: |_| verb("differential", &["--isa", "x86-system", "--sample"], &[QEMU_X86]),
+    },
+    Step {
+        name: "mutants x86 system",
+        about: "planted mistakes of the system architecture differ from QEMU",
+        run: |_| verb("differential", &["--isa", "x86-system", "--mutants"], &[QEMU_X86]),
     },
     Step { name: "boot", about: "a sample of guests", run: |_| verb("boot", &[], &[]) },
     Step {
@@ -105,8 +110,16 @@ fn verb(name: &str, arguments: &[&str], needs: &[Need]) -> Result<Outcome> {
     }
     let all: Vec<&str> = std::iter::once(name).chain(arguments.iter().copied()).collect();
     let done = process::run(&mut process::xtask(&all)?, true)?;
-    let note = done.last_line().to_owned();
-    Ok(if done.ok { Outcome::Passed(note) } else { Outcome::Failed(note) })
+    Ok(judge_verb(done.ok, done.last_line()))
+}
+
+/// A program that finds that it can do nothing here says so last, with what is missing, and is content.
+fn judge_verb(ok: bool, last_line: &str) -> Outcome {
+    match (ok, last_line.strip_prefix("skipped: ")) {
+        (true, Some(why)) => Outcome::Skipped(why.to_owned()),
+        (true, None) => Outcome::Passed(last_line.to_owned()),
+        (false, _) => Outcome::Failed(last_line.to_owned()),
+    }
 }
 
 /// No suite is part of this tree, and none is fetched: whoever has one says where it is.
@@ -193,6 +206,14 @@ mod tests {
         assert!(matches!(judge_tests(true, None), Outcome::Failed(_)));
         assert!(matches!(judge_tests(false, Some("1".into())), Outcome::Failed(_)));
         assert!(matches!(judge_tests(true, Some("1".into())), Outcome::Passed(_)));
+    }
+
+    #[test]
+    fn what_has_done_nothing_has_not_passed() {
+        let why = "skipped: the host is no x86-64 Linux";
+        assert!(matches!(judge_verb(true, why), Outcome::Skipped(w) if w == "the host is no x86-64 Linux"));
+        assert!(matches!(judge_verb(false, why), Outcome::Failed(_)));
+        assert!(matches!(judge_verb(true, "1 case"), Outcome::Passed(_)));
     }
 
     #[test]

@@ -198,6 +198,24 @@ fn the_timer_counts_once_or_again_and_again() {
 }
 
 #[test]
+fn a_timer_that_can_interrupt_nobody_needs_nobody() {
+    // An illegal vector is noted once.
+    let mut d = apic(0);
+    put(&mut d, 0x3e0, 0b1011, 0);
+    put(&mut d, 0x320, 0x2_000f, 0);
+    put(&mut d, 0x380, 1, 0);
+    assert_eq!(d.deadline(0), Some(1));
+    d.tick(1);
+    assert_eq!((d.deadline(1), d.state.errors), (None, 0x40));
+    put(&mut d, 0x280, 0, 2);
+    assert_eq!((get(&mut d, 0x280, 2), d.deadline(2)), (0x40, Some(3)), "what comes next is news");
+    d.tick(3);
+    assert_eq!(d.deadline(3), None);
+    put(&mut d, 0x320, 0x2_0040, 4);
+    assert_eq!(d.deadline(4), Some(5));
+}
+
+#[test]
 fn a_masked_timer_counts_and_a_new_divisor_goes_on_from_the_count() {
     let mut d = apic(0);
     put(&mut d, 0x320, 0x1_0040, 0);

@@ -4,7 +4,7 @@
 //! stored is when it reaches 0, rounded up to a nanosecond. A periodic timer keeps to its first
 //! phase, with a period rounded likewise, however late somebody looks.
 
-use crate::lapic_state::{Config, Divide, LvtTimer, State, lvt};
+use crate::lapic_state::{Config, Divide, Esr, LvtTimer, State, lvt};
 use fabric_clock::Nanos;
 
 const SECOND: u128 = 1_000_000_000;
@@ -57,11 +57,17 @@ impl State {
     }
 
     /// When [`State::settle_timer`] has to be called at the latest. A timer whose interrupt is masked,
-    /// or requested already, needs nobody: it is settled when somebody looks.
+    /// or requested already, or an error that is noted already, needs nobody: it is settled when
+    /// somebody looks.
     pub fn timer_deadline(&self, config: &Config) -> Option<Nanos> {
         let entry = self.entry(lvt::TIMER);
         let vector = LvtTimer::vector(entry) as u8;
-        let idle = LvtTimer::mask(entry) != 0 || self.irr.has(vector);
+        let known = if vector < 16 {
+            u64::from(self.errors) & Esr::mask::receive_illegal != 0
+        } else {
+            self.irr.has(vector)
+        };
+        let idle = LvtTimer::mask(entry) != 0 || !self.enabled() || known;
         self.timer_due(config).filter(|_| !idle)
     }
 

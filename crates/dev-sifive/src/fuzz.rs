@@ -24,7 +24,7 @@ pub fn otp(bytes: &[u8]) {
 }
 
 fn prci_chipset() -> Chipset<Prci> {
-    Chipset { make: Prci::booted, window: 0x30, inputs: 1, host: |_, _, _| {} }
+    Chipset { make: Prci::new, window: 0x30, inputs: 1, host: |_, _, _| {} }
 }
 
 fn ccache_chipset() -> Chipset<Ccache> {

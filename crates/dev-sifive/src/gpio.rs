@@ -280,8 +280,6 @@ pub mod saved {
         pub out_xor: u16,
         /// Pins driven from outside, and to what.
         pub driven: (u16, u16),
-        /// What the inputs were when they were last looked at.
-        pub seen: u16,
         pub restart: bool,
     }
 
@@ -305,7 +303,8 @@ pub mod saved {
             out_xor,
             driven,
             driven_to,
-            seen,
+            // What the inputs are: every change is looked at.
+            seen: _,
             restart,
         } = *state;
         GpioV1 {
@@ -320,7 +319,6 @@ pub mod saved {
             iof_sel,
             out_xor,
             driven: (driven, driven_to),
-            seen,
             restart,
         }
     }
@@ -339,10 +337,9 @@ pub mod saved {
             iof_sel,
             out_xor,
             driven: (driven, driven_to),
-            seen,
             restart,
         } = saved;
-        let state = State {
+        let mut state = State {
             input_en,
             output_en,
             output_val,
@@ -361,11 +358,12 @@ pub mod saved {
             out_xor,
             driven,
             driven_to,
-            seen,
+            seen: 0,
             restart,
         };
-        // The inputs have been looked at: a level that is there is latched.
-        let looked = seen == state.inputs() && high_ip & seen == seen && low_ip | seen == u16::MAX;
+        state.seen = state.inputs();
+        // A level that is there is latched.
+        let looked = high_ip & state.seen == state.seen && low_ip | state.seen == u16::MAX;
         (looked && driven_to & !driven == 0).then_some(state)
     }
 }

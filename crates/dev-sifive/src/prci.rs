@@ -30,7 +30,7 @@ registers! {
 /// Bytes of the block; what has no register reads as zero.
 const WINDOW: u64 = 0x1000;
 
-/// A PLL after reset: divr 1, divf 31, divq 3, range 0, bypassed, internal feedback ("Setting coreclk frequency").
+/// A PLL that nobody has set: divr 1, divf 31, divq 3, range 0, bypassed, internal feedback ("Setting coreclk frequency").
 const PLL_RESET: u32 = 1 | 31 << 6 | 3 << 15 | 1 << 24 | 1 << 25;
 /// The core PLL as the first-stage boot loader sets it: the 33.3 MHz crystal times 2 · (59 + 1), by 2², is
 /// 1 GHz; divr 0, range 4, internal feedback.
@@ -54,43 +54,33 @@ struct State {
 }
 
 impl State {
-    /// After reset (PRCI memory map).
-    const RESET: State = State {
-        hfxoscen: true,
-        core_pll: PLL_RESET,
-        ddr_pll: PLL_RESET,
-        ddr_cke: false,
-        gemgxl_pll: PLL_RESET,
-        gemgxl_cke: false,
-        coreclksel: true,
-        resets: 0,
-    };
-
     /// As the first-stage boot loader leaves it, for a machine that starts behind one: cores at the core
     /// PLL's 1 GHz, the memory controller out of reset.
-    const BOOTED: State =
-        State { core_pll: PLL_1_GHZ, ddr_cke: true, coreclksel: false, resets: 0b1111, ..State::RESET };
+    const BOOTED: State = State {
+        hfxoscen: true,
+        core_pll: PLL_1_GHZ,
+        ddr_pll: PLL_RESET,
+        ddr_cke: true,
+        gemgxl_pll: PLL_RESET,
+        gemgxl_cke: false,
+        coreclksel: false,
+        resets: 0b1111,
+    };
 }
 
 /// The block.
 #[derive(Debug)]
 pub struct Prci {
     state: State,
-    initial: State,
 }
 
 // ---- host side ----
 
 impl Prci {
-    /// A block after reset.
-    pub fn new() -> Self {
-        Prci { state: State::RESET, initial: State::RESET }
-    }
-
     /// A block as the first-stage boot loader leaves it; also after a reset of the machine, which runs
     /// through the loader again.
-    pub fn booted() -> Self {
-        Prci { state: State::BOOTED, initial: State::BOOTED }
+    pub fn new() -> Self {
+        Prci { state: State::BOOTED }
     }
 }
 
@@ -160,7 +150,7 @@ impl Device for Prci {
     }
 
     fn reset(&mut self, _now: Nanos) {
-        self.state = self.initial;
+        self.state = State::BOOTED;
     }
 
     fn save(&self) -> Self::Saved {
@@ -226,22 +216,22 @@ mod tests {
     }
 
     #[test]
-    fn after_reset_plls_are_bypassed_and_cores_run_from_the_crystal() {
+    fn the_loader_leaves_the_other_plls_as_reset_has_them() {
         let mut d = Prci::new();
         assert_eq!(r(&mut d, Reg::HfxOscCfg), 0xc000_0000);
-        for register in [Reg::CorePllCfg0, Reg::DdrPllCfg0, Reg::GemgxlPllCfg0] {
+        for register in [Reg::DdrPllCfg0, Reg::GemgxlPllCfg0] {
             let pll = r(&mut d, register);
             assert_eq!((CorePllCfg0::divr(pll), CorePllCfg0::divf(pll), CorePllCfg0::divq(pll)), (1, 31, 3));
             assert_eq!((CorePllCfg0::bypass(pll), CorePllCfg0::fse(pll), CorePllCfg0::lock(pll)), (1, 1, 1));
         }
-        assert_eq!((r(&mut d, Reg::CoreClkSel), r(&mut d, Reg::DevicesReset)), (1, 0));
-        assert_eq!((r(&mut d, Reg::DdrPllCfg1), r(&mut d, Reg::GemgxlPllCfg1)), (0, 0));
+        assert_eq!((r(&mut d, Reg::DevicesReset), r(&mut d, Reg::GemgxlPllCfg1)), (0x0f, 0));
+        assert_eq!(r(&mut d, Reg::DdrPllCfg1), 1 << 31);
     }
 
     /// The driver's arithmetic: crystal · 2 · (divf + 1) / (divr + 1) / 2^divq, by 2 for TLCLK.
     #[test]
     fn behind_the_boot_loader_the_peripherals_clock_is_500_mhz() {
-        let mut d = Prci::booted();
+        let mut d = Prci::new();
         let pll = r(&mut d, Reg::CorePllCfg0);
         let hz = 33_333_333 * 2 * (CorePllCfg0::divf(pll) + 1) / (CorePllCfg0::divr(pll) + 1);
         assert_eq!((hz >> CorePllCfg0::divq(pll)) / 2, 499_999_995);
@@ -281,7 +271,7 @@ mod tests {
             assert_eq!(r(&mut d, register), expected, "{register:?}");
         }
         d.reset(0);
-        assert_eq!(r(&mut d, Reg::DevicesReset), 0);
+        assert_eq!(r(&mut d, Reg::DevicesReset), 0x0f);
     }
 
     #[test]

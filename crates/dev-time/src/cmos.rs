@@ -217,11 +217,12 @@ impl State {
 
     fn read_data(&mut self, now: Nanos) -> u8 {
         let at = self.index & 0x7f;
-        if self.runs() {
+        let register = Reg::at(u64::from(at));
+        if register.is_some_and(|register| TIME.contains(&register)) && self.runs() {
             self.show(self.shown(now));
         }
         let stored = self.bytes.get(usize::from(at)).copied().unwrap_or(0);
-        match Reg::at(u64::from(at)) {
+        match register {
             Some(Reg::A) => {
                 let left = SECOND - self.shown(now).rem_euclid(SECOND);
                 let uip = self.runs() && left <= BEFORE_UPDATE;
@@ -365,14 +366,11 @@ impl Device for Cmos {
         if s.interrupts() {
             return None;
         }
-        let enabled = |mask: u64| s.byte(Reg::B) & mask as u8 != 0;
-        let since = s.settled;
-        let events = [
-            s.next_pulse(since).filter(|_| enabled(B::mask::pie)),
-            s.next_update(since).filter(|_| enabled(B::mask::uie)),
-            s.next_alarm(since).filter(|_| enabled(B::mask::aie)),
-        ];
-        events.into_iter().flatten().min()
+        let (since, b) = (s.settled, u64::from(s.byte(Reg::B)));
+        let pulse = if B::pie(b) != 0 { s.next_pulse(since) } else { None };
+        let update = if B::uie(b) != 0 { s.next_update(since) } else { None };
+        let alarm = if B::aie(b) != 0 { s.next_alarm(since) } else { None };
+        [pulse, update, alarm].into_iter().flatten().min()
     }
 
     fn tick(&mut self, now: Nanos) {

@@ -43,6 +43,16 @@ fn the_index_port_is_write_only_and_masks_nmi() {
 }
 
 #[test]
+fn only_who_asks_for_the_time_has_it_computed() {
+    let mut d = Cmos::new(WALL);
+    for at in [0x01, 0x0a, 0x0b, 0x0c, 0x0d, 0x40] {
+        inb(&mut d, at, S);
+        assert_eq!(d.state.byte(Reg::Seconds), 0, "{at:#x}");
+    }
+    assert_eq!((inb(&mut d, 0, S), d.state.byte(Reg::Minutes)), (0x21, 0x13));
+}
+
+#[test]
 fn set_stops_the_clock_while_the_time_is_written() {
     let mut d = Cmos::new(WALL);
     out(&mut d, 0x0b, 0x92, S / 4);

@@ -5,11 +5,11 @@
 //! MHz, GATE 0 and 1 are high, OUT 0 is IRQ 0. The datasheet leaves the state after power-on open: here
 //! nothing counts and OUT 0 is low.
 //!
-//! In modes 2, 4 and 5, OUT is low for one pulse, 838 ns, and an interrupt controller takes the edge that ends it.
-//! Whoever serves deadlines on a real clock comes later than that and would see a line that has never moved. So the
-//! wire is a level of its own that follows OUT 0 by one change at a tick: a pulse that was slept through is still
-//! shown, several of them as one. Registers always tell of the present. Only a write to counter 0 lets go of a pulse
-//! that is owed.
+//! In modes 2, 4 and 5, OUT is low for one pulse, 838 ns, and an interrupt controller takes the edge that ends it; in
+//! mode 3 it may be low as shortly. Whoever serves deadlines on a real clock comes later than that and would see a line
+//! that has never moved. So the wire is a level of its own that follows OUT 0 by one change at a tick: a pulse that was
+//! slept through is still shown, several of them as one. After a change that comes late the wire keeps its level for a
+//! while ([`HOLD`]). Registers always tell of the present. Only a write to counter 0 lets go of a pulse that is owed.
 //!
 //! Registers lie at two places of the port space, which are windows on these offsets: 0 to 3 at ports
 //! 0x40 to 0x43, 4 at port 0x61.
@@ -47,6 +47,10 @@ const WRITABLE: u8 = (Port61::mask::gate | Port61::mask::speaker | Port61::mask:
 /// Memory is refreshed, and bit 4 of port 0x61 toggles, this often.
 const REFRESH: Nanos = 15_085;
 
+/// After a late change the wire stands still for so many pulses, 20 µs. A count of 2 turns OUT 0 at every pulse: a
+/// host that cannot keep up would owe a change for ever, and spend a whole processor on it.
+const HOLD: u64 = 24;
+
 /// CLK pulses up to `now`.
 fn pulses(now: Nanos) -> u64 {
     (u128::from(now) * CLOCK_HZ / SECOND) as u64
@@ -72,6 +76,8 @@ struct State {
     /// What OUT 0 drives, and the pulse up to which it has followed.
     wire: bool,
     followed: u64,
+    /// The pulse before which it does not change again.
+    held: u64,
 }
 
 impl State {
@@ -82,6 +88,7 @@ impl State {
             port61: 0,
             wire: false,
             followed: 0,
+            held: 0,
         }
     }
 
@@ -116,8 +123,14 @@ impl State {
 
     /// Has the wire follow OUT 0 by one change at most.
     fn follow(&mut self, t: u64) {
-        let out = self.out(0, t);
-        match self.turned(t).filter(|_| out == self.wire) {
+        if t < self.held {
+            return;
+        }
+        let (out, turned) = (self.out(0, t), self.turned(t));
+        if turned.is_some_and(|at| at < t) {
+            self.held = t.saturating_add(HOLD);
+        }
+        match turned.filter(|_| out == self.wire) {
             Some(at) => (self.wire, self.followed) = (!self.wire, at),
             None => (self.wire, self.followed) = (out, t),
         }
@@ -215,11 +228,12 @@ impl Device for I8254 {
             }
             Ok(())
         });
-        let [after, ..] = self.state.counters;
+        let [mut after, ..] = self.state.counters;
+        after.settle(t);
         if (before.mode, before.start, before.count, before.next)
             != (after.mode, after.start, after.count, after.next)
         {
-            (self.state.wire, self.state.followed) = (self.state.out(0, t), t);
+            (self.state.wire, self.state.followed, self.state.held) = (self.state.out(0, t), t, t);
         }
         done
     }
@@ -234,12 +248,14 @@ impl Device for I8254 {
 
     fn deadline(&self, now: Nanos) -> Option<Nanos> {
         let t = pulses(now);
-        if self.state.out(0, t) != self.state.wire || self.state.turned(t).is_some() {
-            return now.checked_add(1);
-        }
-        let [mut counter, ..] = self.state.counters;
-        counter.settle(t);
-        time_of(next_event(&counter, t)?).filter(|&at| at > now)
+        let due = if self.state.out(0, t) != self.state.wire || self.state.turned(t).is_some() {
+            now.checked_add(1)?
+        } else {
+            let [mut counter, ..] = self.state.counters;
+            counter.settle(t);
+            time_of(next_event(&counter, t)?)?
+        };
+        Some(due.max(time_of(self.state.held)?)).filter(|&at| at > now)
     }
 
     fn tick(&mut self, now: Nanos) {
@@ -278,6 +294,8 @@ pub mod saved {
         pub wire: bool,
         /// The pulse up to which it has followed the counter.
         pub followed: u64,
+        /// The pulse before which it does not change again.
+        pub held: u64,
     }
 
     /// One counter.
@@ -379,16 +397,17 @@ pub mod saved {
     }
 
     pub(super) fn from_state(state: &State) -> I8254V1 {
-        let &State { counters, port61, wire, followed } = state;
-        I8254V1 { counters: counters.each_ref().map(from_counter), port61, wire, followed }
+        let &State { counters, port61, wire, followed, held } = state;
+        I8254V1 { counters: counters.each_ref().map(from_counter), port61, wire, followed, held }
     }
 
     /// `None` if no timer could be in such a state.
     pub(super) fn into_state(saved: I8254V1) -> Option<State> {
-        let I8254V1 { counters: [a, b, c], port61, wire, followed } = saved;
+        let I8254V1 { counters: [a, b, c], port61, wire, followed, held } = saved;
         let counters = [into_counter(a)?, into_counter(b)?, into_counter(c)?];
         let gates = counters.map(|counter| counter.gate) == [true, true, port61 & 1 != 0];
-        (gates && port61 & !WRITABLE == 0).then_some(State { counters, port61, wire, followed })
+        let good = gates && port61 & !WRITABLE == 0;
+        good.then_some(State { counters, port61, wire, followed, held })
     }
 }
 

@@ -232,12 +232,14 @@ fn a_second_has_1193182_pulses() {
     assert_eq!(d.lines(0, 10_000_151), 1);
 }
 
-/// Serves the deadlines that are due at `now`, as a timer's thread does; the levels that the wire went through.
-fn served(d: &mut I8254, mut now: Nanos) -> String {
-    let end = now + 10;
+/// Serves the deadlines of the 40 pulses from `pulse` on, as a timer's thread does that has slept before; the levels
+/// that the wire went through.
+fn served(d: &mut I8254, pulse: u64) -> String {
+    let mut now = at(pulse);
     let mut levels = String::new();
-    while d.deadline(now).is_some_and(|at| at <= end) {
-        now += 1;
+    while let Some(due) = d.deadline(now).filter(|&due| due <= at(pulse + 40)) {
+        assert!(due > now);
+        now = due;
         d.tick(now);
         levels.push(if d.lines(0, now) == 1 { '+' } else { '-' });
     }
@@ -249,24 +251,71 @@ fn a_pulse_that_was_slept_through_is_shown() {
     // Rate generator and strobes: loaded at pulse 11, low for the pulse 110, or 111.
     for (mode, later) in [(2, 150), (4, 150), (4, 90_000)] {
         let mut d = counter0(mode, 100);
-        assert_eq!(served(&mut d, at(20)), "", "mode {mode}: high since it was written");
+        assert_eq!(served(&mut d, 20), "", "mode {mode}: high since it was written");
         assert_eq!(d.lines(0, at(20)), 1);
-        assert_eq!(served(&mut d, at(later)), "-+", "mode {mode}");
-        assert_eq!(inb(&mut d, 0, 0), inb(&mut d, 0, 0), "reads do nothing to it");
-        assert_eq!(served(&mut d, at(later) + 20), "", "mode {mode}: once");
+        let before = (d.lines(0, at(later)), d.deadline(at(later)));
+        assert_eq!(before, (1, Some(at(later) + 1)), "mode {mode}: owed");
+        inb(&mut d, 0, later);
+        assert_eq!((d.lines(0, at(later)), d.deadline(at(later))), before, "reads do nothing to it");
+        assert_eq!(served(&mut d, later), "-+", "mode {mode}");
+        assert_eq!(served(&mut d, later + 45), if mode == 2 { "-+" } else { "" }, "mode {mode}: once");
     }
     // Of many, one.
     let mut d = counter0(2, 100);
-    assert_eq!(served(&mut d, at(11 + 100 * 1000 + 50)), "-+");
-    assert_eq!(d.deadline(at(11 + 100 * 1000 + 51)), Some(at(11 + 100 * 1000 + 99)), "in step");
+    assert_eq!(served(&mut d, 11 + 100 * 1000 + 50), "-+");
+    assert_eq!(d.deadline(at(11 + 100 * 1000 + 98)), Some(at(11 + 100 * 1000 + 99)), "in step");
     // A square wave is seen high, then a half-cycle too late: what it did between, it does now.
     let mut d = counter0(3, 100);
-    assert_eq!(served(&mut d, at(20)), "");
-    assert_eq!(served(&mut d, at(11 + 120)), "-+");
+    assert_eq!(served(&mut d, 20), "");
+    assert_eq!(served(&mut d, 11 + 120), "-+");
     // Who writes a new count lets go of what is owed.
     let mut d = counter0(4, 100);
     out(&mut d, 0, 100, 150);
-    assert_eq!((served(&mut d, at(151)), d.lines(0, at(151))), (String::new(), 1));
+    assert_eq!((served(&mut d, 151), d.lines(0, at(151))), (String::new(), 1));
+}
+
+#[test]
+fn who_writes_elsewhere_lets_go_of_nothing() {
+    for (port, value) in [(4, 3), (3, 0x90), (2, 7)] {
+        let mut d = counter0(2, 100);
+        // The new count is loaded at pulse 111, behind the last pulse of the old one; nobody looks until its first
+        // pulse, 160, is over.
+        out(&mut d, 0, 50, 20);
+        assert_eq!(served(&mut d, 111), "-+");
+        out(&mut d, port, value, 170);
+        assert_eq!(served(&mut d, 170), "-+", "offset {port}");
+    }
+}
+
+#[test]
+fn a_wire_that_is_late_changes_every_20_microseconds_at_most() {
+    for (mode, n) in [(2, 2), (3, 2), (2, 3)] {
+        let mut d = counter0(mode, n);
+        // A thread that wakes up 50 µs after what it has asked for, and at times almost at once.
+        let (mut now, mut last) = (at(11), None);
+        for round in 0..200u64 {
+            now = d.deadline(now).unwrap() + if round % 8 == 0 { 1_000 } else { 50_000 };
+            let (pulse, before) = (pulses(now), d.lines(0, now));
+            d.tick(now);
+            if d.lines(0, now) != before {
+                assert!(last.is_none_or(|last| now - last >= 20_000), "mode {mode}, count {n}");
+                last = Some(now);
+            }
+            let mut exact = d.state.counters[0];
+            exact.settle(pulse);
+            assert_eq!(
+                u16::from(inb(&mut d, 0, pulse)),
+                exact.value(pulse),
+                "what is read is of the present"
+            );
+        }
+        assert!(last.is_some());
+    }
+    // Who comes in time has every change in its place.
+    let mut d = counter0(2, 2);
+    let levels: Vec<u64> =
+        (12..20).map(|pulse| due(&mut d, pulse).map_or(2, |_| d.lines(0, at(pulse)))).collect();
+    assert_eq!(levels, [0, 1, 0, 1, 0, 1, 0, 1]);
 }
 
 #[test]

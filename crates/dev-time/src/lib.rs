@@ -13,7 +13,6 @@ mod i8042;
 mod i8254;
 mod i8254_counter;
 mod pm1_control;
-mod post_code;
 mod reset_control;
 
 pub use cmos::{Cmos, saved as cmos_saved};
@@ -24,7 +23,6 @@ pub use htif::{Htif, Request, saved as htif_saved};
 pub use i8042::{I8042, saved as i8042_saved};
 pub use i8254::{I8254, PORT61, TIMER, saved as i8254_saved};
 pub use pm1_control::{Pm1Control, saved as pm1_control_saved};
-pub use post_code::{PostCode, saved as post_code_saved};
 pub use reset_control::{ResetControl, saved as reset_control_saved};
 
 #[doc(hidden)]

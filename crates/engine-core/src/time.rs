@@ -1,4 +1,4 @@
-//! Time as a hart sees it.
+//! Time as a processor sees it.
 
 use fabric_clock::{Clock, NEVER, Nanos, Timers};
 use std::sync::Arc;
@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// a thousand million instructions a second.
 const NANOS_PER_INSN: u64 = 1;
 
-/// The machine's clock and timers, and how a hart relates to them.
+/// Pauses after which a spinning processor yields: one or two microseconds of a spin loop.
+const PAUSES: u32 = 32;
+
+/// The machine's clock and timers, and how a processor relates to them.
 #[derive(Clone)]
 pub struct TimeSource {
     timers: Arc<Timers>,
@@ -18,13 +21,15 @@ pub struct TimeSource {
     base: Nanos,
     /// What the `time` counter shows beyond the ticks of guest time, wrapping.
     offset: Arc<AtomicU64>,
+    /// How often the processor has paused.
+    pauses: u32,
 }
 
 impl TimeSource {
     /// Time from `timers`' clock, in ticks of `timebase_hz` (which divides a thousand million).
     pub fn new(timers: Arc<Timers>, timebase_hz: u64) -> Self {
         let tick = (1_000_000_000 / timebase_hz.max(1)).max(1);
-        TimeSource { timers, tick, base: 0, offset: Arc::default() }
+        TimeSource { timers, tick, base: 0, offset: Arc::default(), pauses: 0 }
     }
 
     /// The same, with a counter that shows `offset` more, wrapping: whoever holds the platform's
@@ -34,6 +39,15 @@ impl TimeSource {
     pub fn shifted_by(mut self, offset: Arc<AtomicU64>) -> Self {
         self.offset = offset;
         self
+    }
+
+    /// The processor is in a spin loop (`pause`). With more processors than the host has, the one that is waited for may be
+    /// waiting for ours. A few pauses cost nothing; to yield can cost a time slice.
+    pub fn pause(&mut self) {
+        self.pauses = self.pauses.wrapping_add(1);
+        if self.pauses.is_multiple_of(PAUSES) && !self.is_virtual() {
+            std::thread::yield_now();
+        }
     }
 
     fn clock(&self) -> &Arc<Clock> {
@@ -75,7 +89,7 @@ impl TimeSource {
         raw.checked_add(ahead)?.checked_mul(self.tick).filter(|&at| at < NEVER)
     }
 
-    /// Takes note that a virtual clock has been moved while the hart was idle after `retired`
+    /// Takes note that a virtual clock has been moved while the processor was idle after `retired`
     /// instructions, and runs the timers that are due.
     pub fn catch_up(&mut self, retired: u64) {
         if self.is_virtual() {
@@ -85,7 +99,7 @@ impl TimeSource {
         }
     }
 
-    /// How many instructions from `retired` on until guest time is `at` or a timer is due: the hart
+    /// How many instructions from `retired` on until guest time is `at` or a timer is due: the processor
     /// must look around then. `None` on a real clock.
     pub fn insns_until(&self, retired: u64, at: Option<Nanos>) -> Option<u64> {
         if !self.is_virtual() {

@@ -19,22 +19,28 @@ impl Cpu {
         Access { write, fetch: false, user: self.user, implicit: false }
     }
 
-    /// A load by the instruction being run, zero-extended.
+    /// The arena offset of `la`, if its page is remembered for loads or (`write`) for stores of the instruction being run.
     #[inline(always)]
-    pub fn load_fast(&mut self, la: u64, width: Width) -> Result<u64, Stopped> {
-        if let Some(offset) = self.read.find(self.data, la)
+    pub fn remembered(&self, la: u64, write: bool) -> Option<u64> {
+        if write { self.write.find(self.data, la) } else { self.read.find(self.data, la) }
+    }
+
+    /// A load by the instruction being run, zero-extended. With `write` it is of bytes that are about to be written.
+    #[inline(always)]
+    pub fn load_fast(&mut self, la: u64, width: Width, write: bool) -> Result<u64, Stopped> {
+        if let Some(offset) = self.remembered(la, write)
             && let Some(value) = self.ram.load_sized(offset, width as u8)
         {
             return Ok(value);
         }
-        let access = self.data_access(false);
+        let access = self.data_access(write);
         self.load_slow(la, width, access).map_err(|fault| self.stop(fault))
     }
 
     /// A store by the instruction being run.
     #[inline(always)]
     pub fn store_fast(&mut self, la: u64, width: Width, v: u64) -> Result<(), Stopped> {
-        if let Some(offset) = self.write.find(self.data, la)
+        if let Some(offset) = self.remembered(la, true)
             && self.ram.store_sized(offset, width as u8, v).is_some()
         {
             return Ok(());
@@ -55,9 +61,8 @@ impl Cpu {
         let bytes = width.bytes();
         self.check_alignment(la, width, access)?;
         if !crosses(la, bytes) {
-            if !access.write
-                && self.is_plain(access)
-                && let Some(offset) = self.read.find(self.data, la)
+            if self.is_plain(access)
+                && let Some(offset) = self.remembered(la, access.write)
             {
                 return Ok(ram_read(self, offset, width));
             }
@@ -79,7 +84,7 @@ impl Cpu {
         self.check_alignment(la, width, access)?;
         if !crosses(la, bytes) {
             if self.is_plain(access)
-                && let Some(offset) = self.write.find(self.data, la)
+                && let Some(offset) = self.remembered(la, true)
             {
                 self.ram_write(offset, width, v);
                 return Ok(());
@@ -131,7 +136,7 @@ impl Cpu {
         if la & (width.bytes() - 1) != 0 {
             return Ok(None);
         }
-        if let Some(offset) = self.write.find(self.data, la) {
+        if let Some(offset) = self.remembered(la, true) {
             return Ok(Some(offset));
         }
         match self.translate(la, width.bytes(), access)? {
@@ -186,7 +191,8 @@ impl Cpu {
         })
     }
 
-    /// `cmpxchg16b` at an aligned address: two words, not in one step to other processors.
+    /// `cmpxchg16b` at an aligned address: two words, not in one step to other processors (so `cpuid` does not offer it
+    /// where there are any).
     pub fn exchange_if_16(
         &mut self,
         la: u64,

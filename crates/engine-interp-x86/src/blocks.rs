@@ -1,10 +1,8 @@
 //! The block cache: decoded code, found by linear address and context, else by physical address.
 
 use crate::handlers::Handler;
-use engine_mmu::Context;
+use engine_mmu::{AddressMap, Context};
 use isa_x86::{Insn, Mode};
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
 /// One decoded instruction in a block.
 #[derive(Clone, Copy)]
@@ -76,41 +74,17 @@ struct Quick {
     block: u32,
 }
 
-/// Multiplicative hash of a few integers: keys are addresses, not chosen by an adversary to collide
-/// beyond what slows down the guest that chose them.
-#[derive(Default)]
-pub(crate) struct AddressHasher(u64);
-
-impl Hasher for AddressHasher {
-    fn finish(&self) -> u64 {
-        self.0 ^ self.0 >> 29
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for &b in bytes {
-            self.write_u64(u64::from(b));
-        }
-    }
-    fn write_isize(&mut self, n: isize) {
-        self.write_u64(n as u64);
-    }
-    fn write_u64(&mut self, n: u64) {
-        self.0 = (self.0.rotate_left(5) ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
-type Map<K, V> = HashMap<K, V, BuildHasherDefault<AddressHasher>>;
-
 /// All decoded code of one CPU.
 pub(crate) struct Blocks {
     pub ops: Vec<Op>,
     /// Every block's code, to compare with memory.
     pub code: Vec<u8>,
     all: Vec<Block>,
-    by_address: Map<Place, u32>,
+    by_address: AddressMap<Place, u32>,
     /// Those whose last instruction goes on in another page, by that page's place too.
-    crossing: Map<(Place, u64), u32>,
+    crossing: AddressMap<(Place, u64), u32>,
     /// The blocks in each page of the arena.
-    by_page: Map<u64, Vec<u32>>,
+    by_page: AddressMap<u64, Vec<u32>>,
     quick: Box<[Quick]>,
 }
 
@@ -120,9 +94,9 @@ impl Default for Blocks {
             ops: Vec::new(),
             code: Vec::new(),
             all: Vec::new(),
-            by_address: Map::default(),
-            crossing: Map::default(),
-            by_page: Map::default(),
+            by_address: AddressMap::default(),
+            crossing: AddressMap::default(),
+            by_page: AddressMap::default(),
             quick: vec![Quick { la: 0, context: 0, block: 0 }; QUICK].into_boxed_slice(),
         }
     }

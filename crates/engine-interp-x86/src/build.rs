@@ -191,7 +191,7 @@ impl Blocks {
         let mut next = la.wrapping_add(first as u64);
         if cpu.mode != Mode::Bits64 {
             // What is beyond the limit is not fetched.
-            if rip + first as u64 > limit {
+            if rip.saturating_add(first as u64) > limit {
                 return Err(Fault::gp(0));
             }
             next &= 0xffff_ffff;

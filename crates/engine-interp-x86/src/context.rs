@@ -1,7 +1,7 @@
 //! Contexts: what the processor's state means for translation, decoding and interrupts, kept ready for use.
 
 use crate::cpu::Cpu;
-use crate::interp::REQUESTS;
+use crate::interp::ALWAYS;
 use engine_mmu::{Context, Key};
 use fabric_wire::local::line;
 use isa_x86::{Mode, Shadow, cr0, cr4, efer, rflags, seg};
@@ -25,14 +25,18 @@ mod bit {
 /// The bits of CR3 that are not part of an address space's name without PCIDs.
 const CR3_ATTRIBUTES: u64 = 0xfff;
 
+/// Set in the name of every translated address space, as 0 stands for physical addresses and CR3 may be 0. CR3 does not
+/// have this bit.
+const TRANSLATED: u64 = 1 << 63;
+
 impl Cpu {
     /// The address space: CR3 with the PCID, if there are any.
     fn space(&self) -> u64 {
         let state = &self.state;
         match (state.cr0 & cr0::PG != 0, state.cr4 & cr4::PCIDE != 0) {
             (false, _) => 0,
-            (true, true) => state.cr3,
-            (true, false) => state.cr3 & !CR3_ATTRIBUTES,
+            (true, true) => TRANSLATED | state.cr3,
+            (true, false) => TRANSLATED | state.cr3 & !CR3_ATTRIBUTES,
         }
     }
 
@@ -102,18 +106,22 @@ impl Cpu {
     /// instruction is to be run on its own.
     pub fn note_interrupts(&mut self) {
         let state = &self.state;
-        let mut interest = REQUESTS | 1 << line::INIT | 1 << line::SIPI;
-        if !state.nmi_blocked && state.shadow != Shadow::MovSs {
+        let mut interest = ALWAYS;
+        if state.takes_nmis() {
             interest |= 1 << line::NMI;
         }
-        if state.system_flags & rflags::IF != 0 && state.shadow == Shadow::None {
+        if state.takes_interrupts() {
             interest |= 1 << line::INTR;
         }
         self.interest = interest;
-        let alone = state.shadow != Shadow::None || state.system_flags & rflags::TF != 0;
-        if alone || self.pending.load() & interest != 0 {
+        if self.alone() || self.pending.load() & interest != 0 {
             self.look_around();
         }
+    }
+
+    /// Whether the next instruction is to be run on its own.
+    pub fn alone(&self) -> bool {
+        self.state.shadow != Shadow::None || self.state.system_flags & rflags::TF != 0
     }
 
     /// Ends the contexts whose keys satisfy `which`.

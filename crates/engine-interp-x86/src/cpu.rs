@@ -64,11 +64,8 @@ pub(crate) struct Cpu {
     pub contexts_reused: bool,
     /// How many events were delivered.
     pub events: u64,
-    /// How often the processor has paused.
-    pub pauses: u32,
     /// Physical address of the local controller's register page; 1 if it has none.
     pub apic_page: u64,
-    pub tsc_hz: u64,
     pub bus: Arc<Bus>,
     pub ports: Arc<Bus>,
     pub local: Arc<dyn LocalController>,

@@ -4,8 +4,6 @@ use crate::cpu::Cpu;
 use isa_core::Width;
 use isa_x86::{Access, Activity, Change, Env, Fault, State, msr, rflags};
 
-/// Pauses after which a spinning processor yields: one or two microseconds of a spin loop.
-const PAUSES: u32 = 32;
 /// Elements of a string instruction between two looks around.
 const ELEMENTS: u64 = 4096;
 
@@ -20,7 +18,7 @@ impl Cpu {
         if !inside || self.align_check {
             return None;
         }
-        if load { self.read.find(self.data, la) } else { self.write.find(self.data, la) }
+        self.remembered(la, !load)
     }
 
     fn port_read(&mut self, port: u16, width: Width) -> u64 {
@@ -39,10 +37,6 @@ impl Env for Cpu {
         &self.state
     }
 
-    fn insn_rip(&self) -> u64 {
-        self.rip_now()
-    }
-
     fn next_rip(&self) -> u64 {
         self.rip_behind()
     }
@@ -55,7 +49,7 @@ impl Env for Cpu {
     #[inline]
     fn read(&mut self, la: u64, width: Width, access: Access) -> Result<u64, Fault> {
         if self.is_plain(access)
-            && let Some(offset) = self.read.find(self.data, la)
+            && let Some(offset) = self.remembered(la, access.write)
             && let Some(value) = self.ram.load_sized(offset, width as u8)
         {
             return Ok(value);
@@ -66,7 +60,7 @@ impl Env for Cpu {
     #[inline]
     fn write(&mut self, la: u64, width: Width, value: u64, access: Access) -> Result<(), Fault> {
         if self.is_plain(access)
-            && let Some(offset) = self.write.find(self.data, la)
+            && let Some(offset) = self.remembered(la, true)
             && self.ram.store_sized(offset, width as u8, value).is_some()
         {
             return Ok(());
@@ -122,17 +116,13 @@ impl Env for Cpu {
 
     fn tsc(&mut self) -> u64 {
         let now = self.time.now(self.retired_now());
-        (u128::from(now) * u128::from(self.tsc_hz) / 1_000_000_000) as u64
+        (u128::from(now) * u128::from(self.state.identity.tsc_hz) / 1_000_000_000) as u64
     }
 
     fn set_tsc_offset(&mut self, offset: u64) {
         self.state.msrs.tsc_offset = offset;
         self.before_device();
         self.local.set_tsc_offset(offset);
-    }
-
-    fn random(&mut self) -> Option<u64> {
-        None
     }
 
     fn cr8(&mut self) -> u64 {
@@ -170,7 +160,7 @@ impl Env for Cpu {
 
     fn changed(&mut self, what: Change) {
         match what {
-            Change::Context | Change::Segments => {
+            Change::Context => {
                 self.enter_context();
                 self.leave = true;
             }
@@ -182,7 +172,7 @@ impl Env for Cpu {
                 self.flush_page(la);
                 self.leave = true;
             }
-            Change::Interrupts | Change::Debug => self.note_interrupts(),
+            Change::Interrupts => self.note_interrupts(),
             Change::Serialize => {
                 self.renew_code();
                 self.leave = true;
@@ -242,11 +232,6 @@ impl Env for Cpu {
     }
 
     fn pause(&mut self) {
-        // With more processors than the host's, the one that is waited for may be waiting for ours. A few
-        // pauses cost nothing; to yield can cost a time slice.
-        self.pauses = self.pauses.wrapping_add(1);
-        if self.pauses.is_multiple_of(PAUSES) && !self.time.is_virtual() {
-            std::thread::yield_now();
-        }
+        self.time.pause();
     }
 }

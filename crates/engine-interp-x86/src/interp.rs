@@ -9,15 +9,15 @@ use fabric_bus::Bus;
 use fabric_wire::local::{Event as LocalEvent, apic_base, line};
 use fabric_wire::{LocalController, PendingWord};
 use isa_core::Width;
-use isa_x86::{Activity, Event, Fault, Mode, Shadow, State, event, rflags, seg, vector};
+use isa_x86::{Activity, Event, Fault, Mode, Shadow, State, dr6, event, rflags, seg, vector};
 use std::sync::Arc;
 
-/// Instructions between two looks at a real clock: some 100 microseconds.
+/// Instructions between two looks at a real clock: 50 to 100 microseconds at 100 to 200 million a second.
 const LOOK: u64 = 10_000;
 /// Bits of the pending word that the run loop always looks at.
-pub(crate) const REQUESTS: u64 = PendingWord::KICK | PendingWord::WORK;
-/// DR6.BS: a single step.
-const DR6_BS: u64 = 1 << 14;
+const REQUESTS: u64 = PendingWord::KICK | PendingWord::WORK;
+/// Those and the events that come whatever the processor's flags say.
+pub(crate) const ALWAYS: u64 = REQUESTS | 1 << line::INIT | 1 << line::SIPI;
 
 /// What an interpreter is made of.
 pub struct Config {
@@ -37,7 +37,7 @@ pub struct Config {
 
 /// One processor, interpreted.
 pub struct Interp {
-    cpu: Cpu,
+    pub(crate) cpu: Cpu,
     blocks: Blocks,
 }
 
@@ -49,7 +49,6 @@ impl Interp {
         let ram = Arc::clone(config.memory.ram());
         let pages = ram.size().div_ceil(1 << 18) as usize;
         let mut cpu = Cpu {
-            tsc_hz: config.state.identity.tsc_hz,
             state: config.state,
             ram,
             read: Table::default(),
@@ -78,7 +77,6 @@ impl Interp {
             code_filter: PageFilter::default(),
             contexts_reused: false,
             events: 0,
-            pauses: 0,
             apic_page: 1,
             bus: config.memory,
             ports: config.ports,
@@ -189,7 +187,7 @@ impl Interp {
         let entered = state.cpl() < level && state.system_flags & rflags::TF == 0;
         let trap = traced && cpu.events == events && state.shadow != Shadow::MovSs && !entered;
         if trap && exit.is_none() {
-            state.dr6 |= DR6_BS;
+            state.dr6 |= dr6::BS;
             state.event = Some(Event::Exception { vector: vector::DB, error: None });
         }
         exit
@@ -259,11 +257,10 @@ impl Interp {
     /// Whether the processor waits, and for what.
     fn idle(&mut self) -> Option<Exit> {
         let cpu = &mut self.cpu;
-        let always = REQUESTS | 1 << line::INIT | 1 << line::SIPI;
         match cpu.state.activity {
             Activity::Running => None,
             Activity::Shutdown => Some(Exit::Shutdown(None)),
-            Activity::WaitForSipi => Some(Exit::Idle { until: None, wake: always }),
+            Activity::WaitForSipi => Some(Exit::Idle { until: None, wake: ALWAYS }),
             Activity::Halted => {
                 cpu.note_interrupts();
                 if cpu.state.event.is_some() || cpu.pending.load() & cpu.interest != 0 {
@@ -278,8 +275,8 @@ impl Interp {
     fn deliver_one(&mut self) -> Option<Exit> {
         let word = self.cpu.pending.load();
         let state = &self.cpu.state;
-        let nmi = state.event.is_none() && !state.nmi_blocked && state.shadow != Shadow::MovSs;
-        if nmi
+        if state.event.is_none()
+            && state.takes_nmis()
             && word & 1 << line::NMI != 0
             && let Some(event) = self.cpu.local.take_event()
         {
@@ -291,8 +288,7 @@ impl Interp {
             state.activity = Activity::Running;
             return self.accept(event);
         }
-        let enabled = state.system_flags & rflags::IF != 0 && state.shadow == Shadow::None;
-        if enabled
+        if state.takes_interrupts()
             && word & 1 << line::INTR != 0
             && let Some(vector) = cpu.local.acknowledge()
         {
@@ -300,12 +296,6 @@ impl Interp {
             return self.accept(Event::Interrupt { vector });
         }
         None
-    }
-
-    /// Whether the next instruction is to be run on its own.
-    fn alone(&self) -> bool {
-        let state = &self.cpu.state;
-        state.shadow != Shadow::None || state.system_flags & rflags::TF != 0
     }
 }
 
@@ -389,7 +379,7 @@ impl Vcpu for Interp {
                 return exit;
             }
             // An event that was delivered may have used the budget up.
-            let alone = self.alone() && self.cpu.retired < end;
+            let alone = self.cpu.alone() && self.cpu.retired < end;
             let exit = if alone { self.step() } else { self.run_blocks() };
             if let Some(exit) = exit {
                 return exit;
@@ -411,7 +401,6 @@ impl Vcpu for Interp {
 
     fn with_state(&mut self, f: &mut dyn FnMut(&mut State)) {
         f(&mut self.cpu.state);
-        self.cpu.tsc_hz = self.cpu.state.identity.tsc_hz;
         self.cpu.find_apic_page();
         self.cpu.flush_all();
     }

@@ -22,9 +22,18 @@ mod build;
 mod context;
 mod cpu;
 mod environment;
+#[cfg(test)]
+mod environment_test;
 mod handlers;
 mod interp;
 mod machine;
 mod place;
+
+#[cfg(test)]
+extern crate self as engine_interp_x86;
+/// The tests' machine, which names this crate as they do.
+#[cfg(test)]
+#[path = "../tests/fixture/mod.rs"]
+mod fixture;
 
 pub use interp::{Config, Interp};

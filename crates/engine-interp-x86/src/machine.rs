@@ -1,7 +1,7 @@
 //! The processor as a machine: values are numbers.
 
 use crate::cpu::{Cpu, Stopped};
-use isa_core::{AmoOp, Bin, Flag, FlagKind, LazyFlags, Machine, Order, Un, Width};
+use isa_core::{AmoOp, Bin, Condition, Flag, FlagKind, LazyFlags, Machine, Order, Un, Width};
 use isa_x86::{Fault, Mode, Op, X86Machine, ops, rflags, seg, vector};
 
 impl Machine for Cpu {
@@ -53,7 +53,7 @@ impl Machine for Cpu {
     }
     #[inline(always)]
     fn load(&mut self, va: u64, width: Width, _order: Order) -> Result<u64, Stopped> {
-        let value = self.load_fast(va, width)?;
+        let value = self.load_fast(va, width, false)?;
         // Total store order: loads are acquires, stores are releases.
         std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
         Ok(value)
@@ -75,14 +75,7 @@ impl Machine for Cpu {
     }
     #[inline(always)]
     fn fence(&mut self, order: Order) {
-        use std::sync::atomic::{Ordering, fence};
-        match order {
-            Order::Plain => {}
-            Order::Acquire => fence(Ordering::Acquire),
-            Order::Release => fence(Ordering::Release),
-            Order::Tso => fence(Ordering::AcqRel),
-            Order::Both => fence(Ordering::SeqCst),
-        }
+        order.fence();
     }
 }
 
@@ -116,6 +109,11 @@ impl X86Machine for Cpu {
     #[inline(always)]
     fn status(&mut self) -> u64 {
         self.state.status.bits()
+    }
+    /// In one step: the shortcuts of a comparison need no single flag.
+    #[inline(always)]
+    fn condition(&mut self, condition: Condition) -> u64 {
+        self.state.status.condition(condition).into()
     }
     #[inline(always)]
     fn set_flags(&mut self, kind: FlagKind, width: Width, [a, b, c]: [u64; 3]) {
@@ -155,13 +153,7 @@ impl X86Machine for Cpu {
     }
     #[inline(always)]
     fn load_for_update(&mut self, va: u64, width: Width) -> Result<u64, Stopped> {
-        if let Some(offset) = self.write.find(self.data, va)
-            && let Some(value) = self.ram.load_sized(offset, width as u8)
-        {
-            return Ok(value);
-        }
-        let access = self.data_access(true);
-        self.load_slow(va, width, access).map_err(|fault| self.stop(fault))
+        self.load_fast(va, width, true)
     }
     fn compare_exchange(&mut self, va: u64, width: Width, expected: u64, new: u64) -> Result<u64, Stopped> {
         self.exchange_if(va, width, expected, new).map_err(|fault| self.stop(fault))

@@ -50,6 +50,19 @@ fn an_alignment_fault_that_faults_for_ever_uses_the_budget_up() {
 }
 
 #[test]
+fn a_saved_rip_that_no_jump_can_reach_faults() {
+    let mut state = State::reset();
+    state.segments[usize::from(seg::CS)].base = 0;
+    state.rip = u64::MAX; // the ROM's last byte, of an instruction that goes on
+    let mut m = machine(state);
+    m.put(SIZE - 1, &[0x66]);
+    m.put(4 * 13, &[0x00, 0x90, 0x00, 0x00]);
+    m.put(0x9000, &[0xf4]);
+    m.run();
+    assert_eq!(m.cpu.state().rip, 0x9001);
+}
+
+#[test]
 fn a_page_table_that_maps_itself_is_walked_and_marked() {
     let entry = in_time(|| {
         let mut m = long_machine();

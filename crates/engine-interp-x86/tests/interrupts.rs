@@ -122,7 +122,7 @@ fn devices_and_the_apic_page_are_reached() {
     m.run();
     assert_eq!((m.gpr(RCX), m.gpr(2)), (0x804, 0xffff_ffff));
     assert_eq!(m.gpr(RAX) as u32, 0xa91c_4001, "AL is what the port says");
-    assert_eq!(*m.local.writes.lock().unwrap(), [(0x80, 5)]);
+    assert_eq!(*m.local.writes.lock().unwrap(), [(0x80, 4, 5)]);
     assert_eq!(*m.device.0.lock().unwrap(), [(4, 2, 6)]);
     assert_eq!(*m.ports.0.lock().unwrap(), [(0xe9, 1, 1)]);
 }

@@ -177,6 +177,29 @@ fn a_stale_translation_lives_until_invlpg() {
     assert_eq!((m.gpr(RAX), m.gpr(RBX), m.gpr(2)), (1, 2, 1));
 }
 
+/// CR3 may be 0, which is no other address space than any other: what is remembered of a large page goes with an
+/// `invlpg` anywhere in it.
+#[test]
+fn page_tables_at_address_0_are_page_tables() {
+    let mut m = long_machine();
+    m.put_word(0, PDPT | 7);
+    m.cpu.with_state(&mut |s| s.cr3 = 0);
+    m.put_word(0x40_0000, 4);
+    m.put_word(0x60_0000, 6);
+    m.code(|a| {
+        a.mov(esi, 0x40_0000).unwrap();
+        a.mov(rdi, qword_ptr(rsi)).unwrap();
+        a.cpuid().unwrap(); // ends contexts of code, and leaves others
+        a.mov(ebx, PD as u32 + 16).unwrap();
+        a.mov(dword_ptr(rbx), 0x60_0087).unwrap();
+        a.invlpg(byte_ptr(rsi + 0x5000)).unwrap();
+        a.mov(rsi, qword_ptr(rsi)).unwrap();
+        a.hlt().unwrap();
+    });
+    m.run();
+    assert_eq!((m.gpr(7), m.gpr(6)), (4, 6));
+}
+
 #[test]
 fn exceptions_push_what_they_should() {
     type Build = fn(&mut CodeAssembler);

@@ -186,8 +186,8 @@ fn run(mut m: Machine, budget: u64, mut slice: impl FnMut() -> u64) -> (u64, Sta
 
 #[test]
 fn a_run_in_slices_equals_a_run_at_a_stretch() {
-    let count: u64 = std::env::var("RANDOM_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(100);
-    let first: u64 = std::env::var("RANDOM_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    let count: u64 = std::env::var("HOSTEL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(100);
+    let first: u64 = std::env::var("HOSTEL_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let mut retired = 0;
     for seed in first..first + count {
         let begin = || start(&mut Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1));

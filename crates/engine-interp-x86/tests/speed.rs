@@ -29,6 +29,37 @@ fn a_simple_loop_is_fast_enough() {
     assert!(rate > 1.0, "{rate} million instructions a second");
 }
 
+/// Comparisons, each followed by what reads more than one flag.
+#[test]
+fn conditions_of_two_flags_are_fast_enough() {
+    let mut m = long_machine();
+    m.code(|a| {
+        let mut top = a.create_label();
+        let mut next = [a.create_label(), a.create_label(), a.create_label()];
+        a.set_label(&mut top).unwrap();
+        a.inc(rcx).unwrap();
+        a.cmp(rcx, rdx).unwrap();
+        a.jl(next[0]).unwrap();
+        a.set_label(&mut next[0]).unwrap();
+        a.cmp(rdx, rcx).unwrap();
+        a.jbe(next[1]).unwrap();
+        a.set_label(&mut next[1]).unwrap();
+        a.cmp(rcx, 7).unwrap();
+        a.jle(next[2]).unwrap();
+        a.set_label(&mut next[2]).unwrap();
+        a.cmp(rcx, rdx).unwrap();
+        a.setg(al).unwrap();
+        a.cmova(rsi, rdi).unwrap();
+        a.jmp(top).unwrap();
+    });
+    let count = if cfg!(debug_assertions) { 2_000_000 } else { 200_000_000 };
+    let start = std::time::Instant::now();
+    assert_eq!(m.cpu.run(count), Exit::Budget);
+    let rate = count as f64 / start.elapsed().as_secs_f64() / 1e6;
+    println!("{rate:.0} million instructions a second with conditions of two flags");
+    assert!(rate > 1.0, "{rate} million instructions a second");
+}
+
 #[test]
 fn strings_move_pages_in_milliseconds() {
     let mut m = long_machine();

@@ -1,10 +1,8 @@
 //! The block cache: decoded code, found by virtual address and context, else by physical address.
 
 use crate::handlers::Handler;
-use engine_mmu::Context;
+use engine_mmu::{AddressMap, Context};
 use isa_riscv::Insn;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
 /// One decoded instruction in a block.
 #[derive(Clone, Copy)]
@@ -61,35 +59,13 @@ struct Quick {
     span: Span,
 }
 
-/// Multiplicative hash of a few integers: keys are addresses, not chosen by an adversary to collide
-/// beyond what slows down the guest that chose them.
-#[derive(Default)]
-pub(crate) struct AddressHasher(u64);
-
-impl Hasher for AddressHasher {
-    fn finish(&self) -> u64 {
-        self.0 ^ self.0 >> 29
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for &b in bytes {
-            self.write_u64(u64::from(b));
-        }
-    }
-    fn write_u8(&mut self, n: u8) {
-        self.write_u64(u64::from(n));
-    }
-    fn write_u64(&mut self, n: u64) {
-        self.0 = (self.0.rotate_left(5) ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
 /// All decoded code of one CPU.
 pub(crate) struct Blocks {
     pub ops: Vec<Op>,
     /// Every block's code, halfword by halfword, to compare with memory and to name illegal bits.
     pub code: Vec<u16>,
     all: Vec<Block>,
-    by_address: HashMap<Place, u32, BuildHasherDefault<AddressHasher>>,
+    by_address: AddressMap<Place, u32>,
     quick: Box<[Quick]>,
 }
 
@@ -100,7 +76,7 @@ impl Default for Blocks {
             ops: Vec::new(),
             code: Vec::new(),
             all: Vec::new(),
-            by_address: HashMap::default(),
+            by_address: AddressMap::default(),
             quick: vec![empty; QUICK].into_boxed_slice(),
         }
     }

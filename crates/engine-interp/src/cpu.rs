@@ -66,8 +66,6 @@ pub(crate) struct Cpu {
     pub code_fence: u64,
     /// The tables were cleared because context numbers start again: clear the block table too.
     pub contexts_reused: bool,
-    /// How often the hart has paused.
-    pub pauses: u32,
     /// In `wfi`.
     pub waiting: bool,
     /// Whether the hart's own timer had fired at the last look at the clock.

@@ -4,9 +4,6 @@ use crate::context::LINES;
 use crate::cpu::Cpu;
 use isa_riscv::{Change, Env, Hart, Trap};
 
-/// Pauses after which a spinning hart yields: one or two microseconds of a spin loop.
-const PAUSES: u32 = 32;
-
 impl Env for Cpu {
     #[inline(always)]
     fn hart(&mut self) -> &mut Hart {
@@ -62,12 +59,7 @@ impl Env for Cpu {
     }
 
     fn pause(&mut self) {
-        // With more harts than processors, the hart that is waited for may be waiting for ours. A few
-        // pauses cost nothing; to yield can cost a time slice.
-        self.pauses = self.pauses.wrapping_add(1);
-        if self.pauses.is_multiple_of(PAUSES) && !self.time.is_virtual() {
-            std::thread::yield_now();
-        }
+        self.time.pause();
     }
 
     fn jump_to(&mut self, pc: u64) {

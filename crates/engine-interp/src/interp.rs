@@ -87,7 +87,6 @@ impl Interp {
             unaligned: if features.has(Extension::C) { 0 } else { 2 },
             code_fence: 1,
             contexts_reused: false,
-            pauses: 0,
             waiting: false,
             timer_fired: false,
             firmware: Firmware::Guest,

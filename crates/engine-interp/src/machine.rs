@@ -79,14 +79,7 @@ impl Machine for Cpu {
     }
     #[inline(always)]
     fn fence(&mut self, order: Order) {
-        use std::sync::atomic::{Ordering, fence};
-        match order {
-            Order::Plain => {}
-            Order::Acquire => fence(Ordering::Acquire),
-            Order::Release => fence(Ordering::Release),
-            Order::Tso => fence(Ordering::AcqRel),
-            Order::Both => fence(Ordering::SeqCst),
-        }
+        order.fence();
     }
 }
 

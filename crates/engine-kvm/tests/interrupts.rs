@@ -164,7 +164,7 @@ fn cr8_and_the_apics_base_are_the_controllers() {
     assert_eq!(m.local.cr8(), 9);
     assert_eq!(state.gpr[13] & 0xffff_ffff, 0xfee0_0900);
     assert_eq!(m.local.apic_base(), 0xfed0_0900);
-    assert_eq!(state.gpr[12] & 0xffff_ffff, 0xa91c_0020, "answered where it has gone");
+    assert_eq!(state.gpr[12] & 0xffff_ffff, 0xa91c_4020, "answered where it has gone");
     assert_eq!(*m.local.writes.lock().unwrap(), [(0x80, 4, 0x50)]);
 }
 

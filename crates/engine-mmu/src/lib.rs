@@ -12,10 +12,12 @@
 
 mod contexts;
 mod filter;
+mod hash;
 mod table;
 
 pub use contexts::{Context, Contexts, Key};
 pub use filter::PageFilter;
+pub use hash::{AddressHasher, AddressMap};
 pub use table::{ENTRIES, Entry, Table};
 
 /// Bits of an address inside a page.

@@ -9,6 +9,8 @@
 
 pub mod local;
 mod pending;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 
 pub use local::{LapicState, LocalController};
 pub use pending::PendingWord;

@@ -115,7 +115,7 @@ pub trait LocalController: Send + Sync {
 }
 
 /// The state of a local APIC, whoever implements it. A plain value; `dev-irq` has its encoded,
-/// versioned form.
+/// versioned form. The default is all zero, which is no state after reset: it is there to start from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LapicState {
     /// The registers at offsets 0, 0x10 … 0x3f0 as a guest reads them; at 0x390 the current count.
@@ -139,6 +139,23 @@ pub struct LapicState {
     pub init: bool,
     /// A start-up IPI with this vector is pending.
     pub sipi: Option<u8>,
+}
+
+impl Default for LapicState {
+    fn default() -> Self {
+        LapicState {
+            registers: [0; 64],
+            apic_base: 0,
+            tsc_deadline: 0,
+            tsc_offset: 0,
+            timer_expiry: None,
+            errors: 0,
+            lint: [false; 2],
+            nmi: false,
+            init: false,
+            sipi: None,
+        }
+    }
 }
 
 impl LapicState {
@@ -172,18 +189,8 @@ mod tests {
         let mut registers = [0; 64];
         registers[2] = 0x0403_0201;
         registers[63] = 0x8000_0000;
-        let state = LapicState {
-            registers,
-            apic_base: apic_base::DEFAULT_ADDRESS | apic_base::ENABLE,
-            tsc_deadline: 0,
-            tsc_offset: 0,
-            timer_expiry: None,
-            errors: 0,
-            lint: [false; 2],
-            nmi: false,
-            init: false,
-            sipi: None,
-        };
+        let apic_base = apic_base::DEFAULT_ADDRESS | apic_base::ENABLE;
+        let state = LapicState { registers, apic_base, ..LapicState::default() };
         let page = state.to_page();
         assert_eq!(page[0x20..0x25], [1, 2, 3, 4, 0]);
         assert_eq!(page[0x3f0..0x3f4], [0, 0, 0, 0x80]);

@@ -59,6 +59,10 @@ Examples:
   hostel run --bios none --kernel test.elf   bare metal, entered in M-mode
   hostel run --machine sifive_u --console stdio --console pty
                                              SiFive's board with both its serial lines
+  hostel run --machine microvm --kernel bzImage --initrd root.cpio --append console=ttyS0
+                                             x86-64, in the interpreter
+  hostel run --machine microvm --engine kvm --kernel vmlinux
+                                             the same on this host's processor
   hostel run --print-config >my.toml         write a machine down,
   hostel run my.toml                         and run it again
 
@@ -77,26 +81,29 @@ pub struct RunOptions {
     /// neither a kernel nor a firmware file is given]
     #[arg(value_name = "GUEST | FILE.toml")]
     pub what: Option<OsString>,
-    /// What executes the instructions: interp, or kvm for microvm [default: interp]
+    /// What executes the instructions: interp, or for microvm kvm, or kvm,irqchip=user, which keeps
+    /// the interrupt controllers in Hostel [default: interp]
     #[arg(long, value_name = "NAME")]
     pub engine: Option<Engine>,
     /// The board: virt, spike, sifive_u, microvm [default: virt, or what the guest is for]
     #[arg(long, value_name = "NAME")]
     pub machine: Option<Machine>,
-    /// The CPU: max, or an instruction set such as rv64gc_zba_sv39 [default: max; on sifive_u the
-    /// U54's]
+    /// The CPU: max, or an instruction set such as rv64gc_zba_sv39; on microvm only max [default:
+    /// max; on sifive_u the U54's]
     #[arg(long, value_name = "NAME")]
     pub cpu: Option<Cpu>,
-    /// Number of harts [default: 1; on sifive_u 4]
+    /// Number of harts: at most 512; on sifive_u 4, on microvm 1 [default: 1; on sifive_u 4]
     #[arg(long, value_name = "N")]
     pub cpus: Option<Cpus>,
     /// Amount of memory: bytes, or a number with K, M, G or T [default: 2G]
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<Memory>,
-    /// What runs first in M-mode: builtin, none, or a firmware file [default: builtin]
+    /// What runs first in M-mode: builtin, none, or a firmware file [default: builtin; on microvm
+    /// none, as it has no firmware]
     #[arg(long, value_name = "NAME | FILE", value_parser = OsStringValueParser::new().try_map(Bios::try_from))]
     pub bios: Option<Bios>,
-    /// The kernel, or a boot loader in its place: ELF, Linux Image or flat binary
+    /// The kernel, or a boot loader in its place: ELF, Linux Image or flat binary; on microvm a
+    /// bzImage, or ELF with a PVH entry
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
     /// The initial RAM disk

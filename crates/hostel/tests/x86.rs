@@ -5,29 +5,8 @@ mod guest;
 use guest::*;
 use snapbox::str;
 
-/// Powers the machine off; the same bytes in 32-bit and in 64-bit mode.
-const POWER_OFF: &[u8] = &[
-    0x66, 0xba, 0x04, 0x06, // mov  dx, 0x604
-    0x66, 0xb8, 0x00, 0x20, // mov  ax, 0x2000
-    0x66, 0xef, //             out  dx, ax
-    0xeb, 0xfe, //             jmp  .
-];
-
-/// Ends the machine with status 2 * 3 + 1 through the debug exit.
-const EXIT_7: &[u8] = &[
-    0xb0, 0x03, // mov  al, 3
-    0xe6, 0xf4, // out  0xf4, al
-    0xeb, 0xfe, // jmp  .
-];
-
 /// Faults where no handler is: the IDT is empty at the start.
 const TRIPLE_FAULT: &[u8] = &[0x0f, 0x0b]; // ud2
-
-const LOAD: u64 = 0x10_0000;
-
-fn put(file: &mut [u8], at: usize, bytes: &[u8]) {
-    file[at..at + bytes.len()].copy_from_slice(bytes);
-}
 
 /// A bzImage whose 64-bit entry is `code`: two sectors of setup, then the protected-mode code, 4 KiB.
 fn bzimage(code: &[u8]) -> Vec<u8> {
@@ -55,49 +34,11 @@ fn changed(at: usize, bytes: &[u8]) -> Vec<u8> {
     file
 }
 
-/// An executable at [`LOAD`] with one note: its type and its description, which begins at byte 0x100.
-fn noted(kind: u32, description: &[u8], code: &[u8]) -> Vec<u8> {
-    let mut file = vec![0; 0x200];
-    put(&mut file, 0, b"\x7fELF\x02\x01\x01");
-    let halves = [2, EM_X86_64, 1, 0].map(u16::to_le_bytes).concat(); // ET_EXEC, EV_CURRENT
-    put(&mut file, 0x10, &halves);
-    put(&mut file, 0x18, &[LOAD, 64, 0].map(u64::to_le_bytes).concat());
-    put(&mut file, 0x34, &[64, 56, 2, 64, 0, 0].map(u16::to_le_bytes).concat());
-    let note = 16 + description.len() as u64;
-    // PT_LOAD, R+X, then PT_NOTE, R.
-    for (n, kind, offset, size, align) in
-        [(0, [1_u32, 5], 0x200, code.len() as u64, 8), (1, [4, 4], 0xf0, note, 4)]
-    {
-        let at = 0x40 + 56 * n;
-        put(&mut file, at, &kind.map(u32::to_le_bytes).concat());
-        put(&mut file, at + 8, &[offset, LOAD, LOAD, size, size, align].map(u64::to_le_bytes).concat());
-    }
-    put(&mut file, 0xf0, &[4, description.len() as u32, kind].map(u32::to_le_bytes).concat());
-    put(&mut file, 0xfc, b"Xen\0");
-    put(&mut file, 0x100, description);
-    file.extend(code);
-    file
-}
-
-/// An executable with a PVH entry.
-fn pvh(code: &[u8]) -> Vec<u8> {
-    noted(18, &(LOAD as u32).to_le_bytes(), code)
-}
-
 /// Runs the kernel `k` on microvm; all that is said is one line, `expected`.
 #[track_caller]
 fn check(files: &Files, more: &[&str], expected: impl snapbox::IntoData) {
     let arguments = [&["run", "--machine", "microvm", "--kernel", "k"], more].concat();
-    wrong(files, &arguments, expected);
-}
-
-#[track_caller]
-fn wrong(files: &Files, arguments: &[&str], expected: impl snapbox::IntoData) {
-    let assert = files.hostel(arguments).assert().code(125).stdout_eq("");
-    let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
-    assert_eq!(said.matches('\n').count(), 1, "{said}");
-    let line = said.strip_prefix("hostel: ").and_then(|line| line.strip_suffix('\n'));
-    snapbox::assert_data_eq!(line.unwrap_or_else(|| panic!("{said}")).to_owned(), expected);
+    files.wrong(&arguments, expected);
 }
 
 #[track_caller]
@@ -165,12 +106,6 @@ fn damaged_bzimages() {
     check_kernel(
         &changed(0x230, &[1, 2]),
         str!["k: this bzImage is damaged: its kernel_alignment is no power of two"],
-    );
-    check_kernel(
-        &changed(0x24c, &[0, 0, 1]),
-        str![
-            "k: this bzImage is truncated: its payload would end at byte 66560, but the file has 5120 bytes; fetch or build it again"
-        ],
     );
     check_kernel(
         &changed(0x258, &[0xff; 8]),
@@ -287,35 +222,30 @@ fn a_guest_chooses_its_board() {
 #[test]
 fn a_guest_for_other_processors_is_refused() {
     let files = Files::new();
-    wrong(
-        &files,
+    files.wrong(
         &["run", "debian-cloud-amd64", "--machine", "virt"],
         str![
             "the guest debian-cloud-amd64 is for amd64, and the board virt has riscv64 processors; leave --machine out, or use --machine microvm"
         ],
     );
-    wrong(
-        &files,
+    files.wrong(
         &["run", "debian-busybox", "--machine", "microvm"],
         str![
             "the guest debian-busybox is for riscv64, and the board microvm has amd64 processors; leave --machine out, or use --machine virt"
         ],
     );
-    wrong(
-        &files,
+    files.wrong(
         &["run", "debian-cloud-amd64", "--bios", "builtin"],
         str!["the board microvm has no firmware, kernels start by themselves; leave --bios out"],
     );
-    wrong(
-        &files,
+    files.wrong(
         &["run", "--machine", "microvm"],
         str![
             "there is nothing to run: name a guest, such as debian-cloud-amd64, or give a bzImage, or an ELF executable with a PVH entry, with --kernel FILE"
         ],
     );
     files.add("m.toml", "guest = \"debian-cloud-amd64\"\nmachine = \"sifive_u\"\n");
-    wrong(
-        &files,
+    files.wrong(
         &["run", "m.toml"],
         str![
             "m.toml:2:11: the guest debian-cloud-amd64 is for amd64, and the board sifive_u has riscv64 processors; leave --machine out, or use --machine microvm"

@@ -50,6 +50,21 @@ pub enum Order {
     Tso,
 }
 
+impl Order {
+    /// What a fence of this ordering is on the host.
+    #[inline(always)]
+    pub fn fence(self) {
+        use core::sync::atomic::{Ordering, fence};
+        match self {
+            Order::Plain => {}
+            Order::Acquire => fence(Ordering::Acquire),
+            Order::Release => fence(Ordering::Release),
+            Order::Tso => fence(Ordering::AcqRel),
+            Order::Both => fence(Ordering::SeqCst),
+        }
+    }
+}
+
 /// What an atomic memory operation does with the old value `m` and the operand `r`; both have been
 /// sign-extended from the access width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -334,6 +334,7 @@ fn senvcfg_writable(features: &Features) -> u64 {
     mask
 }
 
+/// The bits for translation and the supervisor's timer are nothing without a supervisor, whatever extensions are named.
 fn menvcfg_writable(features: &Features) -> u64 {
     let mut mask = senvcfg_writable(features);
     for (extension, bit) in [
@@ -341,7 +342,7 @@ fn menvcfg_writable(features: &Features) -> u64 {
         (Extension::Svpbmt, envcfg::PBMTE),
         (Extension::Sstc, envcfg::STCE),
     ] {
-        if features.has(extension) {
+        if features.supervisor && features.has(extension) {
             mask |= bit;
         }
     }

@@ -71,6 +71,8 @@ pub enum When {
     Pmp(u8),
     /// With S-mode.
     Supervisor,
+    /// With S-mode and this extension.
+    SupervisorWith(Extension),
     /// With Zicntr, if [`Features::time_csr`] says so.
     TimeCsr,
 }
@@ -111,6 +113,7 @@ impl Row {
             When::With(extension) => features.has(extension),
             When::Pmp(first) => first < features.pmp_csrs,
             When::Supervisor => features.supervisor,
+            When::SupervisorWith(extension) => features.supervisor && features.has(extension),
             When::TimeCsr => features.has(Extension::Zicntr) && features.time_csr,
         }
     }
@@ -156,7 +159,7 @@ pub fn csr_number(name: &str) -> Option<u16> {
 use Csr::*;
 use When::{Always, Pmp, Supervisor, TimeCsr};
 const F: When = When::With(Extension::F);
-const SSTC: When = When::With(Extension::Sstc);
+const SSTC: When = When::SupervisorWith(Extension::Sstc);
 const ZICNTR: When = When::With(Extension::Zicntr);
 const ZIHPM: When = When::With(Extension::Zihpm);
 

@@ -293,9 +293,13 @@ fn changes_are_told() {
 #[test]
 fn without_s_mode_nothing_of_it_is_there() {
     let mut env = TestEnv::with(&Features { supervisor: false, ..Features::FULL });
-    for name in ["sstatus", "satp", "stvec", "sip", "sie", "scounteren", "senvcfg", "medeleg", "mideleg"] {
+    let names =
+        ["sstatus", "satp", "stvec", "sip", "sie", "scounteren", "senvcfg", "stimecmp", "medeleg", "mideleg"];
+    for name in names {
         assert!(env.illegal(name, Read), "{name}");
     }
+    // FIOM, CBIE, CBCFE, CBZE are of U-mode too; ADUE, PBMTE and STCE are not.
+    assert_eq!((env.hart.csr.menvcfg, env.after("menvcfg", !0)), (0, 0xf1));
     // MPP takes M and U only; SIE, SPIE, SPP, SUM, MXR, TVM, TSR and SXL stay 0.
     assert_eq!(env.after("mstatus", !0), 0x8000_0002_0022_7888);
     assert_eq!(env.after("mstatus", 1 << 11) >> 11 & 3, 3, "S is no mode: MPP stays");

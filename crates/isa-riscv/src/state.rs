@@ -139,10 +139,10 @@ impl Csrs {
     /// and ADUE is on for a hart that has Svadu and not Svade.
     pub fn new(features: &Features) -> Csrs {
         let mut menvcfg = 0;
-        if features.has(Extension::Svpbmt) {
+        if features.supervisor && features.has(Extension::Svpbmt) {
             menvcfg |= envcfg::PBMTE;
         }
-        if features.has(Extension::Svadu) && !features.has(Extension::Svade) {
+        if features.supervisor && features.has(Extension::Svadu) && !features.has(Extension::Svade) {
             menvcfg |= envcfg::ADUE;
         }
         Csrs {

@@ -120,14 +120,13 @@ fn text(eax: u32, letters: &[u8; 12]) -> Leaf {
 fn features(state: &State) -> Leaf {
     let identity = &state.identity;
     let several = if identity.processors > 1 { 1 << 28 } else { 0 };
+    // Not in one step to other processors (`Env::compare_exchange_16`), so not offered where there are any.
+    let cx16 = if identity.processors > 1 { 0 } else { when(CpuidFeature::CMPXCHG16B, 13) };
     Leaf {
         eax: SIGNATURE,
         ebx: (LINE / 8) << 8 | (identity.processors & 0xff) << 16 | identity.apic_id << 24,
         // PCID, x2APIC, TSC deadline, hypervisor
-        ecx: bits(&[17, 21, 24, 31])
-            | when(CpuidFeature::CMPXCHG16B, 13)
-            | when(CpuidFeature::MOVBE, 22)
-            | when(CpuidFeature::POPCNT, 23),
+        ecx: bits(&[17, 21, 24, 31]) | cx16 | when(CpuidFeature::MOVBE, 22) | when(CpuidFeature::POPCNT, 23),
         // FPU, DE, PSE, TSC, MSR, PAE, MCE, CX8, APIC, SEP, MTRR, PGE, MCA, CMOV, PAT, PSE-36, FXSR, SSE, SSE2
         edx: bits(&[0, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 24, 25, 26])
             | when(CpuidFeature::CLFSH, 19)
@@ -177,7 +176,7 @@ fn topology(identity: &Identity, subleaf: u32) -> Leaf {
     let processors = identity.processors.max(1);
     let (shift, count, kind) = match subleaf {
         0 => (0, 1, 1),
-        1 => (processors.next_power_of_two().trailing_zeros(), processors & 0xffff, 2),
+        1 => (u32::BITS - (processors - 1).leading_zeros(), processors & 0xffff, 2),
         _ => (0, 0, 0),
     };
     Leaf { eax: shift, ebx: count, ecx: subleaf & 0xff | kind << 8, edx: identity.apic_id }
@@ -227,6 +226,24 @@ mod tests {
         let clock = leaf(&state, 0x15, 0);
         assert_eq!((clock.eax, clock.ebx, clock.ecx), (1, 96, 25_000_000));
         assert_eq!(leaf(&state, 0x16, 0).eax, 2400);
+    }
+
+    /// Also a number that no board has must not stop the VMM.
+    #[test]
+    fn the_topology_has_room_for_any_number_of_processors() {
+        let mut state = State::reset();
+        for (processors, bits) in [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2), (255, 8), (u32::MAX, 32)] {
+            state.identity.processors = processors;
+            assert_eq!(leaf(&state, 0xb, 1).eax, bits, "{processors}");
+        }
+    }
+
+    #[test]
+    fn cmpxchg16b_is_offered_to_a_single_processor() {
+        let mut state = State::reset();
+        assert_eq!(leaf(&state, 1, 0).ecx >> 13 & 1, 1);
+        state.identity.processors = 2;
+        assert_eq!(leaf(&state, 1, 0).ecx >> 13 & 1, 0);
     }
 
     #[test]

@@ -26,8 +26,8 @@ impl Access {
 /// What an operation has changed that an engine may have remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Control registers, EFER, CPL or RFLAGS.AC: what translation and protection depend on. Remembered translations of
-    /// other address spaces stay valid.
+    /// Segments, CPL, control registers, EFER or RFLAGS.AC: what decoding, linear addresses, translation and protection
+    /// depend on. Remembered translations stay valid, each for the state that it was made in.
     Context,
     /// All translations, global ones too if `global`: a write to CR3, CR4 and so on.
     FlushAll {
@@ -36,12 +36,8 @@ pub enum Change {
     },
     /// The translations of one linear address (`invlpg`).
     FlushPage(u64),
-    /// Segments, code size, stack size: what decoding and `linear` depend on.
-    Segments,
-    /// IF, the interrupt shadow, CR8: an interrupt may be deliverable now.
+    /// IF, the interrupt shadow, CR8, TF or the debug registers: an interrupt or a trap may be deliverable now.
     Interrupts,
-    /// Breakpoints in DR0 to DR7, or TF.
-    Debug,
     /// A serializing instruction: earlier stores are visible to later fetches.
     Serialize,
     /// An exception or interrupt has been delivered: no single-step trap comes behind the instruction.
@@ -54,9 +50,7 @@ pub trait Env {
     fn state(&mut self) -> &mut State;
     /// The same, to look at.
     fn state_ref(&self) -> &State;
-    /// Address of this instruction (offset in CS).
-    fn insn_rip(&self) -> u64;
-    /// Address behind this instruction.
+    /// Address behind this instruction (offset in CS).
     fn next_rip(&self) -> u64;
 
     /// The linear address of `bytes` bytes at `offset` of segment register `segment`, as
@@ -93,8 +87,9 @@ pub trait Env {
         new: u64,
         access: Access,
     ) -> Result<u64, Fault>;
-    /// Compares the 16 bytes at `la`, which is a multiple of 16, with `expected` and writes `new` if they are equal, in
-    /// one step; gives what was there. Needs write permission in either case.
+    /// Compares the 16 bytes at `la`, which is a multiple of 16, with `expected` and writes `new` if they are equal; gives
+    /// what was there. Needs write permission in either case. It need not be one step to other processors: `cpuid` offers
+    /// the instruction to single processors only.
     ///
     /// # Errors
     /// As [`Env::write`].
@@ -115,8 +110,6 @@ pub trait Env {
     fn tsc(&mut self) -> u64;
     /// `Msrs::tsc_offset` becomes `offset`; the local APIC's deadline moves along.
     fn set_tsc_offset(&mut self, offset: u64);
-    /// A random number for `rdrand` and `rdseed`, if the machine offers one.
-    fn random(&mut self) -> Option<u64>;
 
     /// CR8: the task priority of the local APIC.
     fn cr8(&mut self) -> u64;

@@ -2,9 +2,9 @@
 //! Emulation", and "Interrupts and Exceptions in 64-bit Mode").
 
 use crate::descriptor::{self, SYSTEM, code_of, kind};
-use crate::ops_system_control::DR7_GD;
-use crate::stack::{Stack, width_with};
-use crate::{Change, Env, Event, Fault, Mode, Segment, rflags, seg, vector};
+use crate::segment::stack_width_with;
+use crate::stack::Stack;
+use crate::{Change, Env, Event, Fault, Mode, Segment, dr7, rflags, seg, vector};
 use isa_core::Width;
 
 /// Whether an exception pushes an error code (in protected mode).
@@ -103,7 +103,7 @@ pub fn deliver<E: Env>(env: &mut E, event: Event, rip: u64) -> Result<(), Fault>
     let (vector, error, software) = match event {
         Event::Exception { vector, error } => (vector, error, false),
         Event::Interrupt { vector } => (vector, None, false),
-        Event::Software { vector, .. } => (vector, None, true),
+        Event::Software { vector } => (vector, None, true),
         Event::Nmi => (vector::NMI, None, false),
     };
     // Faults save RF set, so that a breakpoint on the instruction does not trap again ("RF flag").
@@ -123,9 +123,8 @@ pub fn deliver<E: Env>(env: &mut E, event: Event, rip: u64) -> Result<(), Fault>
     }
     if vector == vector::DB {
         // The handler may access the debug registers (SDM volume 3, "Debug Control Register (DR7)").
-        env.state().dr7 &= !DR7_GD;
+        env.state().dr7 &= !dr7::GD;
     }
-    env.changed(Change::Segments);
     env.changed(Change::Context);
     env.changed(Change::Interrupts);
     env.changed(Change::Delivered);
@@ -159,8 +158,7 @@ fn real<E: Env>(env: &mut E, arrival: Arrival) -> Result<(), Fault> {
     let state = env.state();
     stack.commit(state);
     state.system_flags &= !(rflags::IF | rflags::TF | rflags::AC | rflags::RF);
-    let cs = state.segment_mut(seg::CS);
-    (cs.selector, cs.base) = (selector, u64::from(selector) << 4);
+    *state.segment_mut(seg::CS) = state.real_code(selector);
     env.jump_to(pointer & 0xffff);
     Ok(())
 }
@@ -303,7 +301,7 @@ pub(crate) fn inner_stack<E: Env>(env: &mut E, level: u8) -> Result<Stack, Fault
     let (selector, sp) = tss_stack(env, level)?;
     let descriptor = descriptor::stack_segment(env, selector, level, vector::TS)?;
     let ss = descriptor.accessed(env)?;
-    let width = width_with(&ss, Mode::Bits32);
+    let width = stack_width_with(&ss, Mode::Bits32);
     Ok(Stack { ss, sp: sp & width.mask(), width, user: level == 3, error: code_of(selector) })
 }
 

@@ -3,7 +3,8 @@
 
 use crate::descriptor::{self, Descriptor, code_of, is_null, kind, rpl};
 use crate::event;
-use crate::stack::{Stack, width_with};
+use crate::segment::stack_width_with;
+use crate::stack::Stack;
 use crate::{Change, Env, Fault, Mode, Segment, State, seg, vector};
 use isa_core::Width;
 
@@ -21,11 +22,7 @@ pub(crate) struct Target {
 impl Target {
     /// The size of code there.
     pub fn mode(&self, state: &State) -> Mode {
-        match (state.long_mode() && self.cs.long, self.cs.big) {
-            (true, _) => Mode::Bits64,
-            (false, true) => Mode::Bits32,
-            (false, false) => Mode::Bits16,
-        }
+        state.mode_with(&self.cs)
     }
 
     /// Checks that code may be at the address.
@@ -33,11 +30,7 @@ impl Target {
     /// # Errors
     /// #GP(0)
     pub fn check(&self, state: &State) -> Result<(), Fault> {
-        let allowed = match self.mode(state) {
-            Mode::Bits64 => state.canonical(self.rip),
-            _ => self.rip <= u64::from(self.cs.limit),
-        };
-        if allowed { Ok(()) } else { Err(Fault::gp(0)) }
+        state.check_target_in(&self.cs, self.rip)
     }
 
     /// Marks the descriptor accessed, when everything else has been checked.
@@ -55,7 +48,6 @@ impl Target {
     pub fn enter<E: Env>(self, env: &mut E) {
         *env.state().segment_mut(seg::CS) = self.cs;
         env.jump_to(self.rip);
-        env.changed(Change::Segments);
         env.changed(Change::Context);
     }
 }
@@ -76,14 +68,9 @@ fn code<E: Env>(env: &E, descriptor: Descriptor, level: u8, rip: u64) -> Result<
 
 /// The target in real-address mode, checked.
 pub(crate) fn real_target(state: &State, selector: u16, rip: u64) -> Result<Target, Fault> {
-    let target = Target { cs: real_code(state, selector), rip, level: 0, descriptor: None };
+    let target = Target { cs: state.real_code(selector), rip, level: 0, descriptor: None };
     target.check(state)?;
     Ok(target)
-}
-
-/// CS in real-address mode: selector and base, the rest as it was.
-fn real_code(state: &State, selector: u16) -> Segment {
-    Segment { selector, base: u64::from(selector) << 4, ..*state.segment(seg::CS) }
 }
 
 /// A call gate's target: selector, offset, parameters to copy, and the width of what is pushed.
@@ -283,7 +270,7 @@ pub(crate) fn return_far<E: Env>(env: &mut E, width: Width, bytes: u64) -> Resul
         let sp = stack.pop(env, width)?;
         let ss = stack.pop(env, width)? as u16;
         let ss = return_stack(env, ss, &target)?;
-        let width = width_with(&ss, target.mode(env.state_ref()));
+        let width = stack_width_with(&ss, target.mode(env.state_ref()));
         stack = Stack { ss, sp: sp & width.mask(), width, user: target.level == 3, error: 0 };
         stack.skip(bytes);
         target.mark(env)?;

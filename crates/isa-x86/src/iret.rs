@@ -3,7 +3,8 @@
 
 use crate::descriptor;
 use crate::far::{self, Target};
-use crate::stack::{Stack, width_with};
+use crate::segment::stack_width_with;
+use crate::stack::Stack;
 use crate::{Change, Env, Fault, Mode, State, rflags, seg};
 use isa_core::Width;
 
@@ -13,14 +14,12 @@ const ANY: u64 = rflags::STATUS | rflags::TF | rflags::DF | rflags::NT | rflags:
 /// RFLAGS after code of `cpl` has loaded `value`, `width` bytes of it (SDM volume 2, "POPF" and "IRET"). RF is not kept:
 /// it only matters for instruction breakpoints.
 pub(crate) fn loaded_flags(state: &State, value: u64, width: Width) -> u64 {
-    let cpl = state.cpl();
     let old = state.rflags();
-    let iopl = (old & rflags::IOPL) >> 12;
     let mut mask = ANY;
-    if !state.protected() || u64::from(cpl) <= iopl {
+    if state.within_iopl() {
         mask |= rflags::IF;
     }
-    if !state.protected() || cpl == 0 {
+    if !state.protected() || state.cpl() == 0 {
         mask |= rflags::IOPL;
     }
     if width == Width::B2 {
@@ -58,7 +57,7 @@ pub(crate) fn run<E: Env>(env: &mut E, width: Width) -> Result<(), Fault> {
         let sp = stack.pop(env, width)?;
         let ss = stack.pop(env, width)? as u16;
         let ss = far::return_stack(env, ss, &target)?;
-        let width = width_with(&ss, target.mode(env.state_ref()));
+        let width = stack_width_with(&ss, target.mode(env.state_ref()));
         stack = Stack { ss, sp: sp & width.mask(), width, user: target.level == 3, error: 0 };
     }
     target.check(env.state_ref())?;

@@ -82,4 +82,4 @@ pub use ops_system_transfer::TransferOp;
 pub use rows::{Meaning, execute};
 pub use segment::{Segment, TableRegister, seg};
 pub use sensitivity::sensitivity;
-pub use state::{Activity, Event, Fpu, Mode, Msrs, Shadow, State, cr0, cr4, efer, rflags};
+pub use state::{Activity, Event, Fpu, Mode, Msrs, Shadow, State, cr0, cr4, dr6, dr7, efer, rflags};

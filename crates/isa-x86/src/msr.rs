@@ -157,7 +157,7 @@ pub(crate) fn write<E: Env>(env: &mut E, msr: u32, value: u64) -> Result<(), Fau
         n::FS_BASE | n::GS_BASE => {
             let register = if msr == n::FS_BASE { seg::FS } else { seg::GS };
             env.state().segment_mut(register).base = value;
-            env.changed(Change::Segments);
+            env.changed(Change::Context);
         }
         // A microcode update would be loaded; the revision is cleared before it is read.
         n::BIOS_UPDT_TRIG | n::BIOS_SIGN_ID => {}

@@ -2,7 +2,7 @@
 
 use crate::ops::{Effects, Parts};
 use crate::{Access, Env, Fault};
-use isa_core::{Flag, LazyFlags, Width};
+use isa_core::Width;
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,8 +94,6 @@ fn compare_exchange_16<E: Env>(env: &mut E, la: u64) -> Result<(), Fault> {
         let [rax, _, rdx, ..] = &mut state.gpr;
         (*rax, *rdx) = (old as u64, (old >> 64) as u64);
     }
-    let zero = 1 << Flag::Zero as u8;
-    let others = state.status.bits() & !zero;
-    state.status = LazyFlags::from_bits(others | if equal { zero } else { 0 });
+    state.set_zero(equal);
     Ok(())
 }

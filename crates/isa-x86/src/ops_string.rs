@@ -156,7 +156,7 @@ fn count(state: &State, address: Width) -> u64 {
 }
 
 /// A register after its part of `width` has become `v`: 32 bits clear the rest, 16 keep it.
-fn put(old: u64, width: Width, v: u64) -> u64 {
+pub(crate) fn put(old: u64, width: Width, v: u64) -> u64 {
     match width {
         Width::B4 | Width::B8 => v & width.mask(),
         _ => old & !width.mask() | v & width.mask(),

@@ -1,12 +1,11 @@
 //! Control and debug registers, translations, the system flags (SDM volume 3, "Control Registers", "Debug Registers",
 //! "Invalidation of TLBs and Paging-Structure Caches"; volume 2, each instruction).
 
-use crate::descriptor::SYSTEM;
 use crate::iret::loaded_flags;
 use crate::ops_system::privileged;
 use crate::stack::Stack;
 use crate::walk::PHYSICAL_BITS;
-use crate::{Change, Env, Fault, Mode, Shadow, State, cr0, cr4, efer, rflags, seg, vector};
+use crate::{Change, Env, Fault, Mode, Shadow, State, cr0, cr4, dr6, dr7, efer, rflags, seg, vector};
 use isa_core::Width;
 
 /// One of them.
@@ -150,7 +149,6 @@ pub fn run<E: Env>(env: &mut E, op: ControlOp, [a, b, ..]: [u64; 4]) -> Result<u
             env.state().set_rflags(flags);
             env.changed(Change::Context);
             env.changed(Change::Interrupts);
-            env.changed(Change::Debug);
         }
     }
     Ok(0)
@@ -167,8 +165,7 @@ pub(crate) fn no_umip<E: Env>(env: &E) -> Result<(), Fault> {
 
 fn interrupts<E: Env>(env: &mut E, set: bool) -> Result<(), Fault> {
     let state = env.state();
-    let iopl = (state.system_flags & rflags::IOPL) >> 12;
-    if state.protected() && u64::from(state.cpl()) > iopl {
+    if !state.within_iopl() {
         return Err(Fault::gp(0));
     }
     if set && state.system_flags & rflags::IF == 0 {
@@ -242,7 +239,6 @@ fn write_cr0<E: Env>(env: &mut E, value: u64) -> Result<(), Fault> {
     if (old ^ new) & (cr0::PG | cr0::PE | cr0::WP) != 0 {
         env.changed(Change::FlushAll { global: true });
     }
-    env.changed(Change::Segments);
     env.changed(Change::Context);
     Ok(())
 }
@@ -289,7 +285,7 @@ fn write_cr4<E: Env>(env: &mut E, value: u64) -> Result<(), Fault> {
 
 fn invalidate_pcid<E: Env>(env: &mut E, kind: u64, at: u64) -> Result<(), Fault> {
     privileged(env)?;
-    let access = crate::Access { implicit: false, ..SYSTEM };
+    let access = crate::Access::data(0, false);
     let pcid = env.read(at, Width::B8, access)?;
     let la = env.read(at.wrapping_add(8), Width::B8, access)?;
     let state = env.state_ref();
@@ -306,17 +302,6 @@ fn invalidate_pcid<E: Env>(env: &mut E, kind: u64, at: u64) -> Result<(), Fault>
     Ok(())
 }
 
-/// Bits of DR6 that are always 1, and those that can be written.
-const DR6_ONES: u64 = 0xffff_0ff0;
-const DR6_BITS: u64 = 0xe00f;
-/// DR6.BD: a debug register was about to be accessed.
-const DR6_BD: u64 = 1 << 13;
-/// The same of DR7.
-const DR7_ONES: u64 = 0x400;
-const DR7_BITS: u64 = 0xffff_23ff;
-/// DR7.GD: accesses of debug registers trap.
-pub(crate) const DR7_GD: u64 = 1 << 13;
-
 /// The number of a debug register that may be accessed now: 4 and 5 are 6 and 7 without CR4.DE.
 fn debug_register<E: Env>(env: &mut E, n: u8) -> Result<u8, Fault> {
     let state = env.state_ref();
@@ -327,8 +312,8 @@ fn debug_register<E: Env>(env: &mut E, n: u8) -> Result<u8, Fault> {
         _ => n,
     };
     privileged(env)?;
-    if env.state_ref().dr7 & DR7_GD != 0 {
-        env.state().dr6 |= DR6_BD;
+    if env.state_ref().dr7 & dr7::GD != 0 {
+        env.state().dr6 |= dr6::BD;
         return Err(Fault::plain(vector::DB));
     }
     Ok(n)
@@ -351,14 +336,14 @@ fn write_debug<E: Env>(env: &mut E, n: u8, value: u64) -> Result<(), Fault> {
         return Err(Fault::gp(0));
     }
     match n {
-        6 => state.dr6 = value & DR6_BITS | DR6_ONES,
-        7 => state.dr7 = value & DR7_BITS | DR7_ONES,
+        6 => state.dr6 = value & dr6::WRITABLE | dr6::ONES,
+        7 => state.dr7 = value & dr7::WRITABLE | dr7::ONES,
         n => {
             if let Some(register) = state.dr.get_mut(usize::from(n)) {
                 *register = value;
             }
         }
     }
-    env.changed(Change::Debug);
+    env.changed(Change::Interrupts);
     Ok(())
 }

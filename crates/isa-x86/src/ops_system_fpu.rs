@@ -100,7 +100,7 @@ fn aligned(la: u64) -> Result<(), Fault> {
 
 fn save<E: Env>(env: &mut E, la: u64, wide: bool) -> Result<(), Fault> {
     aligned(la)?;
-    let access = Access { write: true, fetch: false, user: env.state_ref().cpl() == 3, implicit: false };
+    let access = Access::data(env.state_ref().cpl(), true);
     env.probe(la, 512, access)?;
     let fpu = &env.state_ref().fpu;
     let pointer_mask = if wide { u64::MAX } else { 0xffff_ffff };
@@ -132,7 +132,7 @@ fn save<E: Env>(env: &mut E, la: u64, wide: bool) -> Result<(), Fault> {
 
 fn restore<E: Env>(env: &mut E, la: u64, wide: bool) -> Result<(), Fault> {
     aligned(la)?;
-    let access = Access { write: false, fetch: false, user: env.state_ref().cpl() == 3, implicit: false };
+    let access = Access::data(env.state_ref().cpl(), false);
     let count = 4 + 16 + 2 * registers(env);
     let mut words: Words = [0; 64];
     for (n, word) in (0u64..).zip(words.iter_mut().take(count)) {

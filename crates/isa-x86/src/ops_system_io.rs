@@ -1,6 +1,7 @@
 //! Ports (SDM volume 1, "Input/Output"; volume 2, "IN", "OUT", "INS", "OUTS").
 
 use crate::descriptor::{self, SYSTEM, kind};
+use crate::ops_string::put;
 use crate::{Access, Env, Fault, rflags, seg};
 use isa_core::Width;
 
@@ -53,8 +54,7 @@ pub fn run<E: Env>(env: &mut E, op: IoOp, [port, value, ..]: [u64; 4]) -> Result
 /// Checks I/O privilege level and permission bit map (SDM volume 1, "I/O Permission Bit Map").
 fn permitted<E: Env>(env: &mut E, port: u16, width: Width) -> Result<(), Fault> {
     let state = env.state_ref();
-    let iopl = (state.system_flags & rflags::IOPL) >> 12;
-    if !state.protected() || u64::from(state.cpl()) <= iopl {
+    if state.within_iopl() {
         return Ok(());
     }
     let refused = Err(Fault::gp(0));
@@ -72,14 +72,6 @@ fn permitted<E: Env>(env: &mut E, port: u16, width: Width) -> Result<(), Fault> 
     let bits = env.read(at, Width::B2, SYSTEM)?;
     let mask = (1 << width.bytes()) - 1;
     if bits >> (port % 8) & mask == 0 { Ok(()) } else { refused }
-}
-
-/// A register after its part of `width` has become `v`.
-fn put(old: u64, width: Width, v: u64) -> u64 {
-    match width {
-        Width::B4 | Width::B8 => v & width.mask(),
-        _ => old & !width.mask() | v & width.mask(),
-    }
 }
 
 fn string<E: Env>(env: &mut E, form: PortString, input: bool) -> Result<u64, Fault> {
@@ -108,8 +100,8 @@ fn string<E: Env>(env: &mut E, form: PortString, input: bool) -> Result<u64, Fau
 fn element<E: Env>(env: &mut E, form: PortString, port: u16, input: bool) -> Result<(), Fault> {
     let PortString { width, address, segment, .. } = form;
     let state = env.state_ref();
-    let (user, back) = (state.cpl() == 3, state.system_flags & rflags::DF != 0);
-    let access = Access { write: input, fetch: false, user, implicit: false };
+    let back = state.system_flags & rflags::DF != 0;
+    let access = Access::data(state.cpl(), input);
     let [.., rsi, rdi, _, _, _, _, _, _, _, _] = state.gpr;
     let offset = if input { rdi } else { rsi } & address.mask();
     let segment = if input { seg::ES } else { segment };

@@ -5,7 +5,7 @@ use crate::ops_system::privileged;
 use crate::ops_system_control::no_umip;
 use crate::stack::Stack;
 use crate::{Change, Env, Fault, Segment, Shadow, TableRegister, cr4, seg, vector};
-use isa_core::{Flag, LazyFlags, Width};
+use isa_core::Width;
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,12 +106,12 @@ pub fn run<E: Env>(env: &mut E, op: SegmentOp, [a, b, ..]: [u64; 4]) -> Result<u
         SegmentOp::VerifyRead | SegmentOp::VerifyWrite => {
             in_protected_mode(env)?;
             let allowed = verify(env, selector, op == SegmentOp::VerifyWrite)?;
-            set_zero(env, allowed);
+            env.state().set_zero(allowed);
         }
         SegmentOp::AdjustRpl => {
             in_protected_mode(env)?;
             let (own, other) = (a & 3, b & 3);
-            set_zero(env, own < other);
+            env.state().set_zero(own < other);
             return Ok(a & !3 | own.max(other));
         }
         SegmentOp::ReadBase(n) => {
@@ -124,14 +124,14 @@ pub fn run<E: Env>(env: &mut E, op: SegmentOp, [a, b, ..]: [u64; 4]) -> Result<u
                 return Err(Fault::gp(0));
             }
             env.state().segment_mut(n).base = a;
-            env.changed(Change::Segments);
+            env.changed(Change::Context);
         }
         SegmentOp::SwapGs => {
             privileged(env)?;
             let state = env.state();
             let inner = state.msrs.kernel_gs_base;
             state.msrs.kernel_gs_base = std::mem::replace(&mut state.segment_mut(seg::GS).base, inner);
-            env.changed(Change::Segments);
+            env.changed(Change::Context);
         }
     }
     Ok(0)
@@ -152,20 +152,13 @@ fn table_register<E: Env>(env: &E, table: Table) -> TableRegister {
     }
 }
 
-/// Sets or clears ZF; the other status flags stay.
-fn set_zero<E: Env>(env: &mut E, zero: bool) {
-    let bit = 1 << Flag::Zero as u8;
-    let status = &mut env.state().status;
-    *status = LazyFlags::from_bits(status.bits() & !bit | if zero { bit } else { 0 });
-}
-
 /// `mov` and `pop` of a segment register.
 fn load<E: Env>(env: &mut E, n: u8, selector: u16) -> Result<(), Fault> {
     if n == seg::CS || n > seg::GS {
         return Err(Fault::ud());
     }
     descriptor::load_data(env, n, selector)?;
-    env.changed(Change::Segments);
+    env.changed(Change::Context);
     if n == seg::SS {
         env.state().shadow = Shadow::MovSs;
         env.changed(Change::Interrupts);
@@ -284,7 +277,7 @@ fn rights<E: Env>(env: &mut E, selector: u16) -> Result<u64, Fault> {
     in_protected_mode(env)?;
     let types = types(env, true);
     let found = visible(env, selector, types)?;
-    set_zero(env, found.is_some());
+    env.state().set_zero(found.is_some());
     Ok(found.map_or(0, |descriptor| descriptor.raw >> 32 & 0x00ff_ff00 | VALID))
 }
 
@@ -292,7 +285,7 @@ fn limit<E: Env>(env: &mut E, selector: u16) -> Result<u64, Fault> {
     in_protected_mode(env)?;
     let types = types(env, false);
     let found = visible(env, selector, types)?;
-    set_zero(env, found.is_some());
+    env.state().set_zero(found.is_some());
     Ok(found.map_or(0, |descriptor| u64::from(descriptor.segment().limit) | VALID))
 }
 

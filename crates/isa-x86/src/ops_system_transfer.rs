@@ -15,10 +15,10 @@ pub enum TransferOp {
     Return(Width),
     /// `iret`, `iretd`, `iretq`
     InterruptReturn(Width),
-    /// `int n`, `int3`: vector, length of the instruction.
-    Interrupt(u8, u8),
-    /// `into` with the overflow flag: `[OF]`; length of the instruction.
-    Overflow(u8),
+    /// `int n`, `int3`: vector.
+    Interrupt(u8),
+    /// `into` with the overflow flag: `[OF]`.
+    Overflow,
     /// `int1`
     Debug,
     /// `syscall`
@@ -41,10 +41,10 @@ pub fn run<E: Env>(env: &mut E, op: TransferOp, [a, b, ..]: [u64; 4]) -> Result<
         TransferOp::Call(width) => far::call(env, a as u16, b, width)?,
         TransferOp::Return(width) => far::return_far(env, width, a)?,
         TransferOp::InterruptReturn(width) => iret::run(env, width)?,
-        TransferOp::Interrupt(vector, length) => software(env, vector, length)?,
-        TransferOp::Overflow(length) => {
+        TransferOp::Interrupt(vector) => software(env, vector)?,
+        TransferOp::Overflow => {
             if a != 0 {
-                software(env, vector::OF, length)?;
+                software(env, vector::OF)?;
             }
         }
         TransferOp::Debug => {
@@ -59,9 +59,9 @@ pub fn run<E: Env>(env: &mut E, op: TransferOp, [a, b, ..]: [u64; 4]) -> Result<
     Ok(0)
 }
 
-fn software<E: Env>(env: &mut E, vector: u8, length: u8) -> Result<(), Fault> {
+fn software<E: Env>(env: &mut E, vector: u8) -> Result<(), Fault> {
     let next = env.next_rip();
-    event::deliver(env, Event::Software { vector, length }, next)
+    event::deliver(env, Event::Software { vector }, next)
 }
 
 /// The flat segments that system calls load: base 0, limit 4 GiB (SDM volume 2, "SYSCALL").
@@ -77,7 +77,6 @@ fn enter<E: Env>(env: &mut E, cs: u16, ss: u16, dpl: u8, long: bool, rip: u64) {
     *state.segment_mut(seg::CS) = flat(cs & !3 | rpl, dpl, 0xb, long);
     *state.segment_mut(seg::SS) = Segment { big: true, ..flat(ss & !3 | rpl, dpl, 3, false) };
     env.jump_to(rip);
-    env.changed(Change::Segments);
     env.changed(Change::Context);
     env.changed(Change::Interrupts);
 }

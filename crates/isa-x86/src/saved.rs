@@ -6,6 +6,10 @@ use crate::{Activity, Event, Fpu, Msrs, Segment, Shadow, State, TableRegister};
 /// The version of [`SavedState`] that this crate writes.
 pub const VERSION: u32 = 1;
 
+/// The most processors that a machine may have had: those that a local APIC's identifier of 8 bits tells apart, less that
+/// which means all (SDM volume 3, "Local APIC ID").
+const MOST_PROCESSORS: u32 = 255;
+
 /// All architectural state of one processor but that of its local APIC. Zero is the reset value of whatever a later
 /// version adds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,7 +61,7 @@ pub struct SavedState {
     pub shadow: u8,
     pub nmi_blocked: bool,
     /// Bits 7:0 the vector, 10:8 what it is (0 none, 1 exception, 2 exception with error code, 3 interrupt, 4 software
-    /// interrupt, 5 NMI), 23:16 the instruction's length, 63:32 the error code.
+    /// interrupt, 5 NMI), 23:16 reserved (a length once), 63:32 the error code.
     pub event: u64,
     /// 0 running, 1 halted, 2 waiting for SIPI, 3 shut down.
     pub activity: u8,
@@ -158,19 +162,19 @@ fn save_event(event: Option<Event>) -> u64 {
             u64::from(vector) | 2 << 8 | u64::from(error) << 32
         }
         Some(Event::Interrupt { vector }) => u64::from(vector) | 3 << 8,
-        Some(Event::Software { vector, length }) => u64::from(vector) | 4 << 8 | u64::from(length) << 16,
+        Some(Event::Software { vector }) => u64::from(vector) | 4 << 8,
         Some(Event::Nmi) => 2 | 5 << 8,
     }
 }
 
 fn load_event(saved: u64) -> Result<Option<Event>, LoadError> {
-    let (vector, length, error) = (saved as u8, (saved >> 16) as u8, (saved >> 32) as u32);
+    let (vector, error) = (saved as u8, (saved >> 32) as u32);
     Ok(Some(match saved >> 8 & 0xff {
         0 => return Ok(None),
         1 => Event::Exception { vector, error: None },
         2 => Event::Exception { vector, error: Some(error) },
         3 => Event::Interrupt { vector },
-        4 => Event::Software { vector, length },
+        4 => Event::Software { vector },
         5 => Event::Nmi,
         _ => return Err(LoadError::Field("event")),
     }))
@@ -343,7 +347,10 @@ impl SavedState {
             },
             identity: Identity {
                 apic_id: self.apic_id,
-                processors: self.processors,
+                processors: match self.processors {
+                    1..=MOST_PROCESSORS => self.processors,
+                    _ => return Err(LoadError::Field("processors")),
+                },
                 tsc_hz: self.tsc_hz,
                 crystal_hz: self.crystal_hz,
                 la57: self.la57,
@@ -395,7 +402,7 @@ mod tests {
     use super::*;
     use crate::rflags;
 
-    /// A state in which no two fields have the same value.
+    /// A state in which no two fields have the same value; of a segment's flags, one is set in each of the first seven.
     fn unlike() -> State {
         let mut s = State::reset();
         let mut n = 0x1000;
@@ -433,20 +440,19 @@ mod tests {
         m.mtrr_fixed = core::array::from_fn(|_| next());
         let all = s.segments.iter_mut().chain([&mut s.ldtr, &mut s.tr]);
         for (i, segment) in (0u8..).zip(all) {
-            let flag = |bit: u8| i >> (bit % 3) & 1 != 0;
             *segment = Segment {
                 selector: next() as u16,
                 base: next(),
                 limit: next() as u32,
                 kind: i,
-                dpl: i & 3,
-                s: flag(0),
-                present: flag(1),
-                available: flag(2),
-                long: flag(0),
-                big: flag(1),
-                granular: flag(2),
-                unusable: flag(0),
+                dpl: i % 4,
+                s: i == 0,
+                present: i == 1,
+                available: i == 2,
+                long: i == 3,
+                big: i == 4,
+                granular: i == 5,
+                unusable: i == 6,
             };
         }
         s.gdtr = TableRegister { base: next(), limit: next() as u16 };
@@ -474,7 +480,7 @@ mod tests {
             None,
             Some(Event::Nmi),
             Some(Event::Interrupt { vector: 0x31 }),
-            Some(Event::Software { vector: 0x80, length: 2 }),
+            Some(Event::Software { vector: 0x80 }),
             Some(Event::Exception { vector: 14, error: Some(7) }),
             Some(Event::Exception { vector: 6, error: None }),
         ];
@@ -496,6 +502,11 @@ mod tests {
         assert_eq!(SavedState { version: 2, ..good.clone() }.load(), Err(LoadError::Version(2)));
         assert_eq!(SavedState { shadow: 3, ..good.clone() }.load(), Err(LoadError::Field("shadow")));
         assert_eq!(SavedState { event: 6 << 8, ..good.clone() }.load(), Err(LoadError::Field("event")));
-        assert_eq!(SavedState { activity: 9, ..good }.load(), Err(LoadError::Field("activity")));
+        assert_eq!(SavedState { activity: 9, ..good.clone() }.load(), Err(LoadError::Field("activity")));
+        for processors in [0, 256, u32::MAX] {
+            let damaged = SavedState { processors, ..good.clone() };
+            assert_eq!(damaged.load(), Err(LoadError::Field("processors")));
+        }
+        assert_eq!(SavedState { processors: 255, ..good }.load().map(|s| s.identity.processors), Ok(255));
     }
 }

@@ -150,19 +150,33 @@ impl State {
     /// #GP(0)
     #[inline(always)]
     pub fn check_target(&self, rip: u64) -> Result<(), Fault> {
-        let allowed = match self.mode() {
+        self.check_target_in(self.segment(seg::CS), rip)
+    }
+
+    /// The same with `cs` as code segment.
+    ///
+    /// # Errors
+    /// #GP(0)
+    #[inline(always)]
+    pub(crate) fn check_target_in(&self, cs: &Segment, rip: u64) -> Result<(), Fault> {
+        let allowed = match self.mode_with(cs) {
             Mode::Bits64 => self.canonical(rip),
-            _ => rip <= u64::from(self.segment(seg::CS).limit),
+            _ => rip <= u64::from(cs.limit),
         };
         if allowed { Ok(()) } else { Err(Fault::gp(0)) }
     }
 
     /// The width of the stack pointer.
     pub fn stack_width(&self) -> Width {
-        match (self.mode(), self.segment(seg::SS).big) {
-            (Mode::Bits64, _) => Width::B8,
-            (_, true) => Width::B4,
-            (_, false) => Width::B2,
-        }
+        stack_width_with(self.segment(seg::SS), self.mode())
+    }
+}
+
+/// The width of the stack pointer with `ss` as stack segment and code of size `mode`.
+pub(crate) fn stack_width_with(ss: &Segment, mode: Mode) -> Width {
+    match (mode, ss.big) {
+        (Mode::Bits64, _) => Width::B8,
+        (_, true) => Width::B4,
+        (_, false) => Width::B2,
     }
 }

@@ -119,7 +119,7 @@ pub fn cmpxchg8b<M: X86Machine>(m: &mut M, i: &Insn) -> Done<M> {
     Ok(())
 }
 
-/// `cmpxchg16b`: atomic with or without LOCK, as on processors.
+/// `cmpxchg16b`: with or without LOCK the same. Not in one step to other processors (see `cpuid`).
 pub fn cmpxchg16b<M: X86Machine>(m: &mut M, i: &Insn) -> Done<M> {
     let (va, zero) = (address(m, i, Width::B8, true)?, m.imm(0));
     m.call(Op::Memory(MemoryOp::CompareExchange16), [va, zero, zero, zero])?;

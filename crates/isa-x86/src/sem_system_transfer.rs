@@ -73,18 +73,18 @@ pub fn iretq<M: X86Machine>(m: &mut M, _: &Insn) -> Done<M> {
 
 /// `int n`
 pub fn int<M: X86Machine>(m: &mut M, i: &Insn) -> Done<M> {
-    transfer(m, TransferOp::Interrupt(i.imm as u8, i.length))
+    transfer(m, TransferOp::Interrupt(i.imm as u8))
 }
 
 /// `int3`
-pub fn int3<M: X86Machine>(m: &mut M, i: &Insn) -> Done<M> {
-    transfer(m, TransferOp::Interrupt(vector::BP, i.length))
+pub fn int3<M: X86Machine>(m: &mut M, _: &Insn) -> Done<M> {
+    transfer(m, TransferOp::Interrupt(vector::BP))
 }
 
 /// `into`
-pub fn into<M: X86Machine>(m: &mut M, i: &Insn) -> Done<M> {
+pub fn into<M: X86Machine>(m: &mut M, _: &Insn) -> Done<M> {
     let (overflow, none) = (m.flag(Flag::Overflow), m.imm(0));
-    system(m, SystemOp::Transfer(TransferOp::Overflow(i.length)), overflow, none)?;
+    system(m, SystemOp::Transfer(TransferOp::Overflow), overflow, none)?;
     Ok(())
 }
 

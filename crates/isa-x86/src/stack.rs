@@ -1,6 +1,6 @@
 //! Pushes and pops of far transfers and events: on a stack that is not committed until they are over.
 
-use crate::{Access, Env, Fault, Mode, Segment, State, seg, vector};
+use crate::{Access, Env, Fault, Segment, State, seg, vector};
 use isa_core::Width;
 
 /// A stack in use: SS and the stack pointer, not yet in the registers.
@@ -29,9 +29,8 @@ impl Stack {
         Stack { width: Width::B8, ..Stack::current(state) }
     }
 
-    /// The linear address of `bytes` bytes, `ahead` bytes above the stack pointer.
-    fn linear<E: Env>(&self, env: &E, ahead: u64, bytes: u64, write: bool) -> Result<u64, Fault> {
-        let offset = self.sp.wrapping_add(ahead) & self.width.mask();
+    /// The linear address of `bytes` bytes at `offset`, which has the width of the stack pointer.
+    fn linear<E: Env>(&self, env: &E, offset: u64, bytes: u64, write: bool) -> Result<u64, Fault> {
         let refused = Err(Fault::coded(vector::SS, self.error));
         if self.width == Width::B8 {
             return if env.state_ref().canonical(offset) { Ok(offset) } else { refused };
@@ -53,10 +52,10 @@ impl Stack {
     /// # Errors
     /// #SS, or the store's.
     pub fn push<E: Env>(&mut self, env: &mut E, width: Width, value: u64) -> Result<(), Fault> {
-        let down = Stack { sp: self.sp.wrapping_sub(width.bytes()) & self.width.mask(), ..*self };
-        let la = down.linear(env, 0, width.bytes(), true)?;
+        let sp = self.sp.wrapping_sub(width.bytes()) & self.width.mask();
+        let la = self.linear(env, sp, width.bytes(), true)?;
         env.write(la, width, value & width.mask(), self.access(true))?;
-        *self = down;
+        self.sp = sp;
         Ok(())
     }
 
@@ -65,7 +64,8 @@ impl Stack {
     /// # Errors
     /// #SS, or the load's.
     pub fn peek<E: Env>(&self, env: &mut E, width: Width, ahead: u64) -> Result<u64, Fault> {
-        let la = self.linear(env, ahead, width.bytes(), false)?;
+        let offset = self.sp.wrapping_add(ahead) & self.width.mask();
+        let la = self.linear(env, offset, width.bytes(), false)?;
         env.read(la, width, self.access(false))
     }
 
@@ -92,14 +92,5 @@ impl Stack {
             Width::B4 => self.sp & 0xffff_ffff,
             _ => *rsp & !0xffff | self.sp & 0xffff,
         };
-    }
-}
-
-/// The width of the stack pointer with `ss` as stack segment and code of size `mode`.
-pub(crate) fn width_with(ss: &Segment, mode: Mode) -> Width {
-    match (mode, ss.big) {
-        (Mode::Bits64, _) => Width::B8,
-        (_, true) => Width::B4,
-        (_, false) => Width::B2,
     }
 }

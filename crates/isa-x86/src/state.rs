@@ -68,6 +68,28 @@ pub mod cr4 {
     pub const SMAP: u64 = 1 << 21;
 }
 
+/// Bits of DR6 (SDM volume 3, "Debug Status Register (DR6)").
+pub mod dr6 {
+    /// A debug register was about to be accessed (general detect).
+    pub const BD: u64 = 1 << 13;
+    /// A single step.
+    pub const BS: u64 = 1 << 14;
+    /// Always 1.
+    pub const ONES: u64 = 0xffff_0ff0;
+    /// Can be written.
+    pub const WRITABLE: u64 = 0xe00f;
+}
+
+/// Bits of DR7 (SDM volume 3, "Debug Control Register (DR7)").
+pub mod dr7 {
+    /// Accesses of debug registers trap (general detect).
+    pub const GD: u64 = 1 << 13;
+    /// Always 1.
+    pub const ONES: u64 = 0x400;
+    /// Can be written.
+    pub const WRITABLE: u64 = 0xffff_23ff;
+}
+
 /// Bits of IA32_EFER.
 pub mod efer {
     #![allow(missing_docs, reason = "the names are the manual's")]
@@ -174,8 +196,6 @@ pub enum Event {
     Software {
         /// Its vector.
         vector: u8,
-        /// Bytes of the instruction, which is behind the saved address.
-        length: u8,
     },
     /// A non-maskable interrupt.
     Nmi,
@@ -303,8 +323,8 @@ impl State {
             cr4: 0,
             xcr0: 1,
             dr: [0; 4],
-            dr6: 0xffff_0ff0,
-            dr7: 0x400,
+            dr6: dr6::ONES,
+            dr7: dr7::ONES,
             msrs: Msrs {
                 efer: 0,
                 star: 0,
@@ -348,9 +368,7 @@ impl State {
 
     /// A start-up IPI: real-address mode at `vector << 12` (SDM volume 3, "MP Initialization Protocol").
     pub fn start_up(&mut self, vector: u8) {
-        let selector = u16::from(vector) << 8;
-        let cs = self.segment_mut(seg::CS);
-        (cs.selector, cs.base) = (selector, u64::from(selector) << 4);
+        *self.segment_mut(seg::CS) = self.real_code(u16::from(vector) << 8);
         self.rip = 0;
         self.activity = Activity::Running;
     }
@@ -392,6 +410,22 @@ impl State {
         }
     }
 
+    /// Sets or clears ZF; the other status flags stay.
+    pub fn set_zero(&mut self, zero: bool) {
+        let others = self.status.bits() & !rflags::ZF;
+        self.status = LazyFlags::from_bits(others | if zero { rflags::ZF } else { 0 });
+    }
+
+    /// I/O privilege level.
+    pub fn iopl(&self) -> u8 {
+        ((self.system_flags & rflags::IOPL) >> 12) as u8
+    }
+
+    /// Whether code may do what IOPL guards: ports, and changing IF. In real-address mode it may.
+    pub fn within_iopl(&self) -> bool {
+        !self.protected() || self.cpl() <= self.iopl()
+    }
+
     /// Current privilege level: the DPL of SS, which is kept equal to it (SDM volume 3, "Guest Segment Registers").
     pub fn cpl(&self) -> u8 {
         self.segment(seg::SS).dpl
@@ -407,13 +441,36 @@ impl State {
         self.msrs.efer & efer::LMA != 0
     }
 
+    /// Whether an external interrupt may be delivered before the next instruction (SDM volume 3, "Enabling and Disabling
+    /// Interrupts").
+    pub fn takes_interrupts(&self) -> bool {
+        self.system_flags & rflags::IF != 0 && self.shadow == Shadow::None
+    }
+
+    /// The same of an NMI (SDM volume 3, "Handling Multiple NMIs", "Masking Exceptions and Interrupts When Switching
+    /// Stacks").
+    pub fn takes_nmis(&self) -> bool {
+        !self.nmi_blocked && self.shadow != Shadow::MovSs
+    }
+
     /// The size of code.
+    #[inline(always)]
     pub fn mode(&self) -> Mode {
-        let cs = self.segment(seg::CS);
+        self.mode_with(self.segment(seg::CS))
+    }
+
+    /// The size of code with `cs` as code segment.
+    #[inline(always)]
+    pub(crate) fn mode_with(&self, cs: &Segment) -> Mode {
         match (self.long_mode() && cs.long, cs.big) {
             (true, _) => Mode::Bits64,
             (false, true) => Mode::Bits32,
             (false, false) => Mode::Bits16,
         }
+    }
+
+    /// CS as real-address mode loads it: selector and base, the rest as it was.
+    pub(crate) fn real_code(&self, selector: u16) -> Segment {
+        Segment { selector, base: u64::from(selector) << 4, ..*self.segment(seg::CS) }
     }
 }

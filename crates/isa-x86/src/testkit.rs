@@ -211,11 +211,7 @@ impl X86Machine for TestMachine {
         self.state.mode()
     }
     fn stack_width(&mut self) -> Width {
-        match (self.state.mode(), self.state.segment(seg::SS).big) {
-            (Mode::Bits64, _) => Width::B8,
-            (_, true) => Width::B4,
-            (_, false) => Width::B2,
-        }
+        self.state.stack_width()
     }
     fn linear(&mut self, segment: u8, offset: u64, width: Width, write: bool) -> Result<u64, Fault> {
         Env::linear(self, segment, offset, width.bytes(), write)
@@ -247,9 +243,6 @@ impl Env for TestMachine {
     }
     fn state_ref(&self) -> &State {
         &self.state
-    }
-    fn insn_rip(&self) -> u64 {
-        self.state.rip
     }
     fn next_rip(&self) -> u64 {
         self.next
@@ -294,9 +287,6 @@ impl Env for TestMachine {
     }
     fn set_tsc_offset(&mut self, offset: u64) {
         self.state.msrs.tsc_offset = offset;
-    }
-    fn random(&mut self) -> Option<u64> {
-        None
     }
     fn cr8(&mut self) -> u64 {
         0

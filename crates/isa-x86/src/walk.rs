@@ -78,8 +78,6 @@ pub struct Found {
     pub pa: u64,
     /// log2 of the page size; 64 without paging.
     pub page_bits: u32,
-    /// A global page.
-    pub global: bool,
     /// Physical addresses of the entries visited, top level first.
     pub visited: [u64; 5],
     /// How many of them there are.
@@ -185,7 +183,7 @@ fn fault(paging: &Paging, la: u64, access: Access, cause: u32) -> Fault {
 /// #PF
 pub fn walk<M: PageMemory>(memory: &mut M, paging: &Paging, la: u64, access: Access) -> Result<Found, Fault> {
     if !paging.enabled() {
-        return Ok(Found { pa: la, page_bits: 64, global: false, visited: [0; 5], levels: 0 });
+        return Ok(Found { pa: la, page_bits: 64, visited: [0; 5], levels: 0 });
     }
     loop {
         if let Some(found) = attempt(memory, paging, la, access)? {
@@ -250,9 +248,8 @@ fn attempt<M: PageMemory>(
         (Width::B4, 22) => value & 0xffc0_0000 | (value >> 13 & 0xff) << 32,
         _ => value & 0x000f_ffff_ffff_f000 & !inside,
     };
-    let global = value & entry::G != 0 && paging.cr4 & cr4::PGE != 0;
     let visited_at = entries.map(|(pa, _)| pa);
-    Ok(Some(Found { pa: base | la & inside, page_bits, global, visited: visited_at, levels: visited }))
+    Ok(Some(Found { pa: base | la & inside, page_bits, visited: visited_at, levels: visited }))
 }
 
 /// Sets A in all entries and D in the last if `write`; false if one of them has changed since it was read.
@@ -318,7 +315,7 @@ mod tests {
             (0x5000 + index(12), 0x7_8000 | 7 | entry::G),
         ]));
         let found = walk(&mut entries, &long(cr4::LA57), la, Access { write: true, ..READ }).unwrap();
-        assert_eq!((found.pa, found.page_bits, found.global, found.levels), (0x7_8678, 12, true, 5));
+        assert_eq!((found.pa, found.page_bits, found.levels), (0x7_8678, 12, 5));
         assert_eq!(found.visited[4], 0x5000 + index(12));
         assert_eq!(entries.0[&found.visited[4]] & 0x60, entry::A | entry::D);
         assert_eq!(entries.0[&found.visited[0]] & 0x60, entry::A);

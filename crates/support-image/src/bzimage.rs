@@ -15,9 +15,8 @@
 //! | 0x22c | 4 | `initrd_addr_max` |
 //! | 0x230 | 4 | `kernel_alignment` |
 //! | 0x234 | 1 | `relocatable_kernel` |
-//! | 0x236 | 2 | `xloadflags`: bit 0 is a 64-bit entry point at 0x200, bit 1 may be loaded above 4 GiB |
+//! | 0x236 | 2 | `xloadflags`: bit 0 is a 64-bit entry point at 0x200 |
 //! | 0x238 | 4 | `cmdline_size` |
-//! | 0x248 | 4+4 | `payload_offset`, `payload_length`, from the start of the protected-mode code |
 //! | 0x258 | 8 | `pref_address` |
 //! | 0x260 | 4 | `init_size`: memory needed from the load address |
 
@@ -26,12 +25,11 @@ use std::ops::Range;
 use thiserror::Error;
 
 /// First byte of the setup header.
-pub const HEADER_START: usize = 0x1f1;
+pub(crate) const HEADER_START: usize = 0x1f1;
 const SECTOR: u64 = 512;
 const OLDEST: u16 = 0x020a;
 const LOADED_HIGH: u8 = 1;
 const XLF_KERNEL_64: u16 = 1;
-const XLF_ABOVE_4G: u16 = 2;
 
 /// Where the 64-bit entry point lies in the protected-mode code.
 pub const ENTRY_64: u64 = 0x200;
@@ -72,18 +70,12 @@ pub enum BzImageError {
 /// What the header states, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BzImage {
-    /// Protocol version, major in the high byte.
-    pub version: u16,
     /// The setup header, to be copied into the zero page.
     pub header: Range<usize>,
     /// Where in the file the protected-mode code lies: what is loaded.
     pub code: Range<usize>,
-    /// Where in the file the compressed kernel lies; empty if there is none.
-    pub payload: Range<usize>,
-    /// `loadflags`.
-    pub loadflags: u8,
     /// `xloadflags`, 0 before version 2.12.
-    pub xloadflags: u16,
+    xloadflags: u16,
     /// Highest address of the initrd's last byte.
     pub initrd_max: u32,
     /// Alignment of the load address, a power of two.
@@ -125,8 +117,7 @@ impl BzImage {
         if header_end < 0x264 {
             return Err(BzImageError::HeaderEnd(header_end));
         }
-        let loadflags = byte(0x211)?;
-        if loadflags & LOADED_HIGH == 0 {
+        if byte(0x211)? & LOADED_HIGH == 0 {
             return Err(BzImageError::LoadedLow);
         }
         let code_end = setup_end + u64::from(word(0x1f4)?) * 16;
@@ -134,11 +125,8 @@ impl BzImage {
             return Err(truncated("protected-mode code", code_end));
         }
         let image = BzImage {
-            version,
             header: HEADER_START..header_end as usize,
             code: setup_end as usize..data.len(),
-            payload: payload(data, setup_end, word(0x248)?, word(0x24c)?)?,
-            loadflags,
             xloadflags: if version >= 0x020c { half(0x236)? } else { 0 },
             initrd_max: word(0x22c)?,
             alignment: word(0x230)?,
@@ -173,11 +161,6 @@ impl BzImage {
         self.xloadflags & XLF_KERNEL_64 != 0
     }
 
-    /// True where kernel, initrd, command line and zero page may lie above 4 GiB.
-    pub fn may_be_above_4g(&self) -> bool {
-        self.xloadflags & XLF_ABOVE_4G != 0
-    }
-
     /// Bytes of memory to keep free from the load address.
     pub fn memory_len(&self) -> u64 {
         u64::from(self.init_size).max(self.code.len() as u64)
@@ -192,17 +175,4 @@ impl BzImage {
 /// Sectors of the real-mode code after the first, for a value of `setup_sects`.
 fn sectors(setup_sects: u8) -> u8 {
     if setup_sects == 0 { 4 } else { setup_sects }
-}
-
-fn payload(data: &[u8], setup_end: u64, offset: u32, len: u32) -> Result<Range<usize>, BzImageError> {
-    if len == 0 {
-        return Ok(0..0);
-    }
-    let start = setup_end + u64::from(offset);
-    let needed = start + u64::from(len);
-    let actual = data.len() as u64;
-    if needed > actual {
-        return Err(BzImageError::Truncated { what: "payload", needed, actual });
-    }
-    Ok(start as usize..needed as usize)
 }

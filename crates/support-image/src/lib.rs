@@ -1,5 +1,6 @@
-//! Formats of what a machine starts from: ELF executables, Linux boot images, PE section tables and flattened
-//! devicetrees; and of what an x86 kernel is told at its start: the zero page, PVH's start info.
+//! Formats of what a machine starts from: ELF executables and their notes, Linux boot images (RISC-V's Image, x86's
+//! bzImage), PE section tables and flattened devicetrees; and of what an x86 kernel is told at its start: the zero page
+//! or PVH's start info, and the MP table.
 //!
 //! This crate knows formats and no policy: it says what a file is and where its pieces lie, never where in a machine
 //! they should go. Every reader is total: any bytes give a value or an error, in time and memory bounded by their
@@ -21,6 +22,7 @@ pub mod memory_map;
 pub mod mp_table;
 pub mod pe;
 pub mod pvh;
+pub mod refusal;
 pub mod x86_kernel;
 
 /// Drives every reader of this crate over arbitrary bytes, and what a caller would do with the results: the body of

@@ -8,7 +8,6 @@
 //! | 0x08 | 8 | `text_offset`: load offset from the start of RAM |
 //! | 0x10 | 8 | `image_size`: effective size in memory, which includes `.bss` |
 //! | 0x18 | 8 | `flags`: bit 0 is the kernel's byte order |
-//! | 0x20 | 4 | `version`: minor in bits 15..0, major in bits 31..16 |
 //! | 0x30 | 8 | `magic` "RISCV\0\0\0", deprecated since 0.2 |
 //! | 0x38 | 4 | `magic2` "RSC\x05" |
 //! | 0x3c | 4 | offset of the PE header, or 0 |
@@ -20,7 +19,7 @@ use crate::pe::{MACHINE_RISCV64, Pe, PeError};
 use thiserror::Error;
 
 /// Bytes of the header.
-pub const HEADER_LEN: usize = 64;
+const HEADER_LEN: usize = 64;
 const MAGIC: &[u8] = b"RISCV\0\0\0";
 const MAGIC2: &[u8] = b"RSC\x05";
 const FLAG_BIG_ENDIAN: u64 = 1;
@@ -49,10 +48,6 @@ pub struct LinuxImage {
     pub text_offset: u64,
     /// Bytes in memory from the load address, including what is not in the file; 0 where the header does not say.
     pub image_size: u64,
-    /// `flags`.
-    pub flags: u64,
-    /// Header version (major, minor).
-    pub version: (u16, u16),
     /// The EFI stub's section table, where there is one.
     pub pe: Option<Pe>,
 }
@@ -69,7 +64,6 @@ impl LinuxImage {
             return Err(LinuxImageError::NotImage);
         }
         let field = |offset| le64(data, offset).ok_or(LinuxImageError::NotImage);
-        let version = le32(data, 0x20).unwrap_or(0);
         let pe_offset = le32(data, 0x3c).unwrap_or(0);
         let pe = if data.starts_with(b"MZ") && pe_offset != 0 {
             let needed = u64::from(pe_offset) + 4;
@@ -86,14 +80,10 @@ impl LinuxImage {
         {
             return Err(LinuxImageError::OtherMachine(pe.machine));
         }
-        let image = LinuxImage {
-            text_offset: field(0x08)?,
-            image_size: field(0x10)?,
-            flags: field(0x18)?,
-            version: ((version >> 16) as u16, version as u16),
-            pe,
-        };
-        if image.flags & FLAG_BIG_ENDIAN != 0 { Err(LinuxImageError::BigEndian) } else { Ok(image) }
+        if field(0x18)? & FLAG_BIG_ENDIAN != 0 {
+            return Err(LinuxImageError::BigEndian);
+        }
+        Ok(LinuxImage { text_offset: field(0x08)?, image_size: field(0x10)?, pe })
     }
 
     /// Bytes of memory to keep free from the load address, for a file of `file_len` bytes.

@@ -9,23 +9,14 @@ pub enum MemoryKind {
     Ram,
     /// Not to be used.
     Reserved,
-    /// Holds ACPI tables; free once they were read.
-    Acpi,
-    /// To be kept over sleep.
-    Nvs,
-    /// Broken.
-    Unusable,
 }
 
 impl MemoryKind {
     /// Its number in the list.
-    pub fn number(self) -> u32 {
+    pub(crate) fn number(self) -> u32 {
         match self {
             MemoryKind::Ram => 1,
             MemoryKind::Reserved => 2,
-            MemoryKind::Acpi => 3,
-            MemoryKind::Nvs => 4,
-            MemoryKind::Unusable => 5,
         }
     }
 }

@@ -6,8 +6,12 @@
 /// Everything to be told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MpTable {
+    /// Who made the machine ("OEM ID"), padded with spaces.
+    pub oem: [u8; 8],
+    /// Which of theirs it is ("PRODUCT ID"), likewise.
+    pub product: [u8; 12],
     /// Processors, with APIC ids from 0 on; the first one boots.
-    pub processors: u32,
+    pub processors: u8,
     /// Address of the I/O APIC, whose id is the first behind the processors'.
     pub ioapic: u32,
     /// Address of the local APICs.
@@ -58,7 +62,8 @@ impl MpTable {
         let mut out = b"PCMP".to_vec();
         out.extend((44 + entries.len() as u16).to_le_bytes());
         out.extend([VERSION, 0]);
-        out.extend(b"HOSTEL  MICROVM     ");
+        out.extend(self.oem);
+        out.extend(self.product);
         // No OEM table.
         out.extend([0; 6]);
         out.extend(count.to_le_bytes());
@@ -73,13 +78,13 @@ impl MpTable {
     }
 
     fn entries(&self) -> (Vec<u8>, u16) {
-        let ioapic_id = self.processors as u8;
+        let ioapic_id = self.processors;
         let (mut out, mut count) = (Vec::new(), 0);
         let mut entry = |bytes: &[u8]| {
             out.extend(bytes);
             count += 1;
         };
-        for id in 0..self.processors as u8 {
+        for id in 0..self.processors {
             let flags = if id == 0 { 3 } else { 1 }; // enabled; the first one boots
             let mut bytes = vec![PROCESSOR, id, 0x14, flags];
             bytes.extend(0x600u32.to_le_bytes());
@@ -107,6 +112,8 @@ mod tests {
     #[test]
     fn both_parts_sum_up_to_nothing_and_say_their_length() {
         let table = MpTable {
+            oem: *b"MAKER   ",
+            product: *b"MACHINE     ",
             processors: 2,
             ioapic: 0xfec0_0000,
             local_apic: 0xfee0_0000,
@@ -121,6 +128,7 @@ mod tests {
         // Two processors of 20 bytes, then bus, I/O APIC, three interrupts, two local ones of 8.
         assert_eq!(rest.len(), 44 + 2 * 20 + 7 * 8);
         assert_eq!(u16::from_le_bytes([rest[34], rest[35]]), 9);
+        assert_eq!(rest[8..28], *b"MAKER   MACHINE     ");
         assert_eq!(rest[36..40], [0, 0, 0xe0, 0xfe]);
     }
 }

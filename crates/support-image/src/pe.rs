@@ -42,10 +42,6 @@ pub enum PeError {
 pub struct Section {
     /// Name, up to eight bytes, without the padding.
     pub name: String,
-    /// Bytes in memory.
-    pub virtual_size: u32,
-    /// Offset in memory from the image's start.
-    pub virtual_address: u32,
     /// Bytes in the file.
     pub raw_size: u32,
     /// Offset of those bytes in the file.
@@ -104,8 +100,6 @@ fn section(row: &[u8]) -> Option<Section> {
     let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
     Some(Section {
         name: name.escape_ascii().to_string(),
-        virtual_size: le32(row, 8)?,
-        virtual_address: le32(row, 12)?,
         raw_size: le32(row, 16)?,
         raw_offset: le32(row, 20)?,
     })

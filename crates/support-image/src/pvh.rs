@@ -19,11 +19,9 @@
 use crate::memory_map::MemoryRange;
 
 /// Bytes of `hvm_start_info`.
-pub const START_INFO_LEN: u64 = 56;
+const START_INFO_LEN: u64 = 56;
 /// Bytes of a module list entry.
-pub const MODULE_LEN: u64 = 32;
-/// Bytes of a memory map entry.
-pub const RANGE_LEN: u64 = 24;
+const MODULE_LEN: u64 = 32;
 const MAGIC: u32 = 0x336e_c578;
 
 /// Everything to be told, in guest-physical addresses.
@@ -40,16 +38,6 @@ pub struct StartInfo {
 }
 
 impl StartInfo {
-    /// Bytes of what [`StartInfo::encode`] gives.
-    pub fn len(&self) -> u64 {
-        START_INFO_LEN + self.modules() * MODULE_LEN + self.memory.len() as u64 * RANGE_LEN
-    }
-
-    /// Never: the structure itself is always there.
-    pub fn is_empty(&self) -> bool {
-        false
-    }
-
     fn modules(&self) -> u64 {
         u64::from(self.initrd.is_some())
     }
@@ -58,7 +46,7 @@ impl StartInfo {
     pub fn encode(&self, address: u64) -> Vec<u8> {
         let modules = address.wrapping_add(START_INFO_LEN);
         let ranges = modules.wrapping_add(self.modules() * MODULE_LEN);
-        let mut out = Vec::with_capacity(self.len() as usize);
+        let mut out = Vec::new();
         out.extend(MAGIC.to_le_bytes());
         out.extend(1u32.to_le_bytes());
         out.extend(0u32.to_le_bytes());

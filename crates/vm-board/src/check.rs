@@ -156,8 +156,10 @@ impl Board {
             for (output, &target) in device.outputs.iter().enumerate() {
                 let exists = match target {
                     Target::Hart { hart, .. } => hart < self.cpus && self.processor == Processor::Riscv,
-                    Target::Processor { cpu, .. } => cpu < self.cpus && self.processor == Processor::X86,
-                    Target::Isa(irq) => irq < 16 && self.isa_controllers().count() == 2,
+                    Target::Processor { cpu, line } => {
+                        cpu < self.cpus && line < PROCESSOR_LINES && self.processor == Processor::X86
+                    }
+                    Target::Isa(irq) => irq < 16 && self.has_isa_controllers(),
                     Target::Input { device, input } => {
                         self.device(device).is_some_and(|controller| has_input(controller, input))
                     }
@@ -201,6 +203,12 @@ impl Board {
 }
 
 impl Board {
+    /// One of each of the controllers that get the interrupts of the ISA bus.
+    fn has_isa_controllers(&self) -> bool {
+        let count = |kind| self.devices.iter().filter(|device| device.kind == kind).count();
+        count(DeviceKind::I8259) == 1 && count(DeviceKind::IoApic) == 1
+    }
+
     /// The devices that get the interrupts of the ISA bus.
     fn isa_controllers(&self) -> impl Iterator<Item = usize> {
         let all = self.devices.iter().enumerate();
@@ -211,6 +219,9 @@ impl Board {
 
 /// Pins of SiFive's GPIO controller as the FU540 has it.
 const GPIO_PINS: u32 = 16;
+
+/// Interrupt lines of an x86 processor: INTR, NMI, INIT and SIPI.
+const PROCESSOR_LINES: u32 = 4;
 
 fn has_input(controller: &Placed, input: u32) -> bool {
     match controller.kind {
@@ -257,7 +268,9 @@ fn problem(board: &Board, device: &Placed) -> Option<&'static str> {
             Some("the window is too small for eight registers")
         }
         DeviceKind::LocalApic { cpu } if cpu >= board.cpus => Some("a local APIC belongs to a processor"),
-        DeviceKind::LocalApic { .. } if outputs != 4 => Some("a local APIC has four outputs"),
+        DeviceKind::LocalApic { .. } if outputs != u64::from(PROCESSOR_LINES) => {
+            Some("a local APIC has four outputs")
+        }
         DeviceKind::LocalApic { .. } => None,
         DeviceKind::Htif { .. } if outputs != 0 => Some("the host-target interface has no output"),
         DeviceKind::Fu540Cache => (outputs != 3).then_some("an L2 cache controller has three outputs"),

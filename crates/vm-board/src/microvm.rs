@@ -27,8 +27,6 @@ pub const MAX_MEMORY: u64 = 3 * GIB;
 pub const MAX_CPUS: u32 = 1;
 /// Frequency that the UART's divisor divides, in Hz.
 pub const UART_CLOCK_HZ: u32 = 1_843_200;
-/// Frequency of the time-stamp counter on engines that make one, in Hz.
-pub const TSC_HZ: u64 = 1_000_000_000;
 
 /// Describes the board.
 pub fn microvm(config: &Config) -> Result<Board, BoardError> {
@@ -36,9 +34,9 @@ pub fn microvm(config: &Config) -> Result<Board, BoardError> {
     if ram.end > MAX_MEMORY {
         return Err(BoardError::NoRoomForMemory(config.memory, "microvm", MAX_MEMORY));
     }
-    let cpus = config.cpus;
     let uart = DeviceKind::Ns16550 { clock_hz: UART_CLOCK_HZ, reg_shift: 0 };
-    let mut devices = vec![
+    let apic_lines = (0..4).map(|line| Target::Processor { cpu: 0, line });
+    let devices = vec![
         Placed::at_ports("pic", DeviceKind::I8259, 0x20, 2)
             .and(0xa0, 2, 2)
             .and(0x4d0, 2, 4)
@@ -51,18 +49,15 @@ pub fn microvm(config: &Config) -> Result<Board, BoardError> {
         Placed::at_ports("power", DeviceKind::PowerControl, 0x604, 2),
         Placed::at_ports("reset", DeviceKind::ResetControl, 0xcf9, 1),
         Placed::new("ioapic", DeviceKind::IoApic, 0xfec0_0000, 0x1000),
+        Placed::new("lapic0", DeviceKind::LocalApic { cpu: 0 }, 0, 0).drives(apic_lines),
     ];
-    for cpu in 0..cpus {
-        let lines = (0..4).map(|line| Target::Processor { cpu, line });
-        devices.push(Placed::new("lapic0", DeviceKind::LocalApic { cpu }, 0, 0).drives(lines));
-    }
     let board = Board {
         name: "microvm",
         description: "the least of a PC: 8259, I/O APIC, 8254, clock, UART; x86-64",
         processor: Processor::X86,
         model: "",
         compatible: &[],
-        cpus,
+        cpus: config.cpus,
         monitors: Vec::new(),
         core: Core::new(config.isa.clone(), config.mmu),
         timebase_hz: 1,

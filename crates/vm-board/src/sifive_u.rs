@@ -26,7 +26,9 @@
 //! | 0x2000_0000 | 0x2000_0000 | SPI flash |
 //! | 0x4000_0000 | 0x4000_0000 | ChipLink |
 
-use crate::board::{Board, Config, DeviceKind, HartInterrupt, Placed, Processor, Target, clint_outputs};
+use crate::board::{
+    Board, Config, DeviceKind, HartInterrupt, Placed, Processor, Target, clint_outputs, plic_outputs,
+};
 use crate::check::{self, BoardError};
 use crate::core::Core;
 use crate::isa::{Isa, IsaError, Mmu};
@@ -102,20 +104,11 @@ fn u54(config: &Config) -> Core {
     core
 }
 
-/// The contexts in their order: M-mode of hart 0, then M-mode and S-mode of each other one ("Platform-Level
-/// Interrupt Controller").
-fn plic_outputs(cpus: u32) -> Vec<Target> {
-    let pin = |hart, interrupt| Target::Hart { hart, interrupt };
-    let pair =
-        |hart| [pin(hart, HartInterrupt::MachineExternal), pin(hart, HartInterrupt::SupervisorExternal)];
-    let mut outputs = vec![pin(0, HartInterrupt::MachineExternal)];
-    outputs.extend((1..cpus).flat_map(pair));
-    outputs
-}
-
 fn devices(cpus: u32) -> Vec<Placed> {
     let to_plic = |input| Target::Input { device: "plic", input };
-    let outputs = plic_outputs(cpus);
+    // Hart 0 has no S-mode, and no context for it ("Platform-Level Interrupt Controller").
+    let absent = Target::Hart { hart: 0, interrupt: HartInterrupt::SupervisorExternal };
+    let outputs: Vec<Target> = plic_outputs(cpus).filter(|&target| target != absent).collect();
     let plic = DeviceKind::Plic {
         sources: PLIC_SOURCES,
         contexts: outputs.len() as u32,

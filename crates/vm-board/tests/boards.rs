@@ -5,7 +5,7 @@ use vm_board::board::{
     Board, Config, DeviceKind, HartInterrupt, HtifWords, Placed, Serial, Target, clint_outputs,
 };
 use vm_board::check::BoardError;
-use vm_board::{sifive_u::sifive_u, spike::spike, virt::virt};
+use vm_board::{microvm::microvm, sifive_u::sifive_u, spike::spike, virt::virt};
 
 const MIB: u64 = 1 << 20;
 
@@ -186,6 +186,32 @@ fn wires_must_end_somewhere() {
     let shared = Target::Input { device: "plic", input: 11 };
     assert_eq!(rewire(shared), Err(BoardError::TwoDrivers("rtc0", "uart0", shared)));
     assert_eq!(rewire(Target::Input { device: "plic", input: 95 }), Ok(()));
+}
+
+#[test]
+fn wires_of_a_pc_must_have_an_end() {
+    let good = microvm(&Config::new(1, 64 * MIB)).unwrap();
+    let uart = good.devices.iter().position(|device| device.name == "uart0").unwrap();
+    let rewire = |target| {
+        let mut board = good.clone();
+        board.devices[uart].outputs = vec![target];
+        board.check()
+    };
+    assert_eq!(rewire(Target::Isa(15)), Ok(()));
+    for target in [
+        Target::Isa(16),
+        Target::Processor { cpu: 0, line: 4 },
+        Target::Processor { cpu: 1, line: 0 },
+        Target::Input { device: "lapic0", input: 2 },
+        Target::Hart { hart: 0, interrupt: HartInterrupt::MachineExternal },
+    ] {
+        assert_eq!(rewire(target), Err(BoardError::NoTarget { device: "uart0", output: 0, target }));
+    }
+    // Two 8259 and no I/O APIC.
+    let mut board = good.clone();
+    let ioapic = board.devices.iter_mut().find(|device| device.name == "ioapic").unwrap();
+    ioapic.kind = DeviceKind::I8259;
+    assert!(matches!(board.check(), Err(BoardError::NoTarget { target: Target::Isa(_), .. })));
 }
 
 #[test]

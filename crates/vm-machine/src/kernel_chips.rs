@@ -160,7 +160,6 @@ fn ioapic_from_kernel(ioapic: &engine_kvm::Ioapic, isa: u32) -> IoapicV1 {
         select: ioapic.select as u8,
         entries,
         lines: (ioapic.irr | pins) & ((1 << ioapic.entries.len()) - 1),
-        edges: 0,
     }
 }
 

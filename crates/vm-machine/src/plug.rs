@@ -178,7 +178,7 @@ impl Plugging<'_> {
             }
             // The boot ROM stands in for the loader that sets the clocks.
             DeviceKind::Fu540Prci { .. } => {
-                self.add(placed, Prci::booted())?;
+                self.add(placed, Prci::new())?;
             }
             DeviceKind::SifiveGpio { restart_pin } => {
                 let slot = self.add(placed, Gpio::new(restart_pin))?;

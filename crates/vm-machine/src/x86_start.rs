@@ -102,8 +102,15 @@ pub(crate) fn start(bus: &Bus, spec: &Spec) -> Result<State, LoadError> {
 
 /// The interrupt controllers and how the ISA interrupts reach them.
 fn mp_table(spec: &Spec) -> Vec<u8> {
+    let mut product = [b' '; 12];
+    for (to, from) in product.iter_mut().zip(spec.board.name.bytes()) {
+        *to = from.to_ascii_uppercase();
+    }
     let table = MpTable {
-        processors: spec.board.cpus,
+        oem: *b"HOSTEL  ",
+        product,
+        // No board has more than the ids that a byte holds.
+        processors: u8::try_from(spec.board.cpus).unwrap_or(u8::MAX),
         ioapic: 0xfec0_0000,
         local_apic: 0xfee0_0000,
         // Of the ISA interrupts 2 is the cascade of the 8259s.

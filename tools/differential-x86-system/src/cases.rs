@@ -1,94 +1,9 @@
 //! Random cases: a few instructions each, that load segments, transfer control, or reach memory through a drawn entry.
 
+use crate::drawn::{Drawn, Random};
 use crate::layout::*;
 use anyhow::Result;
 use iced_x86::code_asm::*;
-
-/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-    pub fn one<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len() as u64) as usize]
-    }
-    pub fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-
-    /// A descriptor of any kind; mostly present, mostly flat.
-    pub fn descriptor(&mut self) -> u64 {
-        let kind = match self.below(32) {
-            // Types of 16-bit code, which long mode does not have; QEMU's LAR and LSL still know them.
-            1 | 3 | 4 | 5 => 8,
-            kind => kind,
-        };
-        let dpl = self.one(&[0, 0, 3, 3, 1, 2]);
-        // Not L and D at once: that is #GP, which QEMU leaves out.
-        let flags = self.one(&[0xa, 0xc, 0x8, 0x2, 0x4, 0]);
-        // Which comes first for a gate to code that is neither present nor of 64 bits, the manual does not say.
-        let always = kind >= 0x18 && flags & 2 == 0;
-        let present = u64::from(always || self.chance(90));
-        let access = kind | dpl << 5 | present << 7;
-        if kind == 0xc {
-            // A call gate, to the case's own second half or thereabouts.
-            let selector = self.selector();
-            return 0x80 | u64::from(selector) << 16 | access << 40 | (CASES >> 16) << 48;
-        }
-        // Code is as long as can be: QEMU does not check the limit where far returns lead.
-        let limit = if kind >= 0x18 { 0xf_ffff } else { self.one(&[0xf_ffffu64, 0xf_ffff, 0x67, 0xfff]) };
-        let flags = if kind >= 0x18 { flags | 8 } else { flags };
-        limit & 0xffff | access << 40 | (limit >> 16 | flags << 4) << 48
-    }
-
-    /// A selector: of the fixed ones, of the drawn ones, with any RPL; sometimes null, in the LDT, or beyond.
-    pub fn selector(&mut self) -> u16 {
-        let rpl = self.one(&[0, 0, 3, 3, 1, 2]);
-        let index = match self.below(10) {
-            0 => 0,
-            1 => 0x100,
-            2 => return self.below(8) as u16 * 8 + 4 + rpl,
-            3..=5 => {
-                self.one(&[KERNEL_CODE, KERNEL_DATA, USER_CODE32, USER_DATA, USER_CODE, CODE32, TASK]) & !7
-            }
-            _ => RANDOM + 8 * self.below(23) as u16,
-        };
-        index | rpl
-    }
-
-    /// One for SS: not null, which QEMU takes with any RPL and for compatibility mode.
-    pub fn stack_selector(&mut self) -> u16 {
-        loop {
-            let selector = self.selector();
-            if selector > 3 {
-                return selector;
-            }
-        }
-    }
-
-    /// A gate of the interrupt table.
-    pub fn gate(&mut self) -> [u64; 2] {
-        let kind = self.one(&[0xe, 0xf, 0xe, 0xf, 0xe, 0xf, 5, 6, 0xc, 0]);
-        let dpl = self.one(&[0, 3, 3, 3]);
-        let present = u64::from(self.chance(85));
-        let ist = self.one(&[0, 0, 1]);
-        let selector = if self.chance(40) { KERNEL_CODE } else { self.selector() };
-        let offset = HANDLERS + 32 * u64::from(DONE);
-        [
-            offset & 0xffff | u64::from(selector) << 16 | (ist | (kind | dpl << 5 | present << 7) << 8) << 32,
-            // Not an address that is not canonical: there QEMU faults only when it has switched stacks.
-            0,
-        ]
-    }
-}
 
 type Built = Result<(), IcedError>;
 
@@ -107,7 +22,7 @@ fn enter_user(a: &mut CodeAssembler, flags: i32) -> Built {
 
 /// One of six segment loads.
 fn load_segment(r: &mut Random, a: &mut CodeAssembler) -> Built {
-    let register = r.one(&[es, ds, fs, gs, ss]);
+    let register = r.pick(&[es, ds, fs, gs, ss]);
     let selector = if register == ss { r.stack_selector() } else { r.selector() };
     a.mov(eax, i32::from(selector))?;
     a.mov(register, eax)
@@ -137,12 +52,12 @@ fn far(r: &mut Random, a: &mut CodeAssembler) -> Built {
             // call and jmp through memory: m16:64, m16:32
             a.push(selector)?;
             a.push(rbx)?;
-            a.db(r.one(&[b"\x48\xff\x1c\x24" as &[u8], b"\x48\xff\x2c\x24"]))?;
+            a.db(r.pick(&[b"\x48\xff\x1c\x24" as &[u8], b"\x48\xff\x2c\x24"]))?;
         }
         2 => {
             a.mov(dword_ptr(rsp - 32), ebx)?;
             a.mov(word_ptr(rsp - 28), selector)?;
-            a.db(r.one(&[b"\xff\x5c\x24\xe0" as &[u8], b"\xff\x6c\x24\xe0"]))?;
+            a.db(r.pick(&[b"\xff\x5c\x24\xe0" as &[u8], b"\xff\x6c\x24\xe0"]))?;
         }
         3 => {
             // retfq, with an outer stack ready
@@ -172,10 +87,10 @@ fn iret(r: &mut Random, a: &mut CodeAssembler) -> Built {
     let good = r.chance(30);
     let (code, data) = if good { (USER_CODE, USER_DATA) } else { (r.selector(), r.stack_selector()) };
     // TF would step through the driver; NT and VM are drawn seldom.
-    let mut flags = r.next() as i32 & 0x0024_3ed5;
+    let mut flags = r.bits() as i32 & 0x0024_3ed5;
     if r.chance(10) {
         // VM is seen by QEMU in long mode too, where it should not be.
-        flags |= r.one(&[0x4000, 0x1_0000]);
+        flags |= r.pick(&[0x4000, 0x1_0000]);
     }
     if r.chance(70) {
         a.push(i32::from(data))?;
@@ -198,7 +113,7 @@ fn iret(r: &mut Random, a: &mut CodeAssembler) -> Built {
 }
 
 fn flags(r: &mut Random, a: &mut CodeAssembler) -> Built {
-    let value = r.next() as i32 & 0x0024_7ed5;
+    let value = r.bits() as i32 & 0x0024_7ed5;
     match r.below(4) {
         0 => a.cli()?,
         1 => a.sti()?,
@@ -218,7 +133,7 @@ fn flags(r: &mut Random, a: &mut CodeAssembler) -> Built {
 
 /// An access of the page whose entry was drawn, under drawn controls.
 fn page(r: &mut Random, a: &mut CodeAssembler, user: bool) -> Built {
-    let mut bits = r.next() & (1 | 2 | 4 | 0x20 | 0x40 | 0x100) | u64::from(r.chance(70));
+    let mut bits = r.bits() & (1 | 2 | 4 | 0x20 | 0x40 | 0x100) | u64::from(r.chance(70));
     if r.chance(30) {
         bits |= 1 << 63;
     }
@@ -228,8 +143,7 @@ fn page(r: &mut Random, a: &mut CodeAssembler, user: bool) -> Built {
     a.mov(rcx, PAGE | bits)?;
     a.mov(qword_ptr(PT + (PAGE >> 12) * 8), rcx)?;
     a.invlpg(byte_ptr(PAGE))?;
-    let mut efer = 0x501u32 | if r.chance(80) { 0x800 } else { 0 };
-    efer |= 0x500;
+    let efer = 0x501u32 | if r.chance(80) { 0x800 } else { 0 };
     a.mov(ecx, 0xc000_0080u32)?;
     a.mov(eax, efer)?;
     a.xor(edx, edx)?;
@@ -237,7 +151,7 @@ fn page(r: &mut Random, a: &mut CodeAssembler, user: bool) -> Built {
     a.mov(eax, if r.chance(60) { 0x8001_0033u32 } else { 0x8000_0033 })?;
     a.mov(cr0, rax)?;
     // The case itself lies in user pages, where SMEP would stop it.
-    let smap = if user { r.one(&[0, 1 << 20, 1 << 21, 3 << 20]) } else { r.one(&[0, 1 << 21]) };
+    let smap = if user { r.pick(&[0, 1 << 20, 1 << 21, 3 << 20]) } else { r.pick(&[0, 1 << 21]) };
     if user {
         // Set on the way: `enter_user` has its own code here, so SMEP is left out at level 0.
         a.mov(eax, 0x620 | (smap & 1 << 21))?;
@@ -270,8 +184,8 @@ fn calls(r: &mut Random, a: &mut CodeAssembler) -> Built {
         2 => {
             let mut there = a.create_label();
             a.lea(rcx, qword_ptr(there))?;
-            a.mov(r11d, r.next() as i32 & 0x0024_3ed5)?;
-            a.db(r.one(&[b"\x48\x0f\x07" as &[u8], b"\x0f\x07"]))?;
+            a.mov(r11d, r.bits() as i32 & 0x0024_3ed5)?;
+            a.db(r.pick(&[b"\x48\x0f\x07" as &[u8], b"\x0f\x07"]))?;
             a.set_label(&mut there)?;
             a.int(i32::from(DONE))
         }
@@ -279,7 +193,7 @@ fn calls(r: &mut Random, a: &mut CodeAssembler) -> Built {
             let mut there = a.create_label();
             a.lea(rdx, qword_ptr(there))?;
             a.mov(ecx, USER_STACK as i32)?;
-            a.db(r.one(&[b"\x48\x0f\x35" as &[u8], b"\x0f\x35"]))?;
+            a.db(r.pick(&[b"\x48\x0f\x35" as &[u8], b"\x0f\x35"]))?;
             a.set_label(&mut there)?;
             a.int(i32::from(DONE))
         }
@@ -288,8 +202,9 @@ fn calls(r: &mut Random, a: &mut CodeAssembler) -> Built {
 }
 
 fn privileged(r: &mut Random, a: &mut CodeAssembler) -> Built {
-    a.mov(eax, r.one(&[0i32, 1, 0x8000_0033u32 as i32, 0x10]))?;
-    match r.below(16) {
+    a.mov(eax, r.pick(&[0i32, 1, 0x8000_0033u32 as i32, 0x10]))?;
+    // Not `wbinvd` at level 3: that is #GP(0), which QEMU leaves out.
+    match r.below(15) {
         0 => {
             // Not above 15: that is #GP(0), which QEMU leaves out.
             a.and(eax, 15)?;
@@ -300,20 +215,18 @@ fn privileged(r: &mut Random, a: &mut CodeAssembler) -> Built {
         3 => a.mov(rbx, dr7),
         4 => a.clts(),
         5 => a.hlt_at_user(),
-        // Not `wbinvd` at level 3: that is #GP(0), which QEMU leaves out.
-        6 => a.clts(),
-        7 => a.invlpg(byte_ptr(rax)),
-        8 => a.smsw(rbx),
-        9 => a.sgdt(tbyte_ptr(rsp - 64)),
-        10 => a.sldt(rbx),
-        11 => a.str(rbx),
-        12 => a.in_(al, dx),
-        13 => {
+        6 => a.invlpg(byte_ptr(rax)),
+        7 => a.smsw(rbx),
+        8 => a.sgdt(tbyte_ptr(rsp - 64)),
+        9 => a.sldt(rbx),
+        10 => a.str(rbx),
+        11 => a.in_(al, dx),
+        12 => {
             // A register that there is: QEMU does not refuse others.
-            a.mov(ecx, r.one(&[0x174u32, 0x175, 0x277, 0xc000_0081, 0xc000_0084]))?;
+            a.mov(ecx, r.pick(&[0x174u32, 0x175, 0x277, 0xc000_0081, 0xc000_0084]))?;
             a.rdmsr()
         }
-        14 => a.ud2(),
+        13 => a.ud2(),
         _ => a.lmsw(ax),
     }
 }
@@ -347,7 +260,7 @@ pub fn case(r: &mut Random, at: u64) -> Result<(&'static str, Vec<u8>)> {
             return a.int(i32::from(DONE));
         }
         if user {
-            enter_user(a, r.one(&[2, 0x202, 0x3202, 0x3002, 0x1002]))?;
+            enter_user(a, r.pick(&[2, 0x202, 0x3202, 0x3002, 0x1002]))?;
         }
         name = match (kind, user) {
             (0 | 1, _) => "segment",

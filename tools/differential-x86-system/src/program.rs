@@ -40,7 +40,7 @@ impl Image {
     }
 
     /// Tables, handlers and driver for `cases`; `descriptors` go from [`RANDOM`] on, `gates` from [`GATES`] on.
-    pub fn new(cases: &[Vec<u8>], descriptors: &[u64], gates: &[[u64; 2]]) -> Result<Image> {
+    pub fn new(cases: &[&[u8]], descriptors: &[u64], gates: &[[u64; 2]]) -> Result<Image> {
         let mut image = Image(vec![0; IMAGE as usize]);
         image.tables(descriptors, gates);
         for n in 0..256u64 {
@@ -57,6 +57,8 @@ impl Image {
         // Where system calls lead: the end of the case.
         image.put(CASES - 0x100, &[0xcd, DONE]);
         image.put_word(COUNT, cases.len() as u64);
+        // Drawn call gates lead behind the first case: to `int3`, whose gate is open to all.
+        image.0[CASES as usize..].fill(0xcc);
         for (n, case) in (0..).zip(cases) {
             anyhow::ensure!(case.len() as u64 <= CASE_SIZE, "case {n} is too long");
             image.put(CASES + CASE_SIZE * n, case);

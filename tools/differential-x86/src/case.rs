@@ -1,7 +1,7 @@
 //! A case: an instruction, where it stands, what it starts with.
 
 use crate::bytes::{Encoded, Template};
-use crate::random::Random;
+use crate::random::{Random, Values};
 use hostcpu::{CODE, CODE_BYTES, DATA, DATA_BYTES, PAGE, READ_ONLY, Regs};
 use isa_core::Width;
 use isa_x86::{Insn, Meaning, Mem, Operand, Reg};

@@ -22,6 +22,7 @@ use batch::{Bench, CASES, Seen};
 use bytes::Template;
 use clap::Parser;
 use compare::flag_names;
+use differential_core::matches;
 use hostcpu::Oracle;
 use isa_x86::testkit::TestMachine;
 use std::collections::BTreeMap;
@@ -40,16 +41,16 @@ const SAMPLE: u64 = 1_000_000;
 #[command(
     name = "differential-x86",
     after_help = "Examples:\n  cargo xtask differential --isa x86 --sample\n  \
-    cargo xtask differential --isa x86 --hours 1 --seed 7\n  \
+    cargo xtask differential --isa x86 --minutes 10 --seed 7\n  \
     cargo xtask differential --isa x86 --rows 'Shld*' --cases 100000\n  cargo xtask differential --isa x86 --mutants"
 )]
 struct Arguments {
     /// A fixed sample, which takes seconds
     #[arg(long)]
     sample: bool,
-    /// Go on with new cases for so many hours
+    /// Go on with new cases for so many minutes
     #[arg(long)]
-    hours: Option<f64>,
+    minutes: Option<u64>,
     /// Stop after so many cases
     #[arg(long)]
     cases: Option<u64>,
@@ -65,16 +66,6 @@ struct Arguments {
     /// Fail, instead of skipping, if the host has no such processor
     #[arg(long)]
     require: bool,
-}
-
-/// Whether `name` matches `pattern`, in which `*` stands for anything.
-fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((start, rest)) => name.strip_prefix(start).is_some_and(|tail| {
-            (0..=tail.len()).any(|i| tail.is_char_boundary(i) && matches(rest, &tail[i..]))
-        }),
-    }
 }
 
 fn main() -> ExitCode {
@@ -118,7 +109,7 @@ fn machine() -> TestMachine {
 
 fn compare(arguments: &Arguments, mut bench: Bench) -> Result<bool> {
     let start = Instant::now();
-    let end = arguments.hours.map(|hours| start + Duration::from_secs_f64(3600.0 * hours));
+    let end = arguments.minutes.map(|minutes| start + Duration::from_secs(60 * minutes));
     let limit = arguments.cases.or_else(|| end.is_none().then_some(SAMPLE)).unwrap_or(u64::MAX);
     let mut seen = vec![Seen::default(); bench.templates.len()];
     let (mut reports, mut cases, mut differing) = (BTreeMap::new(), 0u64, 0u64);

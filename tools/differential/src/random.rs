@@ -1,51 +1,19 @@
-//! Random numbers that are the same on every run, and values that programs get wrong.
+//! Values that programs get wrong.
 
-/// A generator (xorshift64*), seeded by two numbers.
-#[derive(Clone, Debug)]
-pub struct Random(u64);
+pub use differential_core::Random;
 
-impl Random {
-    /// The generator number `stream` of `seed`.
-    pub fn new(seed: u64, stream: u64) -> Random {
-        // SplitMix64's finalizer: neighbouring seeds give unrelated states.
-        let mut z = seed ^ stream.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Random((z ^ z >> 31) | 1)
-    }
-
-    /// 64 random bits.
-    pub fn bits(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    /// A number less than `n`.
-    pub fn below(&mut self, n: u64) -> u64 {
-        (self.bits() >> 16) % n
-    }
-
-    /// True once in `n` times.
-    pub fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-
-    /// One of `choices`.
-    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len() as u64) as usize]
-    }
-
-    /// Puts `items` in random order.
-    pub fn shuffle<T>(&mut self, items: &mut [T]) {
-        for i in (1..items.len()).rev() {
-            items.swap(i, self.below(i as u64 + 1) as usize);
-        }
-    }
-
+/// Values for registers and memory.
+pub trait Values {
     /// An integer that is often near an edge.
-    pub fn integer(&mut self) -> u64 {
+    fn integer(&mut self) -> u64;
+    /// Bits of a number with `e` exponent and `f` fraction bits, often special or near an edge.
+    fn number(&mut self, e: u64, f: u64) -> u64;
+    /// A floating-point register whose likeliest content is a number of `format` (`h`, `s`, `d`).
+    fn float(&mut self, format: char) -> u64;
+}
+
+impl Values for Random {
+    fn integer(&mut self) -> u64 {
         let near = self.below(5).wrapping_sub(2);
         match self.below(8) {
             0 => near,
@@ -60,8 +28,7 @@ impl Random {
         }
     }
 
-    /// Bits of a number with `e` exponent and `f` fraction bits, often special or near an edge.
-    pub fn number(&mut self, e: u64, f: u64) -> u64 {
+    fn number(&mut self, e: u64, f: u64) -> u64 {
         let (ones, bias) = ((1 << e) - 1, (1 << (e - 1)) - 1);
         let sign = self.below(2) << (e + f);
         if self.below(4) == 0 {
@@ -97,8 +64,7 @@ impl Random {
         sign | exponent.min(ones - 1) << f | fraction
     }
 
-    /// A floating-point register whose likeliest content is a number of `format` (`h`, `s`, `d`).
-    pub fn float(&mut self, format: char) -> u64 {
+    fn float(&mut self, format: char) -> u64 {
         let format = if self.one_in(8) { self.pick(&['h', 's', 'd', '?']) } else { format };
         match format {
             'h' => self.number(5, 10) | u64::MAX << 16,

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use dev_core::Slot;
 use dev_irq::{Aclint, Plic};
 use dev_uart::{Ns16550, Ns16550Config};
+use differential_core::Peer;
 use engine_core::{Exit, TimeSource, Vcpu};
 use engine_interp::{Config, Interp};
 use fabric_bus::{Bus, BusBuilder, BusFault, Target};
@@ -106,7 +107,7 @@ impl Target for Finisher {
 
 /// A QEMU that runs an image.
 pub struct Qemu {
-    run: qemu::Run,
+    run: Peer,
     file: tempfile::NamedTempFile,
 }
 
@@ -148,7 +149,7 @@ pub fn start_qemu(image: &Image) -> Result<Qemu> {
         "none",
         "-no-reboot",
     ];
-    Ok(Qemu { run: qemu::Run::start(qemu::SYSTEM, &arguments, None)?, file })
+    Ok(Qemu { run: Peer::start(qemu::SYSTEM, &arguments, None)?, file })
 }
 
 impl Qemu {
@@ -158,11 +159,11 @@ impl Qemu {
     /// If it fails otherwise than by not ending.
     pub fn finish(self, image: &Image) -> Result<Left> {
         let output = self.run.finish(LIMIT)?;
-        if !output.success && !output.end.starts_with("killed") {
+        if !output.success() && !output.killed {
             bail!("{}: {}", qemu::SYSTEM, output.end);
         }
         let file = self.file.as_file();
-        let stuck = (!output.success).then_some(output.end);
+        let stuck = (!output.success()).then_some(output.end);
         image.collect(stuck, |offset, to| Ok(file.read_exact_at(to, offset)?))
     }
 }

@@ -1,7 +1,7 @@
 //! The slots of a bare-metal case.
 
 use crate::assembler::{row, word};
-use crate::random::Random;
+use crate::random::{Random, Values};
 use crate::system_case::{Slot, Try, arena_at};
 use crate::system_runtime::ALIAS;
 use crate::system_start::{CONSTANT, Draft, M, MPRV, PMPCFG0, RESULTS, S, SATP, STVEC, TEMPORARY, U};

@@ -1,7 +1,7 @@
 //! What a bare-metal case starts with: mode, delegation, interrupts, page tables, PMP.
 
 use crate::assembler::word;
-use crate::random::Random;
+use crate::random::{Random, Values};
 use crate::system_case::{Case, Lines, arena_at, code_at};
 use crate::system_runtime::{ALIAS, END, GRANTED, RAM, S_VECTOR};
 use crate::system_tables::{DATA_PAGE, Tables, Wanted, data_pages};

@@ -10,6 +10,7 @@ use crate::user_image::{
     EDGE_BYTES, FCSR, FLOATS, Image, RECORD, SCRATCH, SIGNAL, SIGNAL_ADDRESS, SIGNAL_PC, record_at,
 };
 use anyhow::{Context, Result, bail};
+use differential_core::Peer;
 use isa_riscv::disasm::{F_NAMES, X_NAMES, disassemble, row_of};
 use isa_riscv::rows::{Kind, Row};
 use std::fmt::Write;
@@ -62,10 +63,10 @@ pub fn run_both(image: &Image) -> Result<(Outcome, Outcome)> {
     let path = file.into_temp_path();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
     std::fs::set_permissions(&path, mode)?;
-    let qemu = qemu::Run::start(qemu::USER, &["-cpu", qemu::CPU], Some(&path))?;
+    let qemu = Peer::start(qemu::USER, &["-cpu", qemu::CPU], Some(&path))?;
     let ours = run(image, None);
     let output = qemu.finish(LIMIT)?;
-    if !output.success || output.bytes.len() != image.output_bytes() + EDGE_BYTES as usize {
+    if !output.success() || output.bytes.len() != image.output_bytes() + EDGE_BYTES as usize {
         bail!("qemu-riscv64: {}; {} bytes of output", output.end, output.bytes.len());
     }
     let (records, edge) = output.bytes.split_at(image.output_bytes());

@@ -1,7 +1,7 @@
 //! A user-level case in the making: instances of rows, the registers and addresses that they need.
 
 use crate::assembler::{row, with_field, word};
-use crate::random::Random;
+use crate::random::{Random, Values};
 use crate::user_case::{Case, NO_SYSCALL, Piece, SCRATCH_BYTES, Value, traps};
 use crate::user_image::SCRATCH;
 use isa_riscv::disasm::{length, row_of};

@@ -217,6 +217,58 @@ pub fn elf(machine: u16, code: &[u8], symbols: &[(&str, u64)]) -> Vec<u8> {
     file
 }
 
+/// Powers the machine off, by `microvm`'s power port; the same bytes in 32-bit and in 64-bit mode.
+pub const POWER_OFF: &[u8] = &[
+    0x66, 0xba, 0x04, 0x06, // mov  dx, 0x604
+    0x66, 0xb8, 0x00, 0x20, // mov  ax, 0x2000
+    0x66, 0xef, //             out  dx, ax
+    0xeb, 0xfe, //             jmp  .
+];
+
+/// Ends the machine with status 2 * 3 + 1 through the debug exit.
+pub const EXIT_7: &[u8] = &[
+    0xb0, 0x03, // mov  al, 3
+    0xe6, 0xf4, // out  0xf4, al
+    0xeb, 0xfe, // jmp  .
+];
+
+/// Where [`noted`] puts its code.
+pub const LOAD: u64 = 0x10_0000;
+
+/// Puts bytes into a file.
+pub fn put(file: &mut [u8], at: usize, bytes: &[u8]) {
+    file[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+/// An executable at [`LOAD`] with one note: its type and its description, which begins at byte 0x100.
+pub fn noted(kind: u32, description: &[u8], code: &[u8]) -> Vec<u8> {
+    let mut file = vec![0; 0x200];
+    put(&mut file, 0, b"\x7fELF\x02\x01\x01");
+    let halves = [2, EM_X86_64, 1, 0].map(u16::to_le_bytes).concat(); // ET_EXEC, EV_CURRENT
+    put(&mut file, 0x10, &halves);
+    put(&mut file, 0x18, &[LOAD, 64, 0].map(u64::to_le_bytes).concat());
+    put(&mut file, 0x34, &[64, 56, 2, 64, 0, 0].map(u16::to_le_bytes).concat());
+    let note = 16 + description.len() as u64;
+    // PT_LOAD, R+X, then PT_NOTE, R.
+    for (n, kind, offset, size, align) in
+        [(0, [1_u32, 5], 0x200, code.len() as u64, 8), (1, [4, 4], 0xf0, note, 4)]
+    {
+        let at = 0x40 + 56 * n;
+        put(&mut file, at, &kind.map(u32::to_le_bytes).concat());
+        put(&mut file, at + 8, &[offset, LOAD, LOAD, size, size, align].map(u64::to_le_bytes).concat());
+    }
+    put(&mut file, 0xf0, &[4, description.len() as u32, kind].map(u32::to_le_bytes).concat());
+    put(&mut file, 0xfc, b"Xen\0");
+    put(&mut file, 0x100, description);
+    file.extend(code);
+    file
+}
+
+/// An executable with a PVH entry.
+pub fn pvh(code: &[u8]) -> Vec<u8> {
+    noted(18, &(LOAD as u32).to_le_bytes(), code)
+}
+
 /// A running `hostel`, which does not outlive a test that fails.
 pub struct Running(pub Child);
 
@@ -303,6 +355,16 @@ impl Files {
             .env("XDG_CACHE_HOME", self.path().join("cache"))
             .timeout(Duration::from_secs(20))
             .args(arguments)
+    }
+
+    /// Runs `hostel`, which fails and says one line.
+    #[track_caller]
+    pub fn wrong(&self, arguments: &[&str], expected: impl snapbox::IntoData) {
+        let assert = self.hostel(arguments).assert().code(125).stdout_eq("");
+        let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert_eq!(said.matches('\n').count(), 1, "{said}");
+        let line = said.strip_prefix("hostel: ").and_then(|line| line.strip_suffix('\n'));
+        snapbox::assert_data_eq!(line.unwrap_or_else(|| panic!("{said}")).to_owned(), expected);
     }
 
     /// The same as a process of the standard library's, for tests that talk to it.

@@ -107,8 +107,7 @@ pub fn linux_image() -> Vec<u8> {
     file
 }
 
-/// A bzImage of protocol 2.15: two sectors of real-mode code, 0x400 bytes of protected-mode code, of which the last
-/// 0x100 are the payload.
+/// A bzImage of protocol 2.15: two sectors of real-mode code, 0x400 bytes of protected-mode code.
 pub fn bzimage() -> Vec<u8> {
     let mut file = vec![0; 0x600 + 0x400];
     file[0x1f1] = 2; // setup_sects
@@ -122,8 +121,6 @@ pub fn bzimage() -> Vec<u8> {
     file[0x234] = 1; // relocatable_kernel
     set16(&mut file, 0x236, 0x3f); // xloadflags
     set32(&mut file, 0x238, 2047); // cmdline_size
-    set32(&mut file, 0x248, 0x300); // payload_offset
-    set32(&mut file, 0x24c, 0x100); // payload_length
     set64(&mut file, 0x258, 0x100_0000); // pref_address
     set32(&mut file, 0x260, 0x300_0000); // init_size
     file[0x600..].fill(0x90);

@@ -9,7 +9,7 @@ use vm_board::microvm::microvm;
 use vm_machine::{Bios, ClockKind, ConsolePort, Engine, Final, Machine, Program, Recorded, Spec, Stopper};
 
 /// What the guest says of its first rounds on QEMU 10.0.2 (`-M microvm,pit=on,pic=on`).
-pub const SUMS: [&str; 5] = ["e387355780ed4bc3", "63bd7b6bade60ca3", "0919d71a4f9f8cc3", "", ""];
+pub const SUMS: [&str; 3] = ["e387355780ed4bc3", "63bd7b6bade60ca3", "0919d71a4f9f8cc3"];
 
 /// Memory of the machines.
 pub const MEMORY: u64 = 16 << 20;
