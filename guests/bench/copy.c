@@ -4,7 +4,15 @@
 #define SIZE (256 * 1024)
 const char kernel_name[] = "copy";
 const u64 kernel_rounds = 1500;
-static u64 from[SIZE / 8 + 1], to[SIZE / 8 + 1];
+/* The gap keeps the two apart by a number of pages that is no power of two: else they might meet at one entry of a
+ * small TLB, and that alone would be measured. */
+static struct {
+    u64 from[SIZE / 8 + 1];
+    u64 gap[9000];
+    u64 to[SIZE / 8 + 1];
+} memory __attribute__((aligned(4096)));
+#define from memory.from
+#define to memory.to
 
 static NOINLINE void copy_words(u64 *into, const u64 *out_of, u64 count)
 {

@@ -1,4 +1,4 @@
-/* The loops of micro.c. One is chosen by its symbol, OP_..., for each image; LOOP is a turn's frame.
+/* The loops of micro.c. One is chosen by its symbol, OP_..., for each image.
  * In both loops a0 counts turns down, a1 points to memory, and a2 becomes the result. */
     .option norelax
 #ifdef SV39
@@ -179,9 +179,6 @@ FUNCTION micro_full
 NAME "csrr"
 SIMPLE per_turn=4, turns=2000000
 FUNCTION micro_empty
-    .rept 4
-    addi    t0, t0, 1
-    .endr
     TURN
 FUNCTION micro_full
     .rept 4
@@ -347,9 +344,6 @@ FUNCTION micro_full
 NAME "amoadd"
 SIMPLE per_turn=4, turns=20000000
 FUNCTION micro_empty
-    .rept 4
-    addi    t0, t0, 1
-    .endr
     TURN
 FUNCTION micro_full
     .rept 4
