@@ -76,8 +76,11 @@ impl Jit {
     /// A CPU in the state given.
     ///
     /// # Errors
-    /// What the host says to the mappings of the code cache.
+    /// What the host says to the mappings of the code cache; that it cannot run translated code ([`Jit::missing`]).
     pub fn new(config: Config, options: Options) -> io::Result<Jit> {
+        if let Some(missing) = Jit::missing() {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, format!("this host lacks {missing}")));
+        }
         let layout = layout();
         let cache = Cache::new(&layout)?;
         let emitter = Emitter::new(layout, cache.shared);
@@ -155,7 +158,7 @@ impl Jit {
         cpu.native.mxcsr = mxcsr(cpu.hart.csr.frm);
         // SAFETY: the address is that of the shared code's entry, which is a function of this type; the memory lives as
         // long as the cache does.
-        let enter: unsafe extern "sysv64" fn(*mut Cpu, u64) -> u32 =
+        let enter: unsafe extern "C" fn(*mut Cpu, u64) -> u32 =
             unsafe { std::mem::transmute(self.translator.cache.enter as *const ()) };
         // SAFETY: `host` is the entry of a block in the same cache, emitted for the layout of `Cpu`. It accesses the
         // processor's state, and guest RAM at addresses that entries of the TLB give; both outlive the call.

@@ -14,5 +14,7 @@ mod jit;
 mod layout;
 mod operations;
 mod translate;
+mod trial;
 
 pub use jit::{Jit, Options};
+pub use trial::trial;
