@@ -103,9 +103,8 @@ fn internal(
         found.push(error(format!("{} → {target}   a build tool; only xtask may use it", package.name)));
         return;
     }
-    let by_table = may.contains(&layer(target))
-        || may.contains(&target)
-        || (package.name.as_str(), target) == FALLBACK;
+    let by_table =
+        may.contains(&layer(target)) || may.contains(&target) || (package.name.as_str(), target) == FALLBACK;
     // A test may look further down than the product does, never sideways or up.
     let rank_of = LAYERS.iter().find(|row| row.0 == layer(target)).map_or(u8::MAX, |row| row.1);
     let by_test =
@@ -176,8 +175,7 @@ mod tests {
     #[test]
     fn the_translator_falls_back_on_the_interpreter_and_not_the_other_way_round() {
         let (jit, interp) = ("crates/engine-jit/Cargo.toml", "crates/engine-interp/Cargo.toml");
-        let sources =
-            [("crates/engine-jit/src/lib.rs", STRICT), ("crates/engine-interp/src/lib.rs", STRICT)];
+        let sources = [("crates/engine-jit/src/lib.rs", STRICT), ("crates/engine-interp/src/lib.rs", STRICT)];
         let (with, without) =
             (manifest("engine-jit", "engine-interp.workspace = true"), manifest("engine-interp", ""));
         accepted(&[(jit, &with), (interp, &without), sources[0], sources[1]]);

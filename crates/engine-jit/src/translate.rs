@@ -40,7 +40,11 @@ impl Translator {
             }));
         };
         let guest = guest.get(..code.bytes as usize / 2).map(<[u16]>::to_vec).unwrap_or(guest);
-        self.cache.add(place, guest, code, self.emitter.bytes(), self.emitter.links())
+        let mut bytes = std::borrow::Cow::Borrowed(self.emitter.bytes());
+        if let Some(meddle) = self.options.meddle {
+            meddle(bytes.to_mut());
+        }
+        self.cache.add(place, guest, code, &bytes, self.emitter.links())
     }
 
     /// Lifts instructions up to the end of the block or page into the builder; gives their code.

@@ -30,7 +30,9 @@ pub enum ChoiceError {
     #[error("{0:?} is no number of CPUs; write a whole number such as 4")]
     Cpus(String),
     /// Not an eagerness of the translator.
-    #[error("{0:?} is no number of times that code is interpreted before it is translated; write a number up to 255")]
+    #[error(
+        "{0:?} is no number of times that code is interpreted before it is translated; write a number up to 255"
+    )]
     Threshold(String),
     /// Not a firmware.
     #[error("the firmware's name is empty; give builtin, none or a file")]
