@@ -282,7 +282,10 @@ impl Asm {
 
     /// `and d32, k`
     pub fn and32(&mut self, d: Reg, k: i32) {
-        dynasm!(self.ops ; .arch x64 ; and Rd(d.0), DWORD k);
+        match d.0 {
+            1 => dynasm!(self.ops ; .arch x64 ; and ecx, DWORD k),
+            _ => dynasm!(self.ops ; .arch x64 ; and Rd(d.0), DWORD k),
+        }
     }
 
     /// `test d, d`
@@ -489,6 +492,21 @@ impl Asm {
             2 => dynasm!(self.ops ; .arch x64 ; mov DWORD [Rq(a.0) + Rq(b.0)], DWORD k),
             _ => dynasm!(self.ops ; .arch x64 ; mov QWORD [Rq(a.0) + Rq(b.0)], DWORD k),
         }
+    }
+
+    /// `lea rsp, [rsp + k]`
+    pub fn move_stack(&mut self, k: i32) {
+        dynasm!(self.ops ; .arch x64 ; lea rsp, [rsp + k]);
+    }
+
+    /// `vmovsd [rsp + k], s`
+    pub fn save_stack_f(&mut self, k: i32, s: Xmm) {
+        dynasm!(self.ops ; .arch x64 ; vmovsd QWORD [rsp + k], Rx(s.0));
+    }
+
+    /// `vmovsd d, [rsp + k]`
+    pub fn load_stack_f(&mut self, d: Xmm, k: i32) {
+        dynasm!(self.ops ; .arch x64 ; vmovsd Rx(d.0), QWORD [rsp + k]);
     }
 
     /// `mfence`

@@ -59,6 +59,7 @@ const DYNAMIC: u64 = 7;
 impl Emitter {
     pub(crate) fn get(&mut self, class: u8, index: u8, at: Value) {
         self.values.set(at, Loc::Guest(class, index));
+        self.know_register(class, index, at);
         if class == F && self.boxed_registers >> index & 1 != 0 {
             self.set_boxed(at);
         }
@@ -114,7 +115,8 @@ impl Emitter {
             }
         }
         let info = self.info(0);
-        self.call(id, info);
+        let from = self.call(id, info);
+        self.cold.push(Cold::Failed { from });
         self.result(at);
     }
 

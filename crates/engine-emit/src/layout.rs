@@ -21,6 +21,10 @@ pub struct Layout {
     pub mxcsr: i32,
     /// MXCSR as the host's code has it.
     pub host_mxcsr: i32,
+    /// Size, less 8, of the memory that loads may go to without a table ([`crate::Modes::linear`]).
+    pub linear_limit: i32,
+    /// Where its first byte is in the host.
+    pub linear_host: i32,
     /// The table of pages to load from.
     pub read: i32,
     /// The table of pages to store to.
@@ -49,7 +53,10 @@ pub const SPILLS: usize = 16;
 pub struct Shared {
     /// Leaves for the host's code with a reason in eax.
     pub leave: u64,
-    /// Loads the slow way: address in rdx, [`Info`] in eax; gives the value in rax.
+    /// The same with one more than the reason in edx.
+    pub failed: u64,
+    /// Loads the slow way: address in rdx, [`Info`] in eax; gives the value in rax. After this and the following, the zero
+    /// flag says whether to go on, else edx is what [`Shared::failed`] wants.
     pub load: u64,
     /// Stores the slow way: address in rdx, value in rcx, [`Info`] in eax.
     pub store: u64,

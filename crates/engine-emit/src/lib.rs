@@ -8,9 +8,11 @@
 mod alu;
 mod asm;
 mod emit;
+mod facts;
 mod float;
 mod layout;
 mod reg;
+mod region;
 mod scan;
 mod shared;
 mod value;

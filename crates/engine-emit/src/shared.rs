@@ -1,6 +1,6 @@
 //! The code that all blocks share: the way in, the way out, and the ways to the host's functions.
 
-use crate::asm::{Asm, Cc, Patch};
+use crate::asm::Asm;
 use crate::layout::{Layout, Shared};
 use crate::reg::{BUDGET, F_HOMES, RAX, RCX, RDX, Reg, X_HOMES};
 
@@ -32,20 +32,23 @@ pub struct SharedCode {
 const RBP: Reg = Reg(5);
 const RSI: Reg = Reg(6);
 const RDI: Reg = Reg(7);
+/// Registers that a C function may change and that are homes.
+const LOST: [Reg; 6] = [RSI, RDI, Reg(8), Reg(9), Reg(10), Reg(11)];
 const SAVED: [Reg; 6] = [Reg(3), RBP, Reg(12), Reg(13), Reg(14), Reg(15)];
 
 /// The shared code for address `base`. `rbp` is how far the register rbp points into the state.
 pub fn shared(layout: &Layout, helpers: &Helpers, base: u64, rbp: i32) -> SharedCode {
     let mut s = Writer { asm: Asm::default(), layout: *layout, rbp };
     let enter = base + s.enter();
-    let (leave, left) = s.leave();
-    let mut way = |helper, first| base + s.call(helper, first, left);
+    let (leave, failed) = s.leave();
+    let mut way = |helper, first| base + s.call(helper, first);
     let shared = Shared {
         load: way(helpers.load, RDX),
         store: way(helpers.store, RDX),
         call: way(helpers.call, RDX),
         amo: way(helpers.amo, RDX),
         leave: base + leave as u64,
+        failed: base + failed as u64,
     };
     SharedCode { bytes: s.asm.bytes().to_vec(), enter, shared }
 }
@@ -95,39 +98,46 @@ impl Writer {
         self.asm.load_mxcsr(self.layout.host_mxcsr);
     }
 
-    /// Where blocks leave, and where calls do.
+    /// Where blocks leave with a reason in eax, and with one more than it in edx.
     fn leave(&mut self) -> (usize, usize) {
+        let failed = self.asm.len();
+        self.asm.lea(RAX, RDX, -1);
         let leave = self.asm.len();
         self.put();
-        let left = self.asm.len();
         self.asm.pop(RCX);
         SAVED.into_iter().rev().for_each(|r| self.asm.pop(r));
         self.asm.ret();
-        (leave, left)
+        (leave, failed)
     }
 
-    /// A way to a function: its second argument is in `second`, its third in eax, its fourth in rcx.
-    fn call(&mut self, helper: u64, second: Reg, left: usize) -> u64 {
+    /// A way to a function: its second argument is in `second`, its third in eax, its fourth in rcx. Registers are kept,
+    /// but for the scratch ones; the zero flag says whether to go on, else rdx is one more than the reason to leave.
+    fn call(&mut self, helper: u64, second: Reg) -> u64 {
         let at = self.asm.len() as u64;
-        self.put();
+        let floats = 8 * F_HOMES.len() as i32;
+        LOST.into_iter().for_each(|r| self.asm.push(r));
+        // With the return address and six registers this keeps the stack in line.
+        self.asm.move_stack(-(floats + 8));
+        for (n, (_, home)) in (0..).zip(F_HOMES) {
+            self.asm.save_stack_f(8 * n, home);
+        }
+        self.asm.save(self.layout.budget, BUDGET);
+        self.asm.save_mxcsr(self.layout.mxcsr);
+        self.asm.load_mxcsr(self.layout.host_mxcsr);
         self.asm.lea(RDI, RBP, -self.rbp);
         self.asm.mov(RSI, second);
         self.asm.mov32(RDX, RAX);
-        // The return address has put the stack out of line.
-        self.asm.push(RAX);
         self.asm.mov_imm(RAX, helper);
         self.asm.call_reg(RAX);
-        self.asm.pop(RCX);
+        for (n, (_, home)) in (0..).zip(F_HOMES) {
+            self.asm.load_stack_f(home, 8 * n);
+        }
+        self.asm.move_stack(floats + 8);
+        LOST.into_iter().rev().for_each(|r| self.asm.pop(r));
+        self.asm.load(BUDGET, self.layout.budget);
+        self.asm.load_mxcsr(self.layout.mxcsr);
         self.asm.test32(RDX);
-        let away = self.asm.jcc(Cc::Ne);
-        self.fetch();
         self.asm.ret();
-        let here = self.asm.len();
-        self.asm.patch(away, here);
-        self.asm.lea(RAX, RDX, -1);
-        self.asm.pop(RCX);
-        let Patch(jump) = self.asm.jmp();
-        self.asm.patch(Patch(jump), left);
         at
     }
 }

@@ -4,7 +4,7 @@ use crate::cpu::Cpu;
 use crate::interp::REQUESTS;
 use engine_mmu::Key;
 use fabric_clock::Nanos;
-use isa_riscv::{Mode, csr_fields::mstatus, enabled_interrupts};
+use isa_riscv::{AccessKind, Mode, csr_fields::mstatus, enabled_interrupts};
 
 /// Bits of the pending word that are interrupt lines of a hart: MSIP, MTIP, SEIP, MEIP.
 pub(crate) const LINES: u64 = 1 << 3 | 1 << 7 | 1 << 9 | 1 << 11;
@@ -15,6 +15,8 @@ const CODE: u32 = 1 << 8;
 pub const FP: u32 = 1 << 9;
 /// FS is dirty already.
 pub const DIRTY: u32 = 1 << 10;
+/// Loads need no table.
+pub const LINEAR: u32 = 1 << 14;
 /// Where the rounding mode begins.
 pub const FRM: u32 = 11;
 
@@ -33,6 +35,7 @@ impl Cpu {
         let data = Key { space: self.space_of(mode), mode: mode as u32 | permissions as u32 };
         let code =
             Key { space: self.space_of(self.hart.mode), mode: self.hart.mode as u32 | CODE | self.floats() };
+        self.linear = self.may_load_linearly(data.space);
         self.code_floats = self.floats();
         self.data = self.context(data);
         let (code, reused) = self.contexts.get(code);
@@ -49,10 +52,24 @@ impl Cpu {
     /// and whether FS must be made dirty still.
     pub fn floats(&self) -> u32 {
         let csr = &self.hart.csr;
+        let linear = if self.linear { LINEAR } else { 0 };
         match csr.mstatus & mstatus::FS {
-            0 => 0,
-            fs => FP | if fs == mstatus::FS { DIRTY } else { 0 } | u32::from(csr.frm) << FRM,
+            0 => linear,
+            fs => linear | FP | if fs == mstatus::FS { DIRTY } else { 0 } | u32::from(csr.frm) << FRM,
         }
+    }
+
+    /// Whether loads of the whole of [`crate::Native::linear_base`] are allowed, where addresses are physical.
+    fn may_load_linearly(&self, space: u64) -> bool {
+        let native = &self.native;
+        native.linear_limit != 0
+            && space >> 60 == 0
+            && self.hart.csr.pmp.check(
+                native.linear_base,
+                native.linear_limit + 8,
+                AccessKind::Load,
+                self.hart.data_mode(),
+            )
     }
 
     /// Finds the context anew if the floating-point state has changed since: arithmetic makes it dirty without a word.

@@ -23,7 +23,7 @@ mod machine;
 mod native;
 
 pub use access::Place;
-pub use context::{DIRTY, FP, FRM};
+pub use context::{DIRTY, FP, FRM, LINEAR};
 pub use cpu::{Cpu, Reservation, Stop};
 pub use interp::{Config, Interp};
 pub use native::{JUMPS, Jump, Native};

@@ -27,6 +27,8 @@ pub(crate) const fn layout() -> Layout {
         spill: at(native + offset_of!(Native, spill)),
         mxcsr: at(native + offset_of!(Native, mxcsr)),
         host_mxcsr: at(native + offset_of!(Native, host_mxcsr)),
+        linear_limit: at(native + offset_of!(Native, linear_limit)),
+        linear_host: at(native + offset_of!(Native, linear_host)),
         read: at(offset_of!(Cpu, read)),
         write: at(offset_of!(Cpu, write)),
         entry_tag: Entry::OFFSETS.0 as i32,

@@ -4,12 +4,46 @@ use crate::cache::{Place, Translation, page_of};
 use crate::jit::Translator;
 use crate::operations::operation;
 use engine_emit::Modes;
-use engine_interp::{Cpu, DIRTY, FP, FRM};
+use engine_interp::{Cpu, DIRTY, FP, FRM, LINEAR};
 use engine_mmu::PAGE_MASK;
-use isa_riscv::lift::lift;
+use isa_ir::{Block, Node};
+use isa_riscv::lift::{X, lift};
+use std::borrow::Cow;
 
 /// The most instructions in a block.
 pub(crate) const LONGEST: usize = 64;
+
+/// Whether a block ends with a call (it writes a link register, which is to say x1 or x5, after which it jumps), and
+/// whether with a jump to somewhere else than where its code says.
+fn ending(block: &Block) -> (bool, bool) {
+    let nodes = block.nodes();
+    let Some(Node::Jump { target }) = nodes.last() else { return (false, false) };
+    let links = nodes.iter().rev().take(8).any(|n| matches!(n, Node::Set { class: X, index: 1 | 5, v } if matches!(nodes.get(v.index()), Some(Node::Pc(_)))));
+    let direct = match nodes.get(target.index()) {
+        Some(Node::Pc(_)) => true,
+        Some(Node::Bin { a, .. }) => matches!(nodes.get(a.index()), Some(Node::Pc(_))),
+        _ => false,
+    };
+    (links, !direct)
+}
+
+/// What the place's modes make possible.
+pub(crate) fn modes(cpu: &Cpu, place: Place) -> Modes {
+    Modes {
+        known: place.floats & DIRTY != 0,
+        frm: (place.floats >> FRM & 7) as u8,
+        linear: (place.floats & LINEAR != 0).then_some(cpu.native.linear_base),
+    }
+}
+
+/// The code of a block or region as it goes into the cache.
+pub(crate) fn meddled(bytes: &[u8], meddle: Option<fn(&mut [u8])>) -> Cow<'_, [u8]> {
+    let mut bytes = Cow::Borrowed(bytes);
+    if let Some(meddle) = meddle {
+        meddle(bytes.to_mut());
+    }
+    bytes
+}
 
 impl Translator {
     /// Translates the block at `place`. `None` if it begins with what must be interpreted.
@@ -21,9 +55,10 @@ impl Translator {
         let guest = self.lift(cpu, place);
         let block = self.builder.finish().ok()?;
         let (base, first) = (self.cache.address(self.cache.next()), self.cache.sites.len() as u32);
-        let modes = Modes { known: place.floats & DIRTY != 0, frm: (place.floats >> FRM & 7) as u8 };
+        let modes = modes(cpu, place);
         let start = (place.arena & PAGE_MASK) as u32;
         let code = self.emitter.emit(&block, start, base, first, modes, operation);
+        let (call, returns) = ending(&block);
         self.builder.recycle(block);
         let Some(code) = code else {
             let first = guest.len().min(2);
@@ -31,24 +66,19 @@ impl Translator {
             if code.is_empty() {
                 return None;
             }
-            return Some(self.cache.remember(Translation {
-                place,
-                code,
-                indirect: None,
-                direct: 0,
-                stale: 0,
-            }));
+            return Some(self.cache.remember(Translation::interpreted(place, code)));
         };
         let guest = guest.get(..code.bytes as usize / 2).map(<[u16]>::to_vec).unwrap_or(guest);
-        let mut bytes = std::borrow::Cow::Borrowed(self.emitter.bytes());
-        if let Some(meddle) = self.options.meddle {
-            meddle(bytes.to_mut());
+        let bytes = meddled(self.emitter.bytes(), self.options.meddle);
+        let number = self.cache.add(place, guest, code, &bytes, self.emitter.links())?;
+        if let Some(block) = self.cache.blocks.get_mut(number as usize) {
+            (block.call, block.returns) = (call, returns);
         }
-        self.cache.add(place, guest, code, &bytes, self.emitter.links())
+        Some(number)
     }
 
     /// Lifts instructions up to the end of the block or page into the builder; gives their code.
-    fn lift(&mut self, cpu: &Cpu, place: Place) -> Vec<u16> {
+    pub fn lift(&mut self, cpu: &Cpu, place: Place) -> Vec<u16> {
         let mut guest = Vec::with_capacity(2 * LONGEST);
         let left = PAGE_MASK + 1 - (place.arena & PAGE_MASK);
         let mut at = 0;
