@@ -48,7 +48,7 @@ fn answer(cpu: &mut Cpu, info: u32, result: Result<u64, Stop>) -> Answer {
 
 /// # Safety
 /// `cpu` is the processor whose code calls, which nobody else uses meanwhile.
-unsafe extern "sysv64" fn load(cpu: *mut Cpu, va: u64, info: u32) -> Answer {
+unsafe extern "C" fn load(cpu: *mut Cpu, va: u64, info: u32) -> Answer {
     // SAFETY: the caller's promise.
     let cpu = unsafe { &mut *cpu };
     let result = cpu.load_fast(va, width(Info(info)));
@@ -57,7 +57,7 @@ unsafe extern "sysv64" fn load(cpu: *mut Cpu, va: u64, info: u32) -> Answer {
 
 /// # Safety
 /// As for [`load`].
-unsafe extern "sysv64" fn store(cpu: *mut Cpu, va: u64, info: u32, v: u64) -> Answer {
+unsafe extern "C" fn store(cpu: *mut Cpu, va: u64, info: u32, v: u64) -> Answer {
     // SAFETY: the caller's promise.
     let cpu = unsafe { &mut *cpu };
     let result = cpu.store_fast(va, width(Info(info)), v).map(|()| 0);
@@ -66,7 +66,7 @@ unsafe extern "sysv64" fn store(cpu: *mut Cpu, va: u64, info: u32, v: u64) -> An
 
 /// # Safety
 /// As for [`load`].
-unsafe extern "sysv64" fn amo(cpu: *mut Cpu, va: u64, info: u32, v: u64) -> Answer {
+unsafe extern "C" fn amo(cpu: *mut Cpu, va: u64, info: u32, v: u64) -> Answer {
     // SAFETY: the caller's promise.
     let cpu = unsafe { &mut *cpu };
     let result = match amo_op(cpu.native.args[0]) {
@@ -84,7 +84,7 @@ fn amo_op(number: u64) -> Option<AmoOp> {
 
 /// # Safety
 /// As for [`load`].
-unsafe extern "sysv64" fn call(cpu: *mut Cpu, number: u32, info: u32) -> Answer {
+unsafe extern "C" fn call(cpu: *mut Cpu, number: u32, info: u32) -> Answer {
     // SAFETY: the caller's promise.
     let cpu = unsafe { &mut *cpu };
     let args = cpu.native.args;

@@ -15,5 +15,7 @@ mod layout;
 mod operations;
 mod region;
 mod translate;
+mod trial;
 
 pub use jit::{Jit, Options};
+pub use trial::trial;
