@@ -491,6 +491,54 @@ impl Asm {
         }
     }
 
+    /// `lea rsp, [rsp + k]`
+    pub fn move_stack(&mut self, k: i32) {
+        dynasm!(self.ops ; .arch x64 ; lea rsp, [rsp + k]);
+    }
+
+    /// `vmovsd [rsp + k], s`
+    pub fn save_stack_f(&mut self, k: i32, s: Xmm) {
+        dynasm!(self.ops ; .arch x64 ; vmovsd QWORD [rsp + k], Rx(s.0));
+    }
+
+    /// `vmovsd d, [rsp + k]`
+    pub fn load_stack_f(&mut self, d: Xmm, k: i32) {
+        dynasm!(self.ops ; .arch x64 ; vmovsd Rx(d.0), QWORD [rsp + k]);
+    }
+
+    /// `cmp dword [rbp + m], k`
+    pub fn cmp_mem32(&mut self, m: i32, k: i8) {
+        dynasm!(self.ops ; .arch x64 ; cmp DWORD [DWORD rbp + m], BYTE k.into());
+    }
+
+    /// `lock xadd [a], s`, or without `add` `xchg [a], s`; four bytes or eight, as `wide` says.
+    pub fn exchange(&mut self, add: bool, wide: bool, a: Reg, s: Reg) {
+        match (add, wide) {
+            (true, true) => dynasm!(self.ops ; .arch x64 ; lock xadd [Rq(a.0)], Rq(s.0)),
+            (true, false) => dynasm!(self.ops ; .arch x64 ; lock xadd [Rq(a.0)], Rd(s.0)),
+            (false, true) => dynasm!(self.ops ; .arch x64 ; xchg [Rq(a.0)], Rq(s.0)),
+            (false, false) => dynasm!(self.ops ; .arch x64 ; xchg [Rq(a.0)], Rd(s.0)),
+        }
+    }
+
+    /// `lock cmpxchg [a], s`: compares with rax.
+    pub fn compare_exchange(&mut self, wide: bool, a: Reg, s: Reg) {
+        if wide {
+            dynasm!(self.ops ; .arch x64 ; lock cmpxchg [Rq(a.0)], Rq(s.0));
+        } else {
+            dynasm!(self.ops ; .arch x64 ; lock cmpxchg [Rq(a.0)], Rd(s.0));
+        }
+    }
+
+    /// `mov d, [a]`, sign-extended.
+    pub fn load_at(&mut self, wide: bool, d: Reg, a: Reg) {
+        if wide {
+            dynasm!(self.ops ; .arch x64 ; mov Rq(d.0), [Rq(a.0)]);
+        } else {
+            dynasm!(self.ops ; .arch x64 ; movsxd Rq(d.0), DWORD [Rq(a.0)]);
+        }
+    }
+
     /// `mfence`
     pub fn mfence(&mut self) {
         dynasm!(self.ops ; .arch x64 ; mfence);

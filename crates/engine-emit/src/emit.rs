@@ -4,6 +4,7 @@
 //! needs no repair: what leaves the block only says which instruction it is.
 
 use crate::asm::{Alu, Asm, Cc, Patch, Rmi};
+use crate::atomic::Atomic;
 use crate::float::Operation;
 use crate::layout::{Info, Layout, Leave, Shared};
 use crate::reg::{Homes, RAX, RCX, RDX, Reg, Xmm};
@@ -53,6 +54,12 @@ pub(crate) enum Cold {
     Nan { from: Patch, back: usize, d: Xmm, bits: u64 },
     /// A floating-point operation must be done the slow way.
     Call { from: Patch, back: usize, id: u32, info: Info, args: [Option<Xmm>; 3], rm: u64, to: To },
+    /// An atomic access whose page is not remembered; its result is wanted in rax.
+    Atomic { from: Patch, back: usize, va: Reg, info: Info, what: Atomic },
+    /// Shared code said not to go on.
+    Failed { from: Patch },
+    /// The same after an operation whose result becomes a register's.
+    Elsewhere { from: Patch, result: Option<u8> },
 }
 
 /// Where a loaded value goes.
@@ -90,7 +97,9 @@ pub struct Emitter {
     /// Instructions left, the current one included.
     pub(crate) left: u32,
     pub(crate) modes: Modes,
-    pub(crate) operations: fn(u32) -> Operation,
+    /// Bytes of the current instruction.
+    pub(crate) length: u8,
+    pub(crate) operations: fn(u32, Modes) -> Operation,
     /// Values and registers that are known to hold boxed singles.
     pub(crate) boxed: Vec<bool>,
     pub(crate) boxed_registers: u32,
@@ -114,7 +123,8 @@ impl Emitter {
             offset: 0,
             left: 0,
             modes: Modes::default(),
-            operations: |_| Operation::Interpret,
+            length: 0,
+            operations: |_, _| Operation::Interpret,
             boxed: Vec::new(),
             boxed_registers: 0,
         }
@@ -140,7 +150,7 @@ impl Emitter {
         base: u64,
         first_link: u32,
         modes: Modes,
-        operations: fn(u32) -> Operation,
+        operations: fn(u32, Modes) -> Operation,
     ) -> Option<Code> {
         self.asm.clear();
         self.cold.clear();
@@ -166,6 +176,7 @@ impl Emitter {
             if let Node::Insn { offset, length } = *node {
                 self.offset = i64::from(start + offset);
                 code.bytes = offset + u32::from(length);
+                self.length = length;
                 self.left -= 1;
                 continue;
             }
@@ -203,8 +214,14 @@ impl Emitter {
             Node::Load { width, order, va } => self.load(width, order, va, at),
             Node::Store { width, order, va, v } => self.store(width, order, va, v),
             Node::Amo { op, width, va, v, .. } => self.amo(op, width, va, v, at),
+            Node::LoadReserved { width, order, va } => self.load_reserved(width, order, va, at),
+            Node::StoreConditional { width, va, v, .. } => self.store_conditional(width, va, v, at),
             Node::Fence(order) => self.fence(order),
-            Node::Call { id, .. } => self.operation(block.pooled(node), id, at),
+            Node::Call { id, .. } => match (self.operations)(id, self.modes) {
+                Operation::Call | Operation::Float { .. } => self.operation(block.pooled(node), id, at),
+                operation => self.system(block, node, operation, id, at),
+            },
+            Node::Trap { code, arg } => self.trap(code, arg),
             Node::ExitIf { taken, target } => self.exit_if(block, taken, target),
             Node::Jump { target } => self.jump(target),
             Node::Next { offset } => {
@@ -289,7 +306,7 @@ impl Emitter {
 
     /// Empties the scratch registers for an access to `va`, and gives a register with the address: rdx, or a guest
     /// register's home that holds it.
-    fn address(&mut self, va: Value) -> Reg {
+    pub(crate) fn address(&mut self, va: Value) -> Reg {
         let (base, k) = match self.values.at(va) {
             Loc::Sum(base, k) => (base, k),
             _ => (va, 0),
@@ -323,7 +340,7 @@ impl Emitter {
     }
 
     /// Looks up the page of `va`: its place in the table in rcx, and the jump that is taken if it is not there.
-    fn look_up(&mut self, table: i32, va: Reg, log: u32) -> Patch {
+    pub(crate) fn look_up(&mut self, table: i32, va: Reg, log: u32) -> Patch {
         let mask = !0xfffi32 | ((1 << log) - 1);
         let l = self.layout;
         self.asm.rorx32(RCX, va, 8);
@@ -400,7 +417,7 @@ impl Emitter {
     }
 
     /// What a store of `v` takes it from: a register that lasts, memory, or a constant.
-    fn stored(&mut self, log: u32, v: Value) -> Stored {
+    pub(crate) fn stored(&mut self, log: u32, v: Value) -> Stored {
         let home_f = match self.values.at(v) {
             Loc::Guest(class, index) => self.place().home_f(class, index),
             _ => None,
@@ -523,7 +540,7 @@ impl Emitter {
     fn leave(&mut self, reason: u32) {
         self.asm.mov_imm(RAX, u64::from(reason));
         let to = self.asm.jmp();
-        self.outside(to, self.shared.leave);
+        self.outside(to, self.ways().leave);
     }
 
     /// Makes a jump or call go to an address outside the unit.
@@ -547,6 +564,7 @@ impl Emitter {
     /// Emits what is rarely run; gives where the way out for a budget that does not suffice begins.
     fn cold_code(&mut self) -> usize {
         let (mut n, mut stale) = (0, 0);
+        let mut failed = Vec::new();
         while let Some(&cold) = self.cold.get(n) {
             n += 1;
             let here = self.asm.len();
@@ -573,8 +591,7 @@ impl Emitter {
                     self.asm.patch(from, here);
                     self.asm.mov(RDX, va);
                     self.asm.mov_imm(RAX, u64::from(info.0));
-                    let call = self.asm.call();
-                    self.outside(call, self.shared.load);
+                    failed.push(self.call_shared(self.ways().load));
                     self.take(to);
                     self.back(back);
                 }
@@ -588,8 +605,7 @@ impl Emitter {
                         Stored::Operand(Rmi::I(k)) => self.asm.mov_imm(RCX, k as i64 as u64),
                     }
                     self.asm.mov_imm(RAX, u64::from(info.0));
-                    let call = self.asm.call();
-                    self.outside(call, self.shared.store);
+                    failed.push(self.call_shared(self.ways().store));
                     self.back(back);
                 }
                 Cold::Nan { from, back, d, bits } => {
@@ -606,13 +622,38 @@ impl Emitter {
                         }
                     }
                     self.asm.save_imm(self.layout.args + 24, rm as i32);
-                    self.call(id, info);
+                    failed.push(self.call(id, info));
                     self.take(to);
                     self.back(back);
                 }
+                Cold::Atomic { from, back, va, info, what } => {
+                    self.asm.patch(from, here);
+                    failed.push(self.atomic_call(va, info, what));
+                    self.back(back);
+                }
+                Cold::Failed { from } => failed.push(from),
+                Cold::Elsewhere { from, result: None } => failed.push(from),
+                Cold::Elsewhere { from, result } => {
+                    self.asm.patch(from, here);
+                    self.elsewhere(result);
+                    failed.push(self.asm.jmp());
+                }
             }
         }
+        if !failed.is_empty() {
+            let here = self.asm.len();
+            failed.into_iter().for_each(|from| self.asm.patch(from, here));
+            let to = self.asm.jmp();
+            self.outside(to, self.ways().failed);
+        }
         stale
+    }
+
+    /// Calls shared code; gives the jump that is taken if it says not to go on.
+    pub(crate) fn call_shared(&mut self, to: u64) -> Patch {
+        let call = self.asm.call();
+        self.outside(call, to);
+        self.asm.jcc(Cc::Ne)
     }
 
     fn take(&mut self, to: To) {
@@ -629,11 +670,10 @@ impl Emitter {
     }
 
     /// Calls an operation whose arguments are in their place; its result is in rax.
-    pub(crate) fn call(&mut self, id: u32, info: Info) {
+    pub(crate) fn call(&mut self, id: u32, info: Info) -> Patch {
         self.asm.mov_imm(RDX, u64::from(id));
         self.asm.mov_imm(RAX, u64::from(info.0));
-        let call = self.asm.call();
-        self.outside(call, self.shared.call);
+        self.call_shared(self.ways().float)
     }
 
     /// What a link does while it is not linked.
@@ -642,24 +682,6 @@ impl Emitter {
         self.links.push(Link { at: from.0, unlinked: self.asm.len(), target });
         self.save_pc(i64::from(target));
         self.leave(Leave::Link as u32 + number);
-    }
-
-    fn amo(&mut self, op: isa_core::AmoOp, width: Width, va: Value, v: Value, at: Value) {
-        let log = width.bytes().trailing_zeros();
-        let mut p = self.place();
-        p.clear_temps(true);
-        p.into_reg(RDX, va);
-        p.pin(RDX);
-        p.into_reg(RCX, v);
-        let args = self.layout.args;
-        self.asm.save_imm(args, op as i32);
-        let info = self.info(log);
-        self.asm.mov_imm(RAX, u64::from(info.0));
-        let call = self.asm.call();
-        self.outside(call, self.shared.amo);
-        self.values.used(va);
-        self.values.used(v);
-        self.result(at);
     }
 
     /// Takes a call's result out of rax.

@@ -1,5 +1,7 @@
 //! What an engine that emits code keeps beside the hart, at a fixed distance from its registers.
 
+use engine_core::Exit;
+
 /// Entries of the jump table; a power of two.
 pub const JUMPS: usize = 4096;
 
@@ -33,6 +35,10 @@ pub struct Native {
     pub mxcsr: u32,
     /// MXCSR as the host's code has it.
     pub host_mxcsr: u32,
+    /// Address of what translates, for what emitted code calls.
+    pub translator: usize,
+    /// Why the run must end, if emitted code says so.
+    pub exit: Option<Exit>,
     /// Where indirect jumps go.
     pub jumps: [Jump; JUMPS],
 }
@@ -49,6 +55,8 @@ impl Default for Native {
             spill: [0; 16],
             mxcsr,
             host_mxcsr: mxcsr,
+            translator: 0,
+            exit: None,
             jumps: [Jump::default(); JUMPS],
         }
     }

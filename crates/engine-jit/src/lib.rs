@@ -13,6 +13,7 @@ mod helpers;
 mod jit;
 mod layout;
 mod operations;
+mod system;
 mod translate;
 
 pub use jit::{Jit, Options};
