@@ -18,6 +18,7 @@ impl Emitter {
         if self.folded(op, a, b, at) {
             return;
         }
+        self.know_bin(op, a, b, at);
         match op {
             Bin::Add => self.add(a, b, at),
             Bin::Sub => self.sub(a, b, at),
@@ -251,6 +252,23 @@ impl Emitter {
         self.wide_result(RAX, at, &[a, b]);
     }
 
+    /// Makes `at` stand for the same register or memory as `a`, if it need not be elsewhere.
+    fn same(&mut self, a: Value, at: Value) -> bool {
+        let hint = self.scan.hints.get(at.index()).copied().flatten();
+        match self.values.at(a) {
+            Loc::Guest(class, index) if hint.is_none() || hint == Some((class, index)) => {
+                self.values.set(at, Loc::Guest(class, index));
+                true
+            }
+            Loc::Temp(r) if hint.is_none() && self.values.uses(a) == 1 => {
+                self.values.take(r);
+                self.values.set(at, Loc::Temp(r));
+                true
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn un(&mut self, op: Un, a: Value, at: Value) {
         if let Loc::Const(k) = self.values.at(a) {
             self.values.set(at, Loc::Const(op.apply(k)));
@@ -262,10 +280,17 @@ impl Emitter {
             self.values.used(a);
             return;
         }
+        self.know_un(op, a, at);
+        let idle = self.idle(op, a);
+        if idle && self.same(a, at) {
+            self.values.used(a);
+            return;
+        }
         let d = self.dest(at, &[a]);
         let mut p = self.place();
         let s = p.reg_or(d, a);
         match op {
+            _ if idle => p.asm.mov(d, s),
             Un::Not => {
                 p.asm.mov(d, s);
                 p.asm.not(d);

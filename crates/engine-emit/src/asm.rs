@@ -282,7 +282,10 @@ impl Asm {
 
     /// `and d32, k`
     pub fn and32(&mut self, d: Reg, k: i32) {
-        dynasm!(self.ops ; .arch x64 ; and Rd(d.0), DWORD k);
+        match d.0 {
+            1 => dynasm!(self.ops ; .arch x64 ; and ecx, DWORD k),
+            _ => dynasm!(self.ops ; .arch x64 ; and Rd(d.0), DWORD k),
+        }
     }
 
     /// `test d, d`
@@ -506,9 +509,9 @@ impl Asm {
         dynasm!(self.ops ; .arch x64 ; vmovsd Rx(d.0), QWORD [rsp + k]);
     }
 
-    /// `cmp dword [rbp + m], k`
-    pub fn cmp_mem32(&mut self, m: i32, k: i8) {
-        dynasm!(self.ops ; .arch x64 ; cmp DWORD [DWORD rbp + m], BYTE k.into());
+    /// `test dword [rbp + m], k`
+    pub fn test_mem32(&mut self, m: i32, k: i32) {
+        dynasm!(self.ops ; .arch x64 ; test DWORD [DWORD rbp + m], DWORD k);
     }
 
     /// `lock xadd [a], s`, or without `add` `xchg [a], s`; four bytes or eight, as `wide` says.

@@ -5,8 +5,10 @@
 
 use crate::asm::{Alu, Asm, Cc, Patch, Rmi};
 use crate::atomic::Atomic;
+use crate::facts::{Facts, LOW, SIGNED, SMALL};
 use crate::float::Operation;
 use crate::layout::{Info, Layout, Leave, Shared};
+use crate::region::Region;
 use crate::reg::{Homes, RAX, RCX, RDX, Reg, Xmm};
 use crate::scan::{Modes, Scan};
 use crate::value::{F, Loc, Place, Values, X};
@@ -45,11 +47,11 @@ pub(crate) enum Cold {
     /// A direct jump to this distance from the start of the page.
     Jump { from: Patch, target: i64 },
     /// A load whose page is not remembered.
-    Load { from: Patch, back: usize, va: Reg, info: Info, to: To },
+    Load { from: Patch, back: usize, va: Reg, linear: Option<u64>, info: Info, to: To },
     /// A store, likewise.
     Store { from: Patch, back: usize, va: Reg, info: Info, value: Stored },
-    /// The budget does not suffice.
-    Budget { from: Patch },
+    /// The budget does not suffice for the block of so many instructions at this distance from the start of the page.
+    Budget { from: Patch, insns: u32, start: u32 },
     /// A floating-point result is not a number: it becomes the canonical one.
     Nan { from: Patch, back: usize, d: Xmm, bits: u64 },
     /// A floating-point operation must be done the slow way.
@@ -100,6 +102,9 @@ pub struct Emitter {
     /// Bytes of the current instruction.
     pub(crate) length: u8,
     pub(crate) operations: fn(u32, Modes) -> Operation,
+    pub(crate) facts: Facts,
+    /// What is different in a region.
+    pub(crate) region: Option<Region>,
     /// Values and registers that are known to hold boxed singles.
     pub(crate) boxed: Vec<bool>,
     pub(crate) boxed_registers: u32,
@@ -125,6 +130,8 @@ impl Emitter {
             modes: Modes::default(),
             length: 0,
             operations: |_, _| Operation::Interpret,
+            facts: Facts::default(),
+            region: None,
             boxed: Vec::new(),
             boxed_registers: 0,
         }
@@ -152,30 +159,51 @@ impl Emitter {
         modes: Modes,
         operations: fn(u32, Modes) -> Operation,
     ) -> Option<Code> {
-        self.asm.clear();
-        self.cold.clear();
-        self.links.clear();
-        (self.base, self.first_link, self.start, self.modes) = (base, first_link, start, modes);
-        self.operations = operations;
-        self.scan.run(block, modes, operations, &mut self.values);
-        self.boxed.clear();
-        self.boxed.resize(self.scan.nodes, false);
-        self.boxed_registers = 0;
+        self.begin(base, first_link, modes, operations);
+        self.region = None;
+        self.look_at(block);
         if self.scan.insns == 0 {
             return None;
         }
-        let mut code = Code { insns: self.scan.insns, ..Code::default() };
-        self.left = self.scan.insns + 1;
         self.asm.lea(RCX, RAX, -(start as i32));
         self.asm.save(self.layout.page_va, RCX);
-        code.direct = self.asm.len();
-        self.asm.alu(Alu::Sub, crate::reg::BUDGET, Rmi::I(self.scan.insns as i32));
-        let from = self.asm.jcc(Cc::S);
-        self.cold.push(Cold::Budget { from });
+        let direct = self.asm.len();
+        let bytes = self.body(block, start);
+        let insns = self.scan.insns;
+        let stale = self.cold_code();
+        Some(Code { indirect: 0, direct, stale, insns, bytes })
+    }
+
+    pub(crate) fn begin(&mut self, base: u64, first_link: u32, modes: Modes, operations: fn(u32, Modes) -> Operation) {
+        self.asm.clear();
+        self.cold.clear();
+        self.links.clear();
+        (self.base, self.first_link, self.modes, self.operations) = (base, first_link, modes, operations);
+    }
+
+    pub(crate) fn look_at(&mut self, block: &Block) {
+        self.scan.run(block, self.modes, self.operations, &mut self.values);
+        self.boxed.clear();
+        self.boxed.resize(self.scan.nodes, false);
+        self.boxed_registers = 0;
+        self.facts.begin(self.scan.nodes);
+    }
+
+    /// The code of a block that has been looked at; gives the bytes of guest code that it covers.
+    pub(crate) fn body(&mut self, block: &Block, start: u32) -> u32 {
+        let insns = self.scan.insns;
+        self.start = start;
+        self.left = insns + 1;
+        if insns > 0 {
+            self.asm.alu(Alu::Sub, crate::reg::BUDGET, Rmi::I(insns as i32));
+            let from = self.asm.jcc(Cc::S);
+            self.cold.push(Cold::Budget { from, insns, start });
+        }
+        let mut bytes = 0;
         for (at, node) in block.nodes().iter().take(self.scan.nodes).enumerate() {
             if let Node::Insn { offset, length } = *node {
                 self.offset = i64::from(start + offset);
-                code.bytes = offset + u32::from(length);
+                bytes = offset + u32::from(length);
                 self.length = length;
                 self.left -= 1;
                 continue;
@@ -184,10 +212,9 @@ impl Emitter {
             self.values.unpin();
         }
         if self.scan.step {
-            self.step(i64::from(start + code.bytes));
+            self.step(i64::from(start + bytes));
         }
-        code.stale = self.cold_code();
-        Some(code)
+        bytes
     }
 
     pub(crate) fn info(&self, width: u32) -> Info {
@@ -205,6 +232,7 @@ impl Emitter {
             Node::Get { class, index } => self.get(class, index, at),
             Node::Set { class, index, v } if class <= F => {
                 self.note_box(class, index, v);
+                self.note_register(class, index, v);
                 self.set(class, index, v);
             }
             Node::Set { v, .. } => self.values.used(v),
@@ -224,6 +252,7 @@ impl Emitter {
             Node::Trap { code, arg } => self.trap(code, arg),
             Node::ExitIf { taken, target } => self.exit_if(block, taken, target),
             Node::Jump { target } => self.jump(target),
+            Node::Next { offset } if self.falls_into(self.start + offset) => {}
             Node::Next { offset } => {
                 let from = self.asm.jmp();
                 self.cold.push(Cold::Jump { from, target: i64::from(self.start + offset) });
@@ -354,6 +383,46 @@ impl Emitter {
         miss
     }
 
+    /// The distance of an access's address from `start`, in rax.
+    fn linear_address(&mut self, va: Value, start: u64) -> Reg {
+        let (base, k) = match self.values.at(va) {
+            Loc::Sum(base, k) => (base, k),
+            _ => (va, 0),
+        };
+        let mut p = self.place();
+        let home = match p.values.at(base) {
+            Loc::Guest(class, index) => p.home(class, index),
+            Loc::Temp(r) if p.values.uses(base) == 1 && p.values.uses(va) == 1 => {
+                p.values.take(r);
+                Some(r)
+            }
+            _ => None,
+        };
+        p.clear_temps(true);
+        let from = home.unwrap_or_else(|| {
+            p.into_reg(RAX, base);
+            RAX
+        });
+        match i64::from(k).checked_sub(start as i64).map(i32::try_from) {
+            Some(Ok(k)) => p.asm.lea(RAX, from, k),
+            _ => {
+                p.asm.lea(RAX, from, k);
+                p.asm.mov_imm(RCX, start.wrapping_neg());
+                p.asm.lea_sum(RAX, RAX, RCX);
+            }
+        }
+        RAX
+    }
+
+    /// Checks a distance against the size of the memory, and puts where that is in the host into rcx; gives the jump that
+    /// is taken if it is not in it.
+    fn within(&mut self, distance: Reg) -> Patch {
+        self.asm.alu(Alu::Cmp, distance, Rmi::M(self.layout.linear_limit));
+        let miss = self.asm.jcc(Cc::A);
+        self.asm.load(RCX, self.layout.linear_host);
+        miss
+    }
+
     fn load(&mut self, width: Width, order: Order, va: Value, at: Value) {
         let log = width.bytes().trailing_zeros();
         let extended = self.scan.extended.get(at.index()).copied().flatten();
@@ -362,7 +431,11 @@ impl Emitter {
             Loc::Sum(base, _) => base,
             _ => va,
         };
-        let address = self.address(va);
+        let linear = self.modes.linear;
+        let address = match linear {
+            Some(start) => self.linear_address(va, start),
+            None => self.address(va),
+        };
         // Whatever must move for the result does so before the ways part.
         let hint = self.scan.hints.get(result.index()).copied().flatten();
         let (home, home_f) = hint.map_or((None, None), |(class, index)| {
@@ -374,14 +447,23 @@ impl Emitter {
             (None, Some(_)) => To::Float(self.dest_f(result, &[base])),
             (None, None) => To::Reg(RAX, extended.is_some(), log),
         };
-        let from = self.look_up(self.layout.read, address, log);
+        let from = match linear {
+            Some(_) => self.within(address),
+            None => self.look_up(self.layout.read, address, log),
+        };
         match to {
             To::Float(d) => self.asm.load_sum_f(d, address, RCX),
             To::Reg(d, signed, log) => self.asm.load_sum(signed, log, d, address, RCX),
         }
         let back = self.asm.len();
         let info = self.info(log);
-        self.cold.push(Cold::Load { from, back, va: address, info, to });
+        self.cold.push(Cold::Load { from, back, va: address, linear, info, to });
+        self.know(result, match (extended.is_some(), log) {
+            (true, _) => SIGNED,
+            (false, 0 | 1) => SMALL,
+            (false, 2) => LOW,
+            (false, _) => 0,
+        });
         self.values.used(va);
         if to == To::Reg(RAX, extended.is_some(), log) {
             self.values.set(result, Loc::Temp(RAX));
@@ -512,6 +594,7 @@ impl Emitter {
             _ => {
                 let mut p = self.place();
                 p.into_reg(RAX, target);
+                self.likely_targets();
                 self.probe();
             }
         }
@@ -520,6 +603,7 @@ impl Emitter {
 
     /// Goes to the code for the program counter in rax, if the jump table has it.
     fn probe(&mut self) {
+        self.depart();
         let l = self.layout;
         self.asm.mov32(RCX, RAX);
         self.asm.and32(RCX, l.jump_mask);
@@ -557,39 +641,36 @@ impl Emitter {
 
     /// Leaves for the interpreter at an instruction.
     fn step(&mut self, k: i64) {
+        self.depart();
         self.save_pc(k);
         self.leave(Leave::Step as u32);
     }
 
     /// Emits what is rarely run; gives where the way out for a budget that does not suffice begins.
-    fn cold_code(&mut self) -> usize {
+    pub(crate) fn cold_code(&mut self) -> usize {
         let (mut n, mut stale) = (0, 0);
         let mut failed = Vec::new();
         while let Some(&cold) = self.cold.get(n) {
             n += 1;
             let here = self.asm.len();
             match cold {
-                Cold::Jump { from, target } => {
+                Cold::Jump { from, target } => self.cold_jump(from, target),
+                Cold::Budget { from, insns, start } => {
                     self.asm.patch(from, here);
-                    match u32::try_from(target) {
-                        Ok(target) if target < 4096 => self.unlinked(from, target),
-                        _ => {
-                            self.asm.load(RAX, self.layout.page_va);
-                            self.asm.lea(RAX, RAX, target as i32);
-                            self.probe();
-                        }
-                    }
-                }
-                Cold::Budget { from } => {
-                    self.asm.patch(from, here);
-                    self.asm.alu(Alu::Add, crate::reg::BUDGET, Rmi::I(self.scan.insns as i32));
+                    self.asm.alu(Alu::Add, crate::reg::BUDGET, Rmi::I(insns as i32));
+                    self.depart();
                     stale = self.asm.len();
-                    self.save_pc(i64::from(self.start));
+                    self.save_pc(i64::from(start));
                     self.leave(Leave::Budget as u32);
                 }
-                Cold::Load { from, back, va, info, to } => {
+                Cold::Load { from, back, va, linear, info, to } => {
                     self.asm.patch(from, here);
-                    self.asm.mov(RDX, va);
+                    if let Some(base) = linear {
+                        self.asm.mov_imm(RDX, base);
+                        self.asm.lea_sum(RDX, RDX, va);
+                    } else {
+                        self.asm.mov(RDX, va);
+                    }
                     self.asm.mov_imm(RAX, u64::from(info.0));
                     failed.push(self.call_shared(self.ways().load));
                     self.take(to);
@@ -643,13 +724,42 @@ impl Emitter {
         if !failed.is_empty() {
             let here = self.asm.len();
             failed.into_iter().for_each(|from| self.asm.patch(from, here));
+            self.depart();
             let to = self.asm.jmp();
             self.outside(to, self.ways().failed);
         }
         stale
     }
 
-    /// Calls shared code; gives the jump that is taken if it says not to go on.
+    /// A direct jump.
+    fn cold_jump(&mut self, from: Patch, target: i64) {
+        let here = self.asm.len();
+        match u32::try_from(target) {
+            Ok(target) if target < 4096 => match self.region.as_ref().and_then(|r| r.label(target)) {
+                Some(label) => self.asm.patch(from, label),
+                None if self.region.is_some() => {
+                    self.asm.patch(from, here);
+                    self.depart();
+                    let from = self.asm.jmp();
+                    let here = self.asm.len();
+                    self.asm.patch(from, here);
+                    self.unlinked(from, target);
+                }
+                None => {
+                    self.asm.patch(from, here);
+                    self.unlinked(from, target);
+                }
+            },
+            _ => {
+                self.asm.patch(from, here);
+                self.asm.load(RAX, self.layout.page_va);
+                self.asm.lea(RAX, RAX, target as i32);
+                self.probe();
+            }
+        }
+    }
+
+    /// Calls shared code; gives the jump that is taken if it says to leave.
     pub(crate) fn call_shared(&mut self, to: u64) -> Patch {
         let call = self.asm.call();
         self.outside(call, to);

@@ -70,6 +70,7 @@ const DYNAMIC: u64 = 7;
 impl Emitter {
     pub(crate) fn get(&mut self, class: u8, index: u8, at: Value) {
         self.values.set(at, Loc::Guest(class, index));
+        self.know_register(class, index, at);
         if class == F && self.boxed_registers >> index & 1 != 0 {
             self.set_boxed(at);
         }

@@ -17,14 +17,20 @@ pub struct Layout {
     pub args: i32,
     /// A reservation: the place in the host's memory, the value there, how many bytes.
     pub reservation: i32,
-    /// 32 bits that are 0 where floating-point instructions are not legal.
+    /// 32 bits of which one says whether floating-point instructions are legal.
     pub floats: i32,
+    /// That bit's value.
+    pub floats_bit: i32,
     /// Places for values, [`SPILLS`] words.
     pub spill: i32,
     /// MXCSR as the guest's code has it.
     pub mxcsr: i32,
     /// MXCSR as the host's code has it.
     pub host_mxcsr: i32,
+    /// Size, less 8, of the memory that loads may go to without a table ([`crate::Modes::linear`]).
+    pub linear_limit: i32,
+    /// Where its first byte is in the host.
+    pub linear_host: i32,
     /// The table of pages to load from.
     pub read: i32,
     /// The table of pages to store to.

@@ -43,6 +43,8 @@ pub struct Modes {
     pub floats: bool,
     /// What operations depend on, as whoever says what to do about them has it.
     pub key: u32,
+    /// Address of memory that loads may go to without a table.
+    pub linear: Option<u64>,
 }
 
 /// Whether the emitter knows how to do `node`; `operations` says which operations it may call.
@@ -171,6 +173,16 @@ impl Scan {
         for (at, node) in nodes.iter().take(self.nodes).enumerate().rev() {
             if let Some(&Some((class, index))) = self.hints.get(at) {
                 *slot(&mut wanted, class, index) = None;
+                // What it is made of may be made in the same place, if nothing else is looked at for it.
+                if let Some(a) = only_operand(nodes, node)
+                    && class == X
+                    && let Some(hint @ None) = self.hints.get_mut(a.index())
+                    && a.index() + 4 > at
+                {
+                    *hint = Some((class, index));
+                    *slot(&mut wanted, class, index) = Some(a);
+                    any = true;
+                }
             }
             match *node {
                 Node::Set { class, index, v } if class <= F => {
@@ -198,6 +210,15 @@ impl Scan {
         if let Some(hint) = v.and_then(|v| self.hints.get_mut(v.index())) {
             *hint = None;
         }
+    }
+}
+
+/// The operand of a node that has one only, but for constants.
+fn only_operand(nodes: &[Node], node: &Node) -> Option<Value> {
+    match *node {
+        Node::Un { a, .. } => Some(a),
+        Node::Bin { op: Bin::Shl | Bin::ShrU | Bin::ShrS, a, b } if matches!(nodes.get(b.index()), Some(Node::Const(_))) => Some(a),
+        _ => None,
     }
 }
 

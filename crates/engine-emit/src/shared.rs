@@ -107,7 +107,7 @@ impl Writer {
             self.asm.load(home, self.layout.x + 8 * i32::from(guest));
         }
         self.asm.load(BUDGET, self.layout.budget);
-        self.asm.cmp_mem32(self.layout.floats, 0);
+        self.asm.test_mem32(self.layout.floats, self.layout.floats_bit);
         let plain = self.asm.jcc(Cc::E);
         self.fetch_floats();
         let here = self.asm.len();
@@ -159,7 +159,7 @@ impl Writer {
 
     /// Goes to the code at rdx, which is that for the program counter.
     fn elsewhere(&mut self, floats: bool) {
-        self.asm.cmp_mem32(self.layout.floats, 0);
+        self.asm.test_mem32(self.layout.floats, self.layout.floats_bit);
         let same = self.asm.jcc(if floats { Cc::Ne } else { Cc::E });
         if floats {
             for (guest, home) in F_HOMES {

@@ -177,8 +177,8 @@ impl Emitter {
         self.asm.mov_imm(RAX, u64::from(info.0));
         let call = self.asm.call();
         self.outside(call, self.ways().trap);
-        let to = self.asm.jmp();
-        self.outside(to, self.ways().failed);
+        let from = self.asm.jmp();
+        self.cold.push(Cold::Failed { from });
         self.values.used(arg);
     }
 }

@@ -4,7 +4,7 @@ use crate::cpu::Cpu;
 use crate::interp::REQUESTS;
 use engine_mmu::{Context, Key};
 use fabric_clock::Nanos;
-use isa_riscv::{Hart, Mode, csr_fields::mstatus, enabled_interrupts};
+use isa_riscv::{AccessKind, Hart, Mode, csr_fields::mstatus, enabled_interrupts};
 
 /// Bits of the pending word that are interrupt lines of a hart: MSIP, MTIP, SEIP, MEIP.
 pub(crate) const LINES: u64 = 1 << 3 | 1 << 7 | 1 << 9 | 1 << 11;
@@ -15,6 +15,8 @@ const CODE: u32 = 1 << 8;
 pub const FP: u32 = 1 << 9;
 /// FS is dirty already.
 pub const DIRTY: u32 = 1 << 10;
+/// Loads need no table.
+pub const LINEAR: u32 = 1 << 14;
 /// Where the rounding mode begins.
 pub const FRM: u32 = 11;
 
@@ -32,7 +34,8 @@ struct Pair {
     status: u64,
     /// The stamp of all contexts when they were found; they are in force as long as it is the same.
     stamp: u64,
-    contexts: Option<(Context, Context)>,
+    /// They, and whether loads need no table.
+    contexts: Option<(Context, Context, bool)>,
 }
 
 impl Entered {
@@ -69,9 +72,9 @@ impl Cpu {
         if pair.satp == satp
             && pair.status == status
             && pair.stamp == stamp
-            && let Some((data, code)) = pair.contexts
+            && let Some((data, code, linear)) = pair.contexts
         {
-            (self.data, self.code) = (data, code);
+            (self.data, self.code, self.linear) = (data, code, linear);
             self.code_floats = self.floats();
             self.note_interrupts();
             return;
@@ -79,7 +82,7 @@ impl Cpu {
         self.find_contexts();
         let stamp = self.contexts.stamp();
         *self.entered.slot(satp, status) =
-            Pair { satp, status, stamp, contexts: Some((self.data, self.code)) };
+            Pair { satp, status, stamp, contexts: Some((self.data, self.code, self.linear)) };
         self.note_interrupts();
     }
 
@@ -88,6 +91,7 @@ impl Cpu {
         let mode = self.hart.data_mode();
         let permissions = csr.mstatus & (mstatus::SUM | mstatus::MXR);
         let data = Key { space: self.space_of(mode), mode: mode as u32 | permissions as u32 };
+        self.linear = self.may_load_linearly(data.space);
         let code =
             Key { space: self.space_of(self.hart.mode), mode: self.hart.mode as u32 | CODE | self.floats() };
         self.code_floats = self.floats();
@@ -105,10 +109,24 @@ impl Cpu {
     /// and whether FS must be made dirty still.
     pub fn floats(&self) -> u32 {
         let csr = &self.hart.csr;
+        let linear = if self.linear { LINEAR } else { 0 };
         match csr.mstatus & mstatus::FS {
-            0 => 0,
-            fs => FP | if fs == mstatus::FS { DIRTY } else { 0 } | u32::from(csr.frm) << FRM,
+            0 => linear,
+            fs => linear | FP | if fs == mstatus::FS { DIRTY } else { 0 } | u32::from(csr.frm) << FRM,
         }
+    }
+
+    /// Whether loads of the whole of [`crate::Native::linear_base`] are allowed, where addresses are physical.
+    fn may_load_linearly(&self, space: u64) -> bool {
+        let native = &self.native;
+        native.linear_limit != 0
+            && space >> 60 == 0
+            && self.hart.csr.pmp.check(
+                native.linear_base,
+                native.linear_limit + 8,
+                AccessKind::Load,
+                self.hart.data_mode(),
+            )
     }
 
     /// Finds the context anew if the floating-point state has changed since: arithmetic makes it dirty without a word.

@@ -58,6 +58,8 @@ pub struct Cpu {
     pub code: Context,
     /// What of the floating-point state that holds for.
     pub code_floats: u32,
+    /// Loads need no table: addresses are physical, and the memory that emitted code knows may be loaded from.
+    pub linear: bool,
     /// Where the block being run starts.
     pub block_pc: u64,
     /// The op being run: index in the block << 16 | offset from `block_pc` in bytes.

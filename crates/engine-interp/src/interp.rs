@@ -82,6 +82,7 @@ impl Interp {
             data: none,
             code: none,
             code_floats: 0,
+            linear: false,
             block_pc: 0,
             position: 0,
             next_pc: 0,

@@ -24,7 +24,7 @@ mod native;
 mod trap;
 
 pub use access::Place;
-pub use context::{DIRTY, Entered, FP, FRM};
+pub use context::{DIRTY, Entered, FP, FRM, LINEAR};
 pub use cpu::{Cpu, Reservation, Stop};
 pub use interp::{Config, Interp};
 pub use native::{JUMPS, Jump, Native};

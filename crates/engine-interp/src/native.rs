@@ -39,6 +39,13 @@ pub struct Native {
     pub translator: usize,
     /// Why the run must end, if emitted code says so.
     pub exit: Option<Exit>,
+    /// Address of the memory that loads may go to without a table where addresses are physical; its size less 8, or 0 if
+    /// there is none; and where its first byte is in the host.
+    pub linear_base: u64,
+    /// See [`Native::linear_base`].
+    pub linear_limit: u64,
+    /// See [`Native::linear_base`].
+    pub linear_host: u64,
     /// Where indirect jumps go.
     pub jumps: [Jump; JUMPS],
 }
@@ -53,6 +60,9 @@ impl Default for Native {
             page_va: 0,
             args: [0; 4],
             spill: [0; 16],
+            linear_base: 0,
+            linear_limit: 0,
+            linear_host: 0,
             mxcsr,
             host_mxcsr: mxcsr,
             translator: 0,

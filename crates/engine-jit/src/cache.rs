@@ -32,6 +32,37 @@ pub(crate) struct Translation {
     pub direct: usize,
     /// Where to go instead once it no longer holds.
     pub stale: usize,
+    /// Direct jumps, in bytes from the start of the page.
+    pub targets: Vec<u32>,
+    /// It ends with a call: writes a link register and jumps.
+    pub call: bool,
+    /// It ends with an indirect jump.
+    pub returns: bool,
+    /// How often time was found to be spent there.
+    pub samples: u8,
+    /// A region is entered in its place.
+    pub region: bool,
+    /// The first blocks of the regions that it is in.
+    pub regions: Vec<u32>,
+}
+
+impl Translation {
+    /// A block that must be interpreted.
+    pub fn interpreted(place: Place, code: Vec<u16>) -> Translation {
+        Translation {
+            place,
+            code,
+            indirect: None,
+            direct: 0,
+            stale: 0,
+            targets: Vec::new(),
+            call: false,
+            returns: false,
+            samples: 0,
+            region: false,
+            regions: Vec::new(),
+        }
+    }
 }
 
 /// A link, in offsets of the cache.
@@ -134,9 +165,33 @@ impl Cache {
         self.filled = (at + bytes.len()).next_multiple_of(16);
         let indirect = Some(at + code.indirect);
         let (direct, stale) = (at + code.direct, at + code.stale);
-        let number = self.remember(Translation { place, code: guest, indirect, direct, stale });
+        let targets = links.iter().map(|link| link.target).collect();
+        let blank = Translation::interpreted(place, guest);
+        let number = self.remember(Translation { indirect, direct, stale, targets, ..blank });
         self.sites.extend(links.iter().map(|link| Site { at: at + link.at }));
         Some(number)
+    }
+
+    /// Puts a region at [`Cache::next`], which is entered in place of the first of its blocks.
+    pub fn add_region(&mut self, members: &[u32], bytes: &[u8], links: &[Link]) {
+        let at = self.filled;
+        let Some(&first) = members.first() else { return };
+        if !self.map.write(at, bytes) {
+            return;
+        }
+        self.filled = (at + bytes.len()).next_multiple_of(16);
+        self.sites.extend(links.iter().map(|link| Site { at: at + link.at }));
+        for &member in members {
+            if let Some(block) = self.blocks.get_mut(member as usize) {
+                block.regions.push(first);
+            }
+        }
+        if let Some(block) = self.blocks.get_mut(first as usize) {
+            block.region = true;
+            let direct = block.direct;
+            self.map.write(direct, &[0xe9]);
+            self.patch(direct + 1, at);
+        }
     }
 
     /// Takes note of a block.
@@ -158,14 +213,18 @@ impl Cache {
     pub fn kill(&mut self, number: u32) {
         let Some(block) = self.blocks.get(number as usize) else { return };
         let (place, direct, stale) = (block.place, block.direct, block.stale);
+        let regions = block.regions.clone();
+        if self.by_place.get(&place) != Some(&number) {
+            return;
+        }
         self.killed += 1;
         if block.indirect.is_some() {
             self.map.write(direct, &[0xe9]);
             self.patch(direct + 1, stale);
         }
-        if self.by_place.get(&place) == Some(&number) {
-            self.by_place.remove(&place);
-        }
+        self.by_place.remove(&place);
+        // A region with a part that no longer holds is gone as a whole.
+        regions.into_iter().for_each(|first| self.kill(first));
     }
 }
 

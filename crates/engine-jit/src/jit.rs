@@ -7,7 +7,7 @@ use engine_core::{Exit, Firmware, Hosted, Vcpu};
 use engine_emit::{Emitter, Leave};
 use engine_interp::{Config, Cpu, Interp, JUMPS, Jump};
 use fabric_wire::PendingWord;
-use isa_ir::{Builder, Limits};
+use isa_ir::{Builder, Limits, Passes};
 use isa_riscv::{AccessKind, Hart};
 use std::io;
 use std::sync::Arc;
@@ -35,6 +35,9 @@ pub(crate) struct Translator {
     pub cache: Cache,
     pub builder: Builder,
     pub emitter: Emitter,
+    pub passes: Passes,
+    /// Regions made.
+    pub regions: u64,
     /// [`fabric_ram::Watch::writes`] at the last fence.
     pub writes: u64,
     /// Some page's stores may go unnoticed.
@@ -86,6 +89,8 @@ impl Jit {
             cache,
             builder: Builder::new(&isa_riscv::lift::ISA, Limits::default()),
             emitter,
+            passes: Passes::default(),
+            regions: 0,
             writes: 0,
             unsettled: false,
             heat: vec![0; HEATS].into_boxed_slice(),
@@ -93,7 +98,16 @@ impl Jit {
             epoch: 0,
             options,
         };
-        Ok(Jit { interp: Interp::new(config), translator })
+        let mut interp = Interp::new(config);
+        let cpu = interp.cpu_mut();
+        if let Some((base, size, offset)) = cpu.bus.plain_ram().filter(|(_, size, _)| *size > 8) {
+            let arena = cpu.ram.map().address().as_ptr() as u64;
+            let native = &mut cpu.native;
+            (native.linear_base, native.linear_limit) = (base, size - 8);
+            native.linear_host = arena + offset;
+            cpu.enter_context();
+        }
+        Ok(Jit { interp, translator })
     }
 
     /// Runs code until the next look around.
@@ -131,7 +145,11 @@ impl Jit {
                 2 => {
                     let room = cpu.stop_at.saturating_sub(cpu.retired);
                     // Any block fits into so much: this one no longer holds.
-                    return if room >= crate::translate::LONGEST as u64 { None } else { self.interp.block() };
+                    if room >= crate::translate::LONGEST as u64 {
+                        return None;
+                    }
+                    self.translator.sample(cpu);
+                    return self.interp.block();
                 }
                 3 => return cpu.native.exit.take(),
                 link => {
@@ -218,8 +236,8 @@ impl Translator {
         }
     }
 
-    /// The number of the block at the program counter.
-    fn block(&mut self, cpu: &mut Cpu) -> Option<u32> {
+    /// Where the code at the program counter is, if all of its page may be executed.
+    fn place(&mut self, cpu: &mut Cpu) -> Option<Place> {
         let pc = cpu.hart.pc;
         let arena = match cpu.fetch.find(cpu.code, pc) {
             Some(arena) => arena,
@@ -229,11 +247,22 @@ impl Translator {
                 place.ram.filter(|_| place.whole)?
             }
         };
-        let place = Place { arena, modes: modes(cpu) };
+        Some(Place { arena, modes: modes(cpu) })
+    }
+
+    /// The number of the block at the program counter, if it has been translated.
+    pub fn known(&mut self, cpu: &mut Cpu) -> Option<u32> {
+        let place = self.place(cpu)?;
+        self.cache.by_place.get(&place).copied()
+    }
+
+    /// The number of the block at the program counter; translates what has run often enough.
+    fn block(&mut self, cpu: &mut Cpu) -> Option<u32> {
+        let place = self.place(cpu)?;
         if let Some(&number) = self.cache.by_place.get(&place) {
             return Some(number);
         }
-        let at = (arena >> 1 ^ arena >> 17 ^ u64::from(place.modes) << 3) as usize & (HEATS - 1);
+        let at = (place.arena >> 1 ^ place.arena >> 17 ^ u64::from(place.modes) << 3) as usize & (HEATS - 1);
         let heat = self.heat.get_mut(at)?;
         if u32::from(*heat) < self.options.threshold {
             *heat = heat.saturating_add(1);

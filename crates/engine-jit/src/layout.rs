@@ -1,7 +1,7 @@
 //! Where things are in the processor's state, as emitted code sees it.
 
 use engine_emit::Layout;
-use engine_interp::{Cpu, JUMPS, Jump, Native, Reservation};
+use engine_interp::{Cpu, FP, JUMPS, Jump, Native, Reservation};
 use engine_mmu::{Context, ENTRIES, Entry};
 use isa_riscv::Hart;
 use std::mem::offset_of;
@@ -31,9 +31,12 @@ pub(crate) const fn layout() -> Layout {
         args: at(native + offset_of!(Native, args)),
         reservation: at(offset_of!(Cpu, reservation)),
         floats: at(offset_of!(Cpu, code_floats)),
+        floats_bit: FP as i32,
         spill: at(native + offset_of!(Native, spill)),
         mxcsr: at(native + offset_of!(Native, mxcsr)),
         host_mxcsr: at(native + offset_of!(Native, host_mxcsr)),
+        linear_limit: at(native + offset_of!(Native, linear_limit)),
+        linear_host: at(native + offset_of!(Native, linear_host)),
         read: at(offset_of!(Cpu, read)),
         write: at(offset_of!(Cpu, write)),
         entry_tag: Entry::OFFSETS.0 as i32,

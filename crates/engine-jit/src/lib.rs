@@ -13,6 +13,7 @@ mod helpers;
 mod jit;
 mod layout;
 mod operations;
+mod region;
 mod system;
 mod translate;
 

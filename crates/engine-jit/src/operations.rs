@@ -2,7 +2,7 @@
 
 use crate::layout::hart_at;
 use engine_emit::{Access, Float, Modes, Operation, Register, Sse};
-use engine_interp::{Cpu, DIRTY, FP};
+use engine_interp::{Cpu, DIRTY, FP, LINEAR};
 use isa_riscv::csr_fields::mstatus;
 use isa_riscv::ops::{CsrOp, Fmt, FpOp, Op};
 use isa_riscv::csr_table::{Csr, find};
@@ -10,9 +10,9 @@ use isa_riscv::{Csrs, Hart, Mode};
 use std::mem::offset_of;
 
 /// Where the privilege mode is in a block's modes, above what [`Cpu::floats`] has.
-const PRIVILEGE: u32 = 14;
+const PRIVILEGE: u32 = 16;
 /// The hart has S-mode.
-const SUPERVISOR: u32 = 1 << 16;
+const SUPERVISOR: u32 = 1 << 18;
 
 /// The modes that the meaning of code depends on.
 pub(crate) fn modes(cpu: &Cpu) -> u32 {
@@ -119,12 +119,13 @@ fn csr(op: CsrOp, number: u16, key: u32) -> Operation {
 }
 
 /// The modes that the emitter knows, of those in a block's key.
-pub(crate) fn emitter_modes(key: u32) -> Modes {
+pub(crate) fn emitter_modes(cpu: &Cpu, key: u32) -> Modes {
     Modes {
         known: key & DIRTY != 0,
         frm: (key >> engine_interp::FRM & 7) as u8,
         floats: key & FP != 0,
         key,
+        linear: (key & LINEAR != 0).then_some(cpu.native.linear_base),
     }
 }
 

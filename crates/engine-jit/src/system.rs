@@ -4,7 +4,7 @@
 use crate::helpers::Answer;
 use crate::jit::{Translator, fflags, mxcsr};
 use engine_emit::{Info, Leave};
-use engine_interp::Cpu;
+use engine_interp::{Cpu, FP};
 use isa_riscv::ops::{self, Op};
 use isa_riscv::{Exception, Trap};
 
@@ -77,7 +77,7 @@ pub(crate) fn run(cpu: &mut Cpu, number: u32, info: Info, status: bool) -> Answe
     cpu.next_pc = next;
     let code = cpu.code.number();
     let floats = cpu.code_floats;
-    if status && floats != 0 {
+    if status && floats & FP != 0 {
         fold_flags(cpu);
     }
     let value = match ops::run(cpu, op, args) {

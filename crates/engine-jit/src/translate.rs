@@ -5,7 +5,8 @@ use crate::jit::Translator;
 use crate::operations::{emitter_modes, goes_on, operation};
 use engine_interp::{Cpu, FP};
 use engine_mmu::PAGE_MASK;
-use isa_riscv::lift::lift;
+use isa_ir::{Block, Node};
+use isa_riscv::lift::{X, lift};
 use isa_riscv::ops::{CsrOp, Op};
 
 /// The most instructions in a block.
@@ -27,6 +28,20 @@ fn csr_number(word: u32) -> Option<u32> {
     Some(Op::Csr(op, (word >> 20) as u16).number())
 }
 
+/// Whether a block ends with a call (it writes a link register, which is to say x1 or x5, after which it jumps), and
+/// whether with a jump to somewhere else than where its code says.
+fn ending(block: &Block) -> (bool, bool) {
+    let nodes = block.nodes();
+    let Some(Node::Jump { target }) = nodes.last() else { return (false, false) };
+    let links = nodes.iter().rev().take(8).any(|n| matches!(n, Node::Set { class: X, index: 1 | 5, v } if matches!(nodes.get(v.index()), Some(Node::Pc(_)))));
+    let direct = match nodes.get(target.index()) {
+        Some(Node::Pc(_)) => true,
+        Some(Node::Bin { a, .. }) => matches!(nodes.get(a.index()), Some(Node::Pc(_))),
+        _ => false,
+    };
+    (links, !direct)
+}
+
 impl Translator {
     /// Translates the block at `place`. `None` if it begins with what must be interpreted.
     pub fn translate(&mut self, cpu: &mut Cpu, place: Place) -> Option<u32> {
@@ -37,9 +52,10 @@ impl Translator {
         let guest = self.lift(cpu, place);
         let block = self.builder.finish().ok()?;
         let (base, first) = (self.cache.address(self.cache.next()), self.cache.sites.len() as u32);
-        let modes = emitter_modes(place.modes);
+        let modes = emitter_modes(cpu, place.modes);
         let start = (place.arena & PAGE_MASK) as u32;
         let code = self.emitter.emit(&block, start, base, first, modes, operation);
+        let (call, returns) = ending(&block);
         self.builder.recycle(block);
         let Some(code) = code else {
             let first = guest.len().min(2);
@@ -47,22 +63,20 @@ impl Translator {
             if code.is_empty() {
                 return None;
             }
-            return Some(self.cache.remember(Translation {
-                place,
-                code,
-                indirect: None,
-                direct: 0,
-                stale: 0,
-            }));
+            return Some(self.cache.remember(Translation::interpreted(place, code)));
         };
         let guest = guest.get(..code.bytes as usize / 2).map(<[u16]>::to_vec).unwrap_or(guest);
-        self.cache.add(place, guest, code, self.emitter.bytes(), self.emitter.links())
+        let number = self.cache.add(place, guest, code, self.emitter.bytes(), self.emitter.links())?;
+        if let Some(block) = self.cache.blocks.get_mut(number as usize) {
+            (block.call, block.returns) = (call, returns);
+        }
+        Some(number)
     }
 
     /// Lifts instructions up to the end of the block or page into the builder; gives their code.
-    fn lift(&mut self, cpu: &Cpu, place: Place) -> Vec<u16> {
+    pub fn lift(&mut self, cpu: &Cpu, place: Place) -> Vec<u16> {
         let mut guest = Vec::with_capacity(2 * LONGEST);
-        let modes = emitter_modes(place.modes);
+        let modes = emitter_modes(cpu, place.modes);
         let left = PAGE_MASK + 1 - (place.arena & PAGE_MASK);
         let mut at = 0;
         for _ in 0..LONGEST {

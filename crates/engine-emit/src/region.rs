@@ -1,0 +1,153 @@
+//! Regions: blocks of one page that jump among themselves, with the guest registers that they use most in host registers
+//! all the way, across their loops.
+//!
+//! Outside, registers live where [`Homes::default`] says. A region keeps those that it uses where they are, and gives the
+//! places of the others to registers that have none: two moves for each on the way in and on the way out.
+
+use crate::emit::{Code, Emitter};
+use crate::float::Operation;
+use crate::reg::{Homes, RAX, RCX, Reg, X_HOMES};
+use crate::scan::Modes;
+use crate::value::X;
+use crate::{Alu, Cc, Rmi};
+use isa_ir::{Block, Node};
+
+/// A register's home that is another's in a region.
+#[derive(Clone, Copy, Debug)]
+struct Moved {
+    host: Reg,
+    outside: u8,
+    inside: u8,
+}
+
+/// What emission knows of the region that it is in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Region {
+    /// Where each block begins: distance from the start of the page, and place in the code.
+    labels: Vec<(u32, usize)>,
+    moved: Vec<Moved>,
+    /// Where calls come back to.
+    returns: Vec<u32>,
+    /// The block that follows the one being emitted.
+    next: Option<u32>,
+}
+
+impl Region {
+    /// Where the block at this distance from the start of the page begins.
+    pub fn label(&self, target: u32) -> Option<usize> {
+        self.labels.iter().find(|(start, _)| *start == target).map(|(_, label)| *label)
+    }
+}
+
+/// Likely targets of an indirect jump that are compared with.
+const LIKELY: usize = 4;
+
+/// How often blocks mention each register; registers in loops count for more, but which those are is not known.
+fn weights(blocks: &[(Block, u32)]) -> [u32; 32] {
+    let mut weights = [0; 32];
+    for node in blocks.iter().flat_map(|(block, _)| block.nodes()) {
+        if let Node::Get { class: X, index } | Node::Set { class: X, index, .. } = *node
+            && let Some(weight) = weights.get_mut(usize::from(index))
+        {
+            *weight += 1;
+        }
+    }
+    weights
+}
+
+/// The homes of a region, and those that differ from outside.
+fn homes(blocks: &[(Block, u32)]) -> (Homes, Vec<Moved>) {
+    let weights = weights(blocks);
+    let weight = |guest: u8| weights.get(usize::from(guest)).copied().unwrap_or(0);
+    let mut homes = Homes::default();
+    let mut homeless: Vec<u8> =
+        (1..32).filter(|&g| weight(g) > 0 && X_HOMES.iter().all(|(guest, _)| *guest != g)).collect();
+    homeless.sort_by_key(|&g| weight(g));
+    let mut given: Vec<(u8, Reg)> = X_HOMES.to_vec();
+    given.sort_by_key(|&(g, _)| std::cmp::Reverse(weight(g)));
+    let mut moved = Vec::new();
+    while let (Some(&inside), Some(&(outside, host))) = (homeless.last(), given.last()) {
+        if weight(inside) <= weight(outside) {
+            break;
+        }
+        homeless.pop();
+        given.pop();
+        if let Some(home) = homes.x.get_mut(usize::from(outside)) {
+            *home = None;
+        }
+        if let Some(home) = homes.x.get_mut(usize::from(inside)) {
+            *home = Some(host);
+        }
+        moved.push(Moved { host, outside, inside });
+    }
+    (homes, moved)
+}
+
+impl Emitter {
+    /// Emits a region of blocks, each with its distance from the start of the page, which is entered at the first one from
+    /// where a direct jump to that would go. `returns` are distances that calls inside come back to. Otherwise as
+    /// [`Emitter::emit`]. `None` if there is nothing to gain.
+    pub fn emit_region(
+        &mut self,
+        blocks: &[(Block, u32)],
+        returns: &[u32],
+        base: u64,
+        first_link: u32,
+        modes: Modes,
+        operations: fn(u32, Modes) -> Operation,
+    ) -> Option<Code> {
+        self.begin(base, first_link, modes, operations);
+        let (homes, moved) = homes(blocks);
+        let outside = std::mem::replace(&mut self.homes, homes);
+        self.region = Some(Region { labels: Vec::new(), moved: moved.clone(), returns: returns.to_vec(), next: None });
+        for Moved { host, outside, inside } in moved {
+            self.asm.save(self.layout.x + 8 * i32::from(outside), host);
+            self.asm.load(host, self.layout.x + 8 * i32::from(inside));
+        }
+        let mut code = Code::default();
+        for (n, (block, start)) in blocks.iter().enumerate() {
+            let label = self.asm.len();
+            if let Some(region) = &mut self.region {
+                region.labels.push((*start, label));
+                region.next = blocks.get(n + 1).map(|(_, start)| *start);
+            }
+            self.look_at(block);
+            self.body(block, *start);
+            code.insns += self.scan.insns;
+        }
+        self.cold_code();
+        self.region = None;
+        self.homes = outside;
+        Some(code)
+    }
+
+    /// Whether the code for this distance from the start of the page follows.
+    pub(crate) fn falls_into(&self, target: u32) -> bool {
+        self.region.as_ref().is_some_and(|region| region.next == Some(target))
+    }
+
+    /// Puts registers where they live outside of the region.
+    pub(crate) fn depart(&mut self) {
+        let Some(region) = &self.region else { return };
+        for &Moved { host, outside, inside } in &region.moved {
+            self.asm.save(self.layout.x + 8 * i32::from(inside), host);
+            self.asm.load(host, self.layout.x + 8 * i32::from(outside));
+        }
+    }
+
+    /// Goes on inside where the target in rax is one that a call of the region comes back to.
+    pub(crate) fn likely_targets(&mut self) {
+        let Some(region) = &self.region else { return };
+        let returns: Vec<u32> = region.returns.iter().copied().take(LIKELY).collect();
+        if returns.is_empty() {
+            return;
+        }
+        self.asm.mov(RCX, RAX);
+        self.asm.alu(Alu::Sub, RCX, Rmi::M(self.layout.page_va));
+        for target in returns {
+            self.asm.alu(Alu::Cmp, RCX, Rmi::I(target as i32));
+            let from = self.asm.jcc(Cc::E);
+            self.cold.push(crate::emit::Cold::Jump { from, target: i64::from(target) });
+        }
+    }
+}
