@@ -105,6 +105,7 @@ impl Jit {
             let native = &mut cpu.native;
             (native.linear_base, native.linear_limit) = (base, size - 8);
             native.linear_host = arena + offset;
+            cpu.contexts.flush(|_| true);
             cpu.enter_context();
         }
         Ok(Jit { interp, translator })
