@@ -32,7 +32,7 @@ impl Emitter {
                 self.asm.exchange(op == AmoOp::Add, wide, RCX, RAX);
             }
             _ => {
-                self.asm.load_at(wide, RAX, RCX);
+                self.asm.load_at(true, width.bytes().trailing_zeros(), RAX, RCX, 0);
                 let again = self.asm.len();
                 self.operand_into(RDX, operand);
                 self.amo_result(op);
@@ -81,7 +81,7 @@ impl Emitter {
         let address = self.address(va);
         let from = self.look_up(self.layout.read, address, log);
         self.asm.lea_sum(RCX, address, RCX);
-        self.asm.load_at(log == 3, RAX, RCX);
+        self.asm.load_at(true, log, RAX, RCX, 0);
         let reservation = self.layout.reservation;
         self.asm.save(reservation, RCX);
         self.asm.save(reservation + 8, RAX);

@@ -11,6 +11,7 @@ mod atomic;
 mod emit;
 mod facts;
 mod float;
+mod group;
 mod layout;
 mod reg;
 mod region;

@@ -99,7 +99,8 @@ impl Emitter {
         self.begin(base, first_link, modes, operations);
         let (homes, moved) = homes(blocks);
         let outside = std::mem::replace(&mut self.homes, homes);
-        self.region = Some(Region { labels: Vec::new(), moved: moved.clone(), returns: returns.to_vec(), next: None });
+        self.region =
+            Some(Region { labels: Vec::new(), moved: moved.clone(), returns: returns.to_vec(), next: None });
         for Moved { host, outside, inside } in moved {
             self.asm.save(self.layout.x + 8 * i32::from(outside), host);
             self.asm.load(host, self.layout.x + 8 * i32::from(inside));

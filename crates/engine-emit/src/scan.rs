@@ -217,7 +217,11 @@ impl Scan {
 fn only_operand(nodes: &[Node], node: &Node) -> Option<Value> {
     match *node {
         Node::Un { a, .. } => Some(a),
-        Node::Bin { op: Bin::Shl | Bin::ShrU | Bin::ShrS, a, b } if matches!(nodes.get(b.index()), Some(Node::Const(_))) => Some(a),
+        Node::Bin { op: Bin::Shl | Bin::ShrU | Bin::ShrS, a, b }
+            if matches!(nodes.get(b.index()), Some(Node::Const(_))) =>
+        {
+            Some(a)
+        }
         _ => None,
     }
 }

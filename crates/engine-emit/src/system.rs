@@ -51,7 +51,9 @@ impl Emitter {
             (Operation::Toggle(register, bits), Loc::Const(k)) if k & !bits == 0 => {
                 self.register(Access::Clear, register, first, at);
             }
-            (Operation::System { status: false }, _) => self.call_system(block, args, id, self.ways().system, at),
+            (Operation::System { status: false }, _) => {
+                self.call_system(block, args, id, self.ways().system, at)
+            }
             _ => self.call_system(block, args, id, self.ways().status, at),
         }
         args.iter().for_each(|&v| self.values.used(v));

@@ -108,11 +108,7 @@ impl Interp {
             native: Native::default(),
         });
         cpu.enter_context();
-        Interp {
-            cpu,
-            blocks: Blocks::default(),
-            rest: None,
-        }
+        Interp { cpu, blocks: Blocks::default(), rest: None }
     }
 
     /// Runs blocks until the next look around.

@@ -33,6 +33,7 @@ pub(crate) const fn layout() -> Layout {
         floats: at(offset_of!(Cpu, code_floats)),
         floats_bit: FP as i32,
         spill: at(native + offset_of!(Native, spill)),
+        groups: at(native + offset_of!(Native, groups)),
         mxcsr: at(native + offset_of!(Native, mxcsr)),
         host_mxcsr: at(native + offset_of!(Native, host_mxcsr)),
         linear_limit: at(native + offset_of!(Native, linear_limit)),

@@ -4,8 +4,8 @@ use crate::layout::hart_at;
 use engine_emit::{Access, Float, Modes, Operation, Register, Sse};
 use engine_interp::{Cpu, DIRTY, FP, LINEAR};
 use isa_riscv::csr_fields::mstatus;
-use isa_riscv::ops::{CsrOp, Fmt, FpOp, Op};
 use isa_riscv::csr_table::{Csr, find};
+use isa_riscv::ops::{CsrOp, Fmt, FpOp, Op};
 use isa_riscv::{Csrs, Hart, Mode};
 use std::mem::offset_of;
 
@@ -101,7 +101,8 @@ fn csr(op: CsrOp, number: u16, key: u32) -> Operation {
     let status = matches!(row.csr, Csr::Mstatus | Csr::Sstatus | Csr::Fflags | Csr::Frm | Csr::Fcsr);
     let call = Operation::System { status };
     // Those that `register` knows exist on every hart, or on those with S-mode.
-    let exists = key & SUPERVISOR != 0 || row.number >> 8 & 3 == 3 && !matches!(row.csr, Csr::Medeleg | Csr::Mideleg);
+    let exists =
+        key & SUPERVISOR != 0 || row.number >> 8 & 3 == 3 && !matches!(row.csr, Csr::Medeleg | Csr::Mideleg);
     if privilege(key) < row.least_mode() || !exists {
         return call;
     }

@@ -6,8 +6,8 @@
 
 use crate::cache::{Place, page_of};
 use crate::jit::Translator;
-use crate::operations::operation;
 use crate::operations::emitter_modes;
+use crate::operations::operation;
 use engine_interp::Cpu;
 use engine_mmu::PAGE_MASK;
 use isa_ir::Block;
@@ -60,7 +60,8 @@ impl Translator {
             }
         }
         let block = |n: u32| self.cache.blocks.get(n as usize);
-        let returning: Vec<u32> = members.iter().copied().filter(|&n| block(n).is_some_and(|b| b.returns)).collect();
+        let returning: Vec<u32> =
+            members.iter().copied().filter(|&n| block(n).is_some_and(|b| b.returns)).collect();
         for &call in &members {
             if let Some(b) = block(call).filter(|b| b.call)
                 && let Some(behind) = self.neighbour(b.place, end(b.place, b.code.len()))
@@ -98,8 +99,7 @@ impl Translator {
         for &number in &members {
             let Some(block) = self.cache.blocks.get(number as usize).cloned() else { return };
             self.lift(cpu, block.place);
-            let Ok(mut ir) = self.builder.finish() else { return };
-            self.passes.run(&mut ir);
+            let Ok(ir) = self.builder.finish() else { return };
             blocks.push((ir, (block.place.arena & PAGE_MASK) as u32));
             if block.call {
                 returns.push(end(block.place, block.code.len()));
@@ -107,7 +107,9 @@ impl Translator {
         }
         let (base, first_link) = (self.cache.address(self.cache.next()), self.cache.sites.len() as u32);
         let modes = emitter_modes(cpu, place.modes);
-        let Some(_) = self.emitter.emit_region(&blocks, &returns, base, first_link, modes, operation) else { return };
+        let Some(_) = self.emitter.emit_region(&blocks, &returns, base, first_link, modes, operation) else {
+            return;
+        };
         self.cache.add_region(&members, self.emitter.bytes(), self.emitter.links());
         self.regions += 1;
     }
