@@ -509,6 +509,30 @@ impl Asm {
         dynasm!(self.ops ; .arch x64 ; vmovsd Rx(d.0), QWORD [rsp + k]);
     }
 
+    /// `test dword [rbp + m], k`
+    pub fn test_mem32(&mut self, m: i32, k: i32) {
+        dynasm!(self.ops ; .arch x64 ; test DWORD [DWORD rbp + m], DWORD k);
+    }
+
+    /// `lock xadd [a], s`, or without `add` `xchg [a], s`; four bytes or eight, as `wide` says.
+    pub fn exchange(&mut self, add: bool, wide: bool, a: Reg, s: Reg) {
+        match (add, wide) {
+            (true, true) => dynasm!(self.ops ; .arch x64 ; lock xadd [Rq(a.0)], Rq(s.0)),
+            (true, false) => dynasm!(self.ops ; .arch x64 ; lock xadd [Rq(a.0)], Rd(s.0)),
+            (false, true) => dynasm!(self.ops ; .arch x64 ; xchg [Rq(a.0)], Rq(s.0)),
+            (false, false) => dynasm!(self.ops ; .arch x64 ; xchg [Rq(a.0)], Rd(s.0)),
+        }
+    }
+
+    /// `lock cmpxchg [a], s`: compares with rax.
+    pub fn compare_exchange(&mut self, wide: bool, a: Reg, s: Reg) {
+        if wide {
+            dynasm!(self.ops ; .arch x64 ; lock cmpxchg [Rq(a.0)], Rq(s.0));
+        } else {
+            dynasm!(self.ops ; .arch x64 ; lock cmpxchg [Rq(a.0)], Rd(s.0));
+        }
+    }
+
     /// Loads `1 << log` bytes at `a + k`, extended.
     pub fn load_at(&mut self, signed: bool, log: u32, d: Reg, a: Reg, k: i32) {
         match (signed, log) {

@@ -4,6 +4,7 @@
 //! needs no repair: what leaves the block only says which instruction it is.
 
 use crate::asm::{Alu, Asm, Cc, Patch, Rmi};
+use crate::atomic::Atomic;
 use crate::facts::{Facts, LOW, SIGNED, SMALL};
 use crate::float::Operation;
 use crate::group::Groups;
@@ -56,8 +57,12 @@ pub(crate) enum Cold {
     Nan { from: Patch, back: usize, d: Xmm, bits: u64 },
     /// A floating-point operation must be done the slow way.
     Call { from: Patch, back: usize, id: u32, info: Info, args: [Option<Xmm>; 3], rm: u64, to: To },
-    /// Shared code said to leave.
+    /// An atomic access whose page is not remembered; its result is wanted in rax.
+    Atomic { from: Patch, back: usize, va: Reg, info: Info, what: Atomic },
+    /// Shared code said not to go on.
     Failed { from: Patch },
+    /// The same after an operation whose result becomes a register's.
+    Elsewhere { from: Patch, result: Option<u8> },
 }
 
 /// Where an access's address is when it must go the slow way.
@@ -106,7 +111,9 @@ pub struct Emitter {
     /// Instructions left, the current one included.
     pub(crate) left: u32,
     pub(crate) modes: Modes,
-    pub(crate) operations: fn(u32) -> Operation,
+    /// Bytes of the current instruction.
+    pub(crate) length: u8,
+    pub(crate) operations: fn(u32, Modes) -> Operation,
     pub(crate) groups: Groups,
     pub(crate) facts: Facts,
     /// What is different in a region.
@@ -134,7 +141,8 @@ impl Emitter {
             offset: 0,
             left: 0,
             modes: Modes::default(),
-            operations: |_| Operation::Interpret,
+            length: 0,
+            operations: |_, _| Operation::Interpret,
             groups: Groups::default(),
             facts: Facts::default(),
             region: None,
@@ -163,7 +171,7 @@ impl Emitter {
         base: u64,
         first_link: u32,
         modes: Modes,
-        operations: fn(u32) -> Operation,
+        operations: fn(u32, Modes) -> Operation,
     ) -> Option<Code> {
         self.begin(base, first_link, modes, operations);
         self.region = None;
@@ -185,7 +193,7 @@ impl Emitter {
         base: u64,
         first_link: u32,
         modes: Modes,
-        operations: fn(u32) -> Operation,
+        operations: fn(u32, Modes) -> Operation,
     ) {
         self.asm.clear();
         self.cold.clear();
@@ -218,6 +226,7 @@ impl Emitter {
             if let Node::Insn { offset, length } = *node {
                 self.offset = i64::from(start + offset);
                 bytes = offset + u32::from(length);
+                self.length = length;
                 self.left -= 1;
                 continue;
             }
@@ -255,8 +264,14 @@ impl Emitter {
             Node::Load { width, order, va } => self.load(width, order, va, at),
             Node::Store { width, order, va, v } => self.store(width, order, va, v, at),
             Node::Amo { op, width, va, v, .. } => self.amo(op, width, va, v, at),
+            Node::LoadReserved { width, order, va } => self.load_reserved(width, order, va, at),
+            Node::StoreConditional { width, va, v, .. } => self.store_conditional(width, va, v, at),
             Node::Fence(order) => self.fence(order),
-            Node::Call { id, .. } => self.operation(block.pooled(node), id, at),
+            Node::Call { id, .. } => match (self.operations)(id, self.modes) {
+                Operation::Call | Operation::Float { .. } => self.operation(block.pooled(node), id, at),
+                operation => self.system(block, node, operation, id, at),
+            },
+            Node::Trap { code, arg } => self.trap(code, arg),
             Node::ExitIf { taken, target } => self.exit_if(block, taken, target),
             Node::Jump { target } => self.jump(target),
             Node::Next { offset } if self.falls_into(self.start + offset) => {}
@@ -342,7 +357,7 @@ impl Emitter {
 
     /// Empties the scratch registers for an access to `va`, and gives a register with the address: rdx, or a guest
     /// register's home that holds it.
-    fn address(&mut self, va: Value) -> Reg {
+    pub(crate) fn address(&mut self, va: Value) -> Reg {
         let (base, k) = match self.values.at(va) {
             Loc::Sum(base, k) => (base, k),
             _ => (va, 0),
@@ -376,7 +391,7 @@ impl Emitter {
     }
 
     /// Looks up the page of `va`: its place in the table in rcx, and the jump that is taken if it is not there.
-    fn look_up(&mut self, table: i32, va: Reg, log: u32) -> Patch {
+    pub(crate) fn look_up(&mut self, table: i32, va: Reg, log: u32) -> Patch {
         let mask = !0xfffi32 | ((1 << log) - 1);
         let l = self.layout;
         self.asm.rorx32(RCX, va, 8);
@@ -549,7 +564,7 @@ impl Emitter {
     }
 
     /// What a store of `v` takes it from: a register that lasts, memory, or a constant.
-    fn stored(&mut self, log: u32, v: Value) -> Stored {
+    pub(crate) fn stored(&mut self, log: u32, v: Value) -> Stored {
         let home_f = match self.values.at(v) {
             Loc::Guest(class, index) => self.place().home_f(class, index),
             _ => None,
@@ -674,7 +689,7 @@ impl Emitter {
     fn leave(&mut self, reason: u32) {
         self.asm.mov_imm(RAX, u64::from(reason));
         let to = self.asm.jmp();
-        self.outside(to, self.shared.leave);
+        self.outside(to, self.ways().leave);
     }
 
     /// Makes a jump or call go to an address outside the unit.
@@ -717,7 +732,7 @@ impl Emitter {
                     self.asm.patch(from, here);
                     self.slow_address(va);
                     self.asm.mov_imm(RAX, u64::from(info.0));
-                    failed.push(self.call_shared(self.shared.load));
+                    failed.push(self.call_shared(self.ways().load));
                     self.take(to);
                     self.back(back);
                 }
@@ -731,7 +746,7 @@ impl Emitter {
                         Stored::Operand(Rmi::I(k)) => self.asm.mov_imm(RCX, k as i64 as u64),
                     }
                     self.asm.mov_imm(RAX, u64::from(info.0));
-                    failed.push(self.call_shared(self.shared.store));
+                    failed.push(self.call_shared(self.ways().store));
                     self.back(back);
                 }
                 Cold::Nan { from, back, d, bits } => {
@@ -752,7 +767,18 @@ impl Emitter {
                     self.take(to);
                     self.back(back);
                 }
+                Cold::Atomic { from, back, va, info, what } => {
+                    self.asm.patch(from, here);
+                    failed.push(self.atomic_call(va, info, what));
+                    self.back(back);
+                }
                 Cold::Failed { from } => failed.push(from),
+                Cold::Elsewhere { from, result: None } => failed.push(from),
+                Cold::Elsewhere { from, result } => {
+                    self.asm.patch(from, here);
+                    self.elsewhere(result);
+                    failed.push(self.asm.jmp());
+                }
             }
         }
         if !failed.is_empty() {
@@ -760,7 +786,7 @@ impl Emitter {
             failed.into_iter().for_each(|from| self.asm.patch(from, here));
             self.depart();
             let to = self.asm.jmp();
-            self.outside(to, self.shared.failed);
+            self.outside(to, self.ways().failed);
         }
         stale
     }
@@ -819,7 +845,7 @@ impl Emitter {
     }
 
     /// Calls shared code; gives the jump that is taken if it says to leave.
-    fn call_shared(&mut self, to: u64) -> Patch {
+    pub(crate) fn call_shared(&mut self, to: u64) -> Patch {
         let call = self.asm.call();
         self.outside(call, to);
         self.asm.jcc(Cc::Ne)
@@ -842,7 +868,7 @@ impl Emitter {
     pub(crate) fn call(&mut self, id: u32, info: Info) -> Patch {
         self.asm.mov_imm(RDX, u64::from(id));
         self.asm.mov_imm(RAX, u64::from(info.0));
-        self.call_shared(self.shared.call)
+        self.call_shared(self.ways().float)
     }
 
     /// What a link does while it is not linked.
@@ -851,24 +877,6 @@ impl Emitter {
         self.links.push(Link { at: from.0, unlinked: self.asm.len(), target });
         self.save_pc(i64::from(target));
         self.leave(Leave::Link as u32 + number);
-    }
-
-    fn amo(&mut self, op: isa_core::AmoOp, width: Width, va: Value, v: Value, at: Value) {
-        let log = width.bytes().trailing_zeros();
-        let mut p = self.place();
-        p.clear_temps(true);
-        p.into_reg(RDX, va);
-        p.pin(RDX);
-        p.into_reg(RCX, v);
-        let args = self.layout.args;
-        self.asm.save_imm(args, op as i32);
-        let info = self.info(log);
-        self.asm.mov_imm(RAX, u64::from(info.0));
-        let from = self.call_shared(self.shared.amo);
-        self.cold.push(Cold::Failed { from });
-        self.values.used(va);
-        self.values.used(v);
-        self.result(at);
     }
 
     /// Takes a call's result out of rax.

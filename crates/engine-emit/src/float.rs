@@ -9,6 +9,7 @@
 use crate::asm::{Alu, Cc, Patch, Rmi, Sse};
 use crate::emit::{Cold, Emitter, To};
 use crate::reg::{RAX, Xmm};
+use crate::system::{Access, Register};
 use crate::value::{F, Loc};
 use isa_ir::Value;
 
@@ -17,8 +18,18 @@ use isa_ir::Value;
 pub enum Operation {
     /// Leaves it to the interpreter.
     Interpret,
-    /// Calls it.
+    /// Calls it as a floating-point operation.
     Call,
+    /// Calls it as any other, which may go on elsewhere.
+    System {
+        /// It depends on the state of floating point, or changes it.
+        status: bool,
+    },
+    /// Accesses a register in memory.
+    Register(Access, Register),
+    /// Clears bits of a register: in memory if they are all among these, else by a call that may change the state of
+    /// floating point.
+    Toggle(Register, u64),
     /// Emits it, of `[a, b, c, rounding mode]`; `double` is the format of the result, or of the operands where the result is
     /// an integer.
     Float {
@@ -85,7 +96,7 @@ impl Emitter {
     pub(crate) fn operation(&mut self, args: &[Value], id: u32, at: Value) {
         let &[a, b, c, rm] = args else { return };
         self.place().clear_temps(true);
-        let done = match ((self.operations)(id), self.values.at(rm)) {
+        let done = match ((self.operations)(id, self.modes), self.values.at(rm)) {
             (Operation::Float { op, double }, Loc::Const(rm)) => {
                 self.float(op, double, id, [a, b, c], rm, at)
             }

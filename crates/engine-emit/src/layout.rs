@@ -15,6 +15,12 @@ pub struct Layout {
     pub budget: i32,
     /// Arguments of a call, four words.
     pub args: i32,
+    /// A reservation: the place in the host's memory, the value there, how many bytes.
+    pub reservation: i32,
+    /// 32 bits of which one says whether floating-point instructions are legal.
+    pub floats: i32,
+    /// That bit's value.
+    pub floats_bit: i32,
     /// Places for values, [`SPILLS`] words.
     pub spill: i32,
     /// Addresses of groups of accesses, [`GROUPS`] words.
@@ -53,22 +59,41 @@ pub const GROUPS: usize = 16;
 /// Places for values that find no register.
 pub const SPILLS: usize = 16;
 
+/// Addresses of the code that all blocks of one kind share. Those that call a function want [`Info`] in eax; after them the
+/// zero flag says whether to go on with the value in rax, else rdx is what [`Ways::failed`] wants.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ways {
+    /// Leaves for the host's code with a reason in eax.
+    pub leave: u64,
+    /// Goes on after a call whose status in rdx was not 0: leaves, or goes to other code.
+    pub failed: u64,
+    /// Loads the slow way: address in rdx.
+    pub load: u64,
+    /// Stores the slow way: address in rdx, value in rcx.
+    pub store: u64,
+    /// Calls a floating-point operation: its number in edx, arguments in the layout's place.
+    pub float: u64,
+    /// Calls another operation, likewise.
+    pub system: u64,
+    /// The same for one that depends on the state of floating point, or changes it.
+    pub status: u64,
+    /// Takes a trap: cause in edx, value in rcx.
+    pub trap: u64,
+    /// Replaces a word: address in rdx, operand in rcx, operation in the first argument.
+    pub amo: u64,
+    /// Loads and reserves: address in rdx.
+    pub reserve: u64,
+    /// Stores if the reservation holds: address in rdx, value in rcx.
+    pub conditional: u64,
+}
+
 /// Addresses of the code that all blocks share.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shared {
-    /// Leaves for the host's code with a reason in eax.
-    pub leave: u64,
-    /// The same with one more than the reason in edx.
-    pub failed: u64,
-    /// Loads the slow way: address in rdx, [`Info`] in eax; gives the value in rax. After this and the following, the zero
-    /// flag says whether to go on, else edx is what [`Shared::failed`] wants.
-    pub load: u64,
-    /// Stores the slow way: address in rdx, value in rcx, [`Info`] in eax.
-    pub store: u64,
-    /// Calls an operation: its number in edx, [`Info`] in eax, arguments in the layout's place; gives a value in rax.
-    pub call: u64,
-    /// Replaces a word: address in rdx, operand in rcx, [`Info`] in eax, operation and ordering in the first argument.
-    pub amo: u64,
+    /// For blocks in which floating-point instructions are not legal.
+    pub plain: Ways,
+    /// For those in which they are.
+    pub floats: Ways,
 }
 
 /// Why emitted code left.
@@ -81,8 +106,15 @@ pub enum Leave {
     Step = 1,
     /// What is left of the budget is not enough for the block at the program counter.
     Budget = 2,
+    /// The run must end; why is kept elsewhere.
+    Exit = 3,
     /// As [`Leave::Lookup`], and the site with this number less 16 can be patched. The first of many.
     Link = 16,
+}
+
+impl Leave {
+    /// More than any reason that a function gives, and less than an address of code.
+    pub const LAST: u32 = 15;
 }
 
 /// Which instruction makes a call, in 32 bits: its place in its page, the width of its access, and how many
@@ -101,7 +133,7 @@ impl Info {
         (self.0 & 0xfff) as u64
     }
 
-    /// Logarithm of the access's width in bytes.
+    /// Logarithm of the access's width in bytes, or of the instruction's length.
     pub const fn width(self) -> u32 {
         self.0 >> 12 & 3
     }

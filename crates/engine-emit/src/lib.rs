@@ -7,6 +7,7 @@
 
 mod alu;
 mod asm;
+mod atomic;
 mod emit;
 mod facts;
 mod float;
@@ -16,12 +17,14 @@ mod reg;
 mod region;
 mod scan;
 mod shared;
+mod system;
 mod value;
 
 pub use asm::{Alu, Asm, Cc, Patch, Rmi, Shift, Sse};
 pub use emit::{Code, Emitter, Link};
 pub use float::{Float, Operation};
-pub use layout::{Info, Layout, Leave, SPILLS, Shared};
+pub use layout::{Info, Layout, Leave, SPILLS, Shared, Ways};
 pub use reg::{F_HOMES, Homes, Reg, X_HOMES, Xmm};
 pub use scan::Modes;
 pub use shared::{Helpers, SharedCode, shared};
+pub use system::{Access, Register};

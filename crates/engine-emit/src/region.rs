@@ -94,7 +94,7 @@ impl Emitter {
         base: u64,
         first_link: u32,
         modes: Modes,
-        operations: fn(u32) -> Operation,
+        operations: fn(u32, Modes) -> Operation,
     ) -> Option<Code> {
         self.begin(base, first_link, modes, operations);
         let (homes, moved) = homes(blocks);

@@ -39,18 +39,22 @@ pub struct Modes {
     pub known: bool,
     /// The rounding mode, as `frm` has it.
     pub frm: u8,
+    /// Floating-point instructions are legal.
+    pub floats: bool,
+    /// What operations depend on, as whoever says what to do about them has it.
+    pub key: u32,
     /// Address of memory that loads may go to without a table.
     pub linear: Option<u64>,
 }
 
 /// Whether the emitter knows how to do `node`; `operations` says which operations it may call.
-fn supported(node: &Node, modes: Modes, operations: fn(u32) -> Operation) -> bool {
+fn supported(node: &Node, modes: Modes, operations: fn(u32, Modes) -> Operation) -> bool {
     match *node {
         Node::Bin { op, .. } => !matches!(op, Bin::ClMul | Bin::ClMulHigh),
         Node::Un { op, .. } => !matches!(op, Un::OrCombine | Un::BitReverse),
         Node::Get { class, .. } => matches!(class, X | F),
         Node::Set { class, .. } => matches!(class, X | F) || class == KNOWN && modes.known,
-        Node::Call { id, .. } => operations(id) != Operation::Interpret,
+        Node::Call { id, .. } => operations(id, modes) != Operation::Interpret,
         Node::Nop
         | Node::Insn { .. }
         | Node::Const(_)
@@ -59,9 +63,12 @@ fn supported(node: &Node, modes: Modes, operations: fn(u32) -> Operation) -> boo
         | Node::Load { .. }
         | Node::Store { .. }
         | Node::Amo { .. }
+        | Node::LoadReserved { .. }
+        | Node::StoreConditional { .. }
         | Node::Fence(_)
         | Node::ExitIf { .. }
         | Node::Jump { .. }
+        | Node::Trap { .. }
         | Node::Next { .. } => true,
         _ => false,
     }
@@ -77,7 +84,7 @@ impl Scan {
         &mut self,
         block: &Block,
         modes: Modes,
-        operations: fn(u32) -> Operation,
+        operations: fn(u32, Modes) -> Operation,
         values: &mut Values,
     ) {
         let nodes = block.nodes();
@@ -106,7 +113,7 @@ impl Scan {
     }
 
     /// How far the block can be emitted.
-    fn extent(&mut self, nodes: &[Node], modes: Modes, operations: fn(u32) -> Operation) {
+    fn extent(&mut self, nodes: &[Node], modes: Modes, operations: fn(u32, Modes) -> Operation) {
         (self.nodes, self.insns, self.step) = (nodes.len(), 0, false);
         let mut begin = 0;
         for (at, node) in nodes.iter().enumerate() {
@@ -130,8 +137,8 @@ impl Scan {
         }
         node.operands(|v| values.count(v));
         match *node {
-            Node::Load { va, .. } => self.uses(va, ADDRESS),
-            Node::Store { va, v, .. } => {
+            Node::Load { va, .. } | Node::LoadReserved { va, .. } => self.uses(va, ADDRESS),
+            Node::Store { va, v, .. } | Node::Amo { va, v, .. } | Node::StoreConditional { va, v, .. } => {
                 self.uses(va, ADDRESS);
                 self.uses(v, OTHER);
             }

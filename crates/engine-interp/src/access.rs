@@ -191,15 +191,20 @@ impl Cpu {
         let offset = self.reservable(va, width, AccessKind::Load)?;
         let value =
             self.ram.load_sized(offset, width as u8).ok_or_else(|| access_fault(AccessKind::Load, va))?;
-        self.reservation = Some(Reservation { offset, width, value });
+        self.reservation = Reservation { place: self.place_of(offset), value, bytes: width.bytes() };
         Ok(width.sign_extend(value))
+    }
+
+    /// Where an arena offset is in the host's memory.
+    fn place_of(&self, offset: u64) -> u64 {
+        (self.ram.map().address().as_ptr() as u64).wrapping_add(offset)
     }
 
     /// `sc`: stores if the word reserved still holds what `lr` saw. Gives 0 if stored.
     pub fn conditional(&mut self, va: u64, width: Width, v: u64) -> Result<u64, Stop> {
         let offset = self.reservable(va, width, AccessKind::Store)?;
-        let Some(held) = self.reservation.take() else { return Ok(1) };
-        if held.offset != offset || held.width != width {
+        let held = std::mem::take(&mut self.reservation);
+        if held.bytes != width.bytes() || held.place != self.place_of(offset) {
             return Ok(1);
         }
         let stored = match width {

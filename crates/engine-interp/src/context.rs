@@ -2,9 +2,9 @@
 
 use crate::cpu::Cpu;
 use crate::interp::REQUESTS;
-use engine_mmu::Key;
+use engine_mmu::{Context, Key};
 use fabric_clock::Nanos;
-use isa_riscv::{AccessKind, Mode, csr_fields::mstatus, enabled_interrupts};
+use isa_riscv::{AccessKind, Hart, Mode, csr_fields::mstatus, enabled_interrupts};
 
 /// Bits of the pending word that are interrupt lines of a hart: MSIP, MTIP, SEIP, MEIP.
 pub(crate) const LINES: u64 = 1 << 3 | 1 << 7 | 1 << 9 | 1 << 11;
@@ -20,6 +20,43 @@ pub const LINEAR: u32 = 1 << 14;
 /// Where the rounding mode begins.
 pub const FRM: u32 = 11;
 
+/// Contexts by what of the hart's status they depend on: those that were entered last, so that traps and returns need not
+/// search.
+#[derive(Clone, Debug, Default)]
+pub struct Entered {
+    lately: [Pair; 16],
+}
+
+/// The contexts of loads and stores and of fetches.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pair {
+    satp: u64,
+    status: u64,
+    /// The stamp of all contexts when they were found; they are in force as long as it is the same.
+    stamp: u64,
+    /// They, and whether loads need no table.
+    contexts: Option<(Context, Context, bool)>,
+}
+
+impl Entered {
+    #[inline]
+    fn slot(&mut self, satp: u64, status: u64) -> &mut Pair {
+        let hash = (satp ^ status.rotate_left(20)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60;
+        #[allow(clippy::indexing_slicing, reason = "four bits")]
+        &mut self.lately[hash as usize & 15]
+    }
+}
+
+/// What of the hart's status its contexts depend on, beside `satp`.
+#[inline]
+fn status(hart: &Hart) -> u64 {
+    let mut mask = mstatus::SUM | mstatus::MXR | mstatus::FS | mstatus::MPRV;
+    if hart.csr.mstatus & mstatus::MPRV != 0 {
+        mask |= mstatus::MPP;
+    }
+    hart.csr.mstatus & mask | u64::from(hart.csr.frm) << 40 | (hart.mode as u64) << 48
+}
+
 impl Cpu {
     /// Where addresses of `mode` are translated: 0 if they are physical.
     pub fn space_of(&self, mode: Mode) -> u64 {
@@ -29,13 +66,34 @@ impl Cpu {
     /// Finds the contexts and the interrupts of interest for the hart's state, after anything that
     /// may have changed them.
     pub fn enter_context(&mut self) {
+        let (satp, status) = (self.hart.csr.satp, status(&self.hart));
+        let stamp = self.contexts.stamp();
+        let pair = *self.entered.slot(satp, status);
+        if pair.satp == satp
+            && pair.status == status
+            && pair.stamp == stamp
+            && let Some((data, code, linear)) = pair.contexts
+        {
+            (self.data, self.code, self.linear) = (data, code, linear);
+            self.code_floats = self.floats();
+            self.note_interrupts();
+            return;
+        }
+        self.find_contexts();
+        let stamp = self.contexts.stamp();
+        *self.entered.slot(satp, status) =
+            Pair { satp, status, stamp, contexts: Some((self.data, self.code, self.linear)) };
+        self.note_interrupts();
+    }
+
+    fn find_contexts(&mut self) {
         let csr = &self.hart.csr;
         let mode = self.hart.data_mode();
         let permissions = csr.mstatus & (mstatus::SUM | mstatus::MXR);
         let data = Key { space: self.space_of(mode), mode: mode as u32 | permissions as u32 };
+        self.linear = self.may_load_linearly(data.space);
         let code =
             Key { space: self.space_of(self.hart.mode), mode: self.hart.mode as u32 | CODE | self.floats() };
-        self.linear = self.may_load_linearly(data.space);
         self.code_floats = self.floats();
         self.data = self.context(data);
         let (code, reused) = self.contexts.get(code);
@@ -45,7 +103,6 @@ impl Cpu {
             // Its number went with all the others.
             self.data = self.context(data);
         }
-        self.note_interrupts();
     }
 
     /// What of the floating-point state the meaning of code depends on: which instructions are legal, what rounds how,
@@ -80,7 +137,7 @@ impl Cpu {
         }
     }
 
-    fn context(&mut self, key: Key) -> engine_mmu::Context {
+    fn context(&mut self, key: Key) -> Context {
         let (context, reused) = self.contexts.get(key);
         if reused {
             self.tags_start_again();

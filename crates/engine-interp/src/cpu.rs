@@ -1,12 +1,13 @@
 //! What a meaning sees: the hart, its TLB, and its surroundings.
 
+use crate::context::Entered;
 use crate::native::Native;
+use crate::trap::Traps;
 use engine_core::{Firmware, TimeSource};
 use engine_mmu::{Context, Contexts, PageFilter, Table};
 use fabric_bus::Bus;
 use fabric_ram::GuestRam;
 use fabric_wire::PendingWord;
-use isa_core::Width;
 use isa_riscv::{Hart, Legal, Trap};
 use std::sync::Arc;
 
@@ -27,15 +28,16 @@ impl From<Trap> for Stop {
     }
 }
 
-/// A reservation of `lr`: the value seen at an arena offset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A reservation of `lr`: the value seen at a place in the host's memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub struct Reservation {
-    /// Where, in the arena.
-    pub offset: u64,
-    /// How much.
-    pub width: Width,
-    /// What was there.
+    /// Where: what an entry of the TLB gives for the address.
+    pub place: u64,
+    /// What was there; of four bytes, the low half counts.
     pub value: u64,
+    /// How many bytes; 0 if nothing is reserved.
+    pub bytes: u64,
 }
 
 /// One hart with everything its instructions touch. Hot fields first. An engine that emits code addresses some of them.
@@ -75,7 +77,7 @@ pub struct Cpu {
     /// The instruction being run is the only one.
     pub alone: bool,
     /// What `lr` has reserved.
-    pub reservation: Option<Reservation>,
+    pub reservation: Reservation,
     /// Pages that code was found in.
     pub code_pages: PageFilter,
     /// The rows that the hart has.
@@ -90,10 +92,14 @@ pub struct Cpu {
     pub timer_fired: bool,
     /// Who owns M-mode.
     pub firmware: Firmware,
+    /// Traps that lead nowhere.
+    pub traps: Traps,
     /// Guest-physical memory.
     pub bus: Arc<Bus>,
     /// The contexts whose entries may be in the tables.
     pub contexts: Contexts,
+    /// Those that were entered last.
+    pub entered: Entered,
     /// Time.
     pub time: TimeSource,
     /// Interrupt lines and requests.

@@ -1,22 +1,18 @@
 //! The engine: the run loop around the blocks.
 
 use crate::blocks::{Blocks, Span};
-use crate::cpu::{Cpu, Stop};
+use crate::context::Entered;
+use crate::cpu::{Cpu, Reservation, Stop};
 use crate::handlers::Flow;
 use crate::native::Native;
-use engine_core::{Exit, Fault, Firmware, FirmwareCall, Hosted, TimeSource, Vcpu};
+use crate::trap::Traps;
+use engine_core::{Exit, Firmware, Hosted, TimeSource, Vcpu};
 use engine_mmu::{Context, Contexts, Key, PageFilter, Table};
 use fabric_bus::Bus;
 use fabric_wire::PendingWord;
-use isa_riscv::{Exception, Extension, Hart, Legal, Mode, Trap, pending_interrupt, take_trap, wakes};
+use isa_riscv::{Exception, Extension, Hart, Legal, pending_interrupt, take_trap, wakes};
 use std::sync::Arc;
 
-/// Traps without a retired instruction between them, after which the guest counts as wedged.
-const WEDGED: u32 = 10_000;
-/// Interrupts that come from elsewhere than harts: all but MSI.
-const INTERVENING: u64 = 0xaaa & !(1 << 3);
-/// Before any trap.
-const NO_FAULT: Fault = Fault { pc: 0, cause: 0, value: 0 };
 /// Instructions between two looks at a real clock: some 50 microseconds.
 const LOOK: u64 = 10_000;
 /// Bit of the pending word that posts a supervisor software interrupt: `mip.SSIP` is writable by
@@ -41,9 +37,6 @@ pub struct Config {
 pub struct Interp {
     cpu: Box<Cpu>,
     blocks: Blocks,
-    futile_traps: u32,
-    /// The first trap since an instruction was retired, and how many were retired then.
-    first_trap: (u64, Fault),
     rest: Option<Rest>,
 }
 
@@ -98,7 +91,7 @@ impl Interp {
             interest: 0,
             stop: Stop::Leave,
             alone: false,
-            reservation: None,
+            reservation: Reservation::default(),
             code_pages: PageFilter::default(),
             legal: Legal::of(&features),
             unaligned: if features.has(Extension::C) { 0 } else { 2 },
@@ -106,20 +99,16 @@ impl Interp {
             waiting: false,
             timer_fired: false,
             firmware: Firmware::Guest,
+            traps: Traps::default(),
             bus: config.bus,
             contexts,
+            entered: Entered::default(),
             time: config.time,
             pending: config.pending,
             native: Native::default(),
         });
         cpu.enter_context();
-        Interp {
-            cpu,
-            blocks: Blocks::default(),
-            futile_traps: 0,
-            first_trap: (u64::MAX, NO_FAULT),
-            rest: None,
-        }
+        Interp { cpu, blocks: Blocks::default(), rest: None }
     }
 
     /// Runs blocks until the next look around.
@@ -151,7 +140,7 @@ impl Interp {
                 Ok(span) => span,
                 Err(fault) => {
                     self.cpu.block_pc = pc;
-                    return self.trap(fault);
+                    return self.cpu.trap(fault);
                 }
             },
         };
@@ -237,7 +226,7 @@ impl Interp {
                 if trap.cause == Exception::IllegalInsn && trap.tval == 0 {
                     trap.tval = self.bits_at(span);
                 }
-                self.trap(trap)
+                self.cpu.trap(trap)
             }
         }
     }
@@ -251,49 +240,6 @@ impl Interp {
             Some(&high) if low & 3 == 3 => low | u64::from(high) << 16,
             _ => low,
         }
-    }
-
-    /// Takes a synchronous trap at the current instruction.
-    pub fn trap(&mut self, trap: Trap) -> Option<Exit> {
-        let pc = self.cpu.pc_now();
-        self.cpu.position = 0;
-        let hart = &mut self.cpu.hart;
-        hart.pc = pc;
-        let (before, cause) = (hart.mode, trap.cause as u64);
-        let delegated = before != Mode::M && hart.csr.medeleg >> cause & 1 != 0;
-        let firmware = self.cpu.firmware == Firmware::BuiltIn && !delegated;
-        if firmware {
-            // The firmware may look at the clock: at the same count the same time.
-            let _ = self.cpu.time.now(self.cpu.retired);
-            if trap.cause == Exception::EcallS {
-                return Some(Exit::Firmware(FirmwareCall::Call));
-            }
-        }
-        let wedged = self.note_trap(Fault { pc, cause, value: trap.tval });
-        if firmware {
-            return wedged.or(Some(Exit::Firmware(FirmwareCall::Trap { cause, value: trap.tval })));
-        }
-        let hart = &mut self.cpu.hart;
-        hart.pc = take_trap(hart, trap.cause, pc, trap.tval);
-        self.cpu.enter_context();
-        // Below M-mode nothing holds back an interrupt that M-mode has kept for itself.
-        let csr = &self.cpu.hart.csr;
-        wedged.filter(|_| before == Mode::M || csr.mie & !csr.mideleg & INTERVENING == 0)
-    }
-
-    /// Counts traps between which no instruction is retired: after too many the guest is wedged.
-    fn note_trap(&mut self, fault: Fault) -> Option<Exit> {
-        if self.first_trap.0 != self.cpu.retired {
-            self.first_trap = (self.cpu.retired, fault);
-            self.futile_traps = 0;
-            return None;
-        }
-        self.futile_traps += 1;
-        if self.futile_traps <= WEDGED {
-            return None;
-        }
-        self.futile_traps = 0;
-        Some(Exit::Wedged { first: self.first_trap.1, last: fault })
     }
 
     /// Time, requests, interrupts: everything that can make the CPU do something else than go on.
@@ -322,7 +268,7 @@ impl Interp {
             return Some(Exit::Budget);
         }
         if let Some(interrupt) = pending_interrupt(&cpu.hart, lines, ticks) {
-            self.futile_traps = 0;
+            cpu.traps.interrupted();
             let pc = cpu.hart.pc;
             cpu.hart.pc = take_trap(&mut cpu.hart, interrupt, pc, 0);
             cpu.enter_context();
@@ -401,7 +347,7 @@ impl Vcpu for Interp {
 
     fn with_state(&mut self, f: &mut dyn FnMut(&mut Hart)) {
         f(&mut self.cpu.hart);
-        self.cpu.reservation = None;
+        self.cpu.reservation = Reservation::default();
         self.cpu.contexts.flush(|_| true);
         self.cpu.enter_context();
     }

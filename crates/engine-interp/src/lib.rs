@@ -21,9 +21,11 @@ mod handlers;
 mod interp;
 mod machine;
 mod native;
+mod trap;
 
 pub use access::Place;
-pub use context::{DIRTY, FP, FRM, LINEAR};
+pub use context::{DIRTY, Entered, FP, FRM, LINEAR};
 pub use cpu::{Cpu, Reservation, Stop};
 pub use interp::{Config, Interp};
 pub use native::{JUMPS, Jump, Native};
+pub use trap::Traps;

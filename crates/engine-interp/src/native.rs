@@ -1,5 +1,7 @@
 //! What an engine that emits code keeps beside the hart, at a fixed distance from its registers.
 
+use engine_core::Exit;
+
 /// Entries of the jump table; a power of two.
 pub const JUMPS: usize = 4096;
 
@@ -35,6 +37,10 @@ pub struct Native {
     pub mxcsr: u32,
     /// MXCSR as the host's code has it.
     pub host_mxcsr: u32,
+    /// Address of what translates, for what emitted code calls.
+    pub translator: usize,
+    /// Why the run must end, if emitted code says so.
+    pub exit: Option<Exit>,
     /// Address of the memory that loads may go to without a table where addresses are physical; its size less 8, or 0 if
     /// there is none; and where its first byte is in the host.
     pub linear_base: u64,
@@ -62,6 +68,8 @@ impl Default for Native {
             linear_host: 0,
             mxcsr,
             host_mxcsr: mxcsr,
+            translator: 0,
+            exit: None,
             jumps: [Jump::default(); JUMPS],
         }
     }

@@ -1,6 +1,7 @@
 //! The code cache: memory that is filled from one end and emptied as a whole, and what is in it.
 
 use engine_emit::{Code, Layout, Link, Shared, shared};
+use engine_mmu::AddressMap;
 use std::collections::HashMap;
 use std::io;
 use support_hostmap::CodeMap;
@@ -19,8 +20,8 @@ const ROOM: usize = 64 << 10;
 pub(crate) struct Place {
     /// Offset in the RAM arena.
     pub arena: u64,
-    /// What of the floating-point state its code depends on.
-    pub floats: u32,
+    /// The modes, as [`crate::operations::modes`] has them.
+    pub modes: u32,
 }
 
 /// A translated block.
@@ -94,7 +95,7 @@ pub(crate) struct Cache {
     pub enter: u64,
     pub shared: Shared,
     pub blocks: Vec<Translation>,
-    pub by_place: HashMap<Place, u32>,
+    pub by_place: AddressMap<Place, u32>,
     pub pages: HashMap<u64, Page>,
     pub sites: Vec<Site>,
     /// How many blocks no longer held.
@@ -123,7 +124,7 @@ impl Cache {
             enter: code.enter,
             shared: code.shared,
             blocks: Vec::new(),
-            by_place: HashMap::new(),
+            by_place: AddressMap::default(),
             pages: HashMap::new(),
             sites: Vec::new(),
             killed: 0,

@@ -2,6 +2,7 @@
 
 use crate::cache::{Cache, Place};
 use crate::layout::layout;
+use crate::operations::modes;
 use engine_core::{Exit, Firmware, Hosted, Vcpu};
 use engine_emit::{Emitter, Leave};
 use engine_interp::{Config, Cpu, Interp, JUMPS, Jump};
@@ -112,6 +113,7 @@ impl Jit {
             let native = &mut cpu.native;
             (native.linear_base, native.linear_limit) = (base, size - 8);
             native.linear_host = arena + offset;
+            cpu.contexts.flush(|_| true);
             cpu.enter_context();
         }
         Ok(Jit { interp, translator })
@@ -137,10 +139,7 @@ impl Jit {
     fn turn(&mut self) -> Option<Exit> {
         let cpu = self.interp.cpu_mut();
         cpu.note_floats();
-        if cpu.code_fence != self.translator.fence {
-            self.translator.fence = cpu.code_fence;
-            self.translator.fence(cpu);
-        }
+        self.translator.catch_up(cpu);
         let Some(mut host) = self.translator.find(cpu) else { return self.interp.block() };
         loop {
             let reason = self.enter(host);
@@ -163,6 +162,7 @@ impl Jit {
                     let room = self.interp.cpu().stop_at.saturating_sub(self.interp.cpu().retired);
                     return if room >= longest { None } else { self.interp.block() };
                 }
+                3 => return cpu.native.exit.take(),
                 link => {
                     let site = link - Leave::Link as u32;
                     match self.translator.link(cpu, site) {
@@ -181,10 +181,12 @@ impl Jit {
         cpu.native.end = cpu.retired.wrapping_add(room as u64);
         cpu.native.budget = room;
         cpu.native.mxcsr = mxcsr(cpu.hart.csr.frm);
+        let address = self.translator.cache.enter;
+        cpu.native.translator = std::ptr::from_mut(&mut self.translator) as usize;
         // SAFETY: the address is that of the shared code's entry, which is a function of this type; the memory lives as
         // long as the cache does.
         let enter: unsafe extern "C" fn(*mut Cpu, u64) -> u32 =
-            unsafe { std::mem::transmute(self.translator.cache.enter as *const ()) };
+            unsafe { std::mem::transmute(address as *const ()) };
         // SAFETY: `host` is the entry of a block in the same cache, emitted for the layout of `Cpu`. It accesses the
         // processor's state, and guest RAM at addresses that entries of the TLB give; both outlive the call.
         let reason = unsafe { enter(std::ptr::from_mut(cpu), host) };
@@ -199,7 +201,7 @@ impl Jit {
 }
 
 /// MXCSR for a rounding mode: all exceptions masked, no flag up.
-fn mxcsr(frm: u8) -> u32 {
+pub(crate) fn mxcsr(frm: u8) -> u32 {
     // RC is to nearest, down, up, towards zero; `frm` to nearest, towards zero, down, up.
     let rounding = match frm {
         1 => 3,
@@ -211,7 +213,7 @@ fn mxcsr(frm: u8) -> u32 {
 }
 
 /// The flags in MXCSR (IE 0, DE 1, ZE 2, OE 3, UE 4, PE 5) as `fflags` has them (NX 0, UF 1, OF 2, DZ 3, NV 4).
-fn fflags(mxcsr: u32) -> u8 {
+pub(crate) fn fflags(mxcsr: u32) -> u8 {
     let bit = |from: u32, to: u32| (mxcsr >> from & 1) << to;
     (bit(0, 4) | bit(2, 3) | bit(3, 2) | bit(4, 1) | bit(5, 0)) as u8
 }
@@ -222,7 +224,7 @@ fn slot(pc: u64) -> usize {
 
 impl Translator {
     /// The host's code for the program counter, if there is any; translates what has run often enough.
-    fn find(&mut self, cpu: &mut Cpu) -> Option<u64> {
+    pub fn find(&mut self, cpu: &mut Cpu) -> Option<u64> {
         let (pc, context) = (cpu.hart.pc, cpu.code.number());
         let jump = cpu.native.jumps.get(slot(pc)).copied().unwrap_or_default();
         if jump.pc == pc && jump.context == context {
@@ -237,6 +239,14 @@ impl Translator {
         Some(host)
     }
 
+    /// Looks after the `fence.i` that were run since this was last asked for.
+    pub fn catch_up(&mut self, cpu: &mut Cpu) {
+        if cpu.code_fence != self.fence {
+            self.fence = cpu.code_fence;
+            self.fence(cpu);
+        }
+    }
+
     /// Where the code at the program counter is, if all of its page may be executed.
     fn place(&mut self, cpu: &mut Cpu) -> Option<Place> {
         let pc = cpu.hart.pc;
@@ -248,7 +258,7 @@ impl Translator {
                 place.ram.filter(|_| place.whole)?
             }
         };
-        Some(Place { arena, floats: cpu.floats() })
+        Some(Place { arena, modes: modes(cpu) })
     }
 
     /// The number of the block at the program counter, if it has been translated.
@@ -263,7 +273,7 @@ impl Translator {
         if let Some(&number) = self.cache.by_place.get(&place) {
             return Some(number);
         }
-        let at = (place.arena >> 1 ^ place.arena >> 17 ^ u64::from(place.floats) << 3) as usize & (HEATS - 1);
+        let at = (place.arena >> 1 ^ place.arena >> 17 ^ u64::from(place.modes) << 3) as usize & (HEATS - 1);
         let heat = self.heat.get_mut(at)?;
         if u32::from(*heat) < self.options.threshold {
             *heat = heat.saturating_add(1);

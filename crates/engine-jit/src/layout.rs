@@ -1,7 +1,7 @@
 //! Where things are in the processor's state, as emitted code sees it.
 
 use engine_emit::Layout;
-use engine_interp::{Cpu, JUMPS, Jump, Native};
+use engine_interp::{Cpu, FP, JUMPS, Jump, Native, Reservation};
 use engine_mmu::{Context, ENTRIES, Entry};
 use isa_riscv::Hart;
 use std::mem::offset_of;
@@ -14,6 +14,11 @@ const fn at(offset: usize) -> i32 {
     offset as i32 - RBP
 }
 
+/// The distance of what is `offset` bytes into the hart.
+pub(crate) const fn hart_at(offset: usize) -> i32 {
+    at(offset_of!(Cpu, hart) + offset)
+}
+
 pub(crate) const fn layout() -> Layout {
     let native = offset_of!(Cpu, native);
     let hart = offset_of!(Cpu, hart);
@@ -24,6 +29,9 @@ pub(crate) const fn layout() -> Layout {
         page_va: at(native + offset_of!(Native, page_va)),
         budget: at(native + offset_of!(Native, budget)),
         args: at(native + offset_of!(Native, args)),
+        reservation: at(offset_of!(Cpu, reservation)),
+        floats: at(offset_of!(Cpu, code_floats)),
+        floats_bit: FP as i32,
         spill: at(native + offset_of!(Native, spill)),
         groups: at(native + offset_of!(Native, groups)),
         mxcsr: at(native + offset_of!(Native, mxcsr)),
@@ -42,6 +50,11 @@ pub(crate) const fn layout() -> Layout {
     }
 }
 
+const _: () = assert!(
+    offset_of!(Reservation, place) == 0
+        && offset_of!(Reservation, value) == 8
+        && offset_of!(Reservation, bytes) == 16
+);
 const _: () = assert!(size_of::<Entry>() == 16 && size_of::<Jump>() == 32);
 const _: () =
     assert!(offset_of!(Jump, pc) == 0 && offset_of!(Jump, context) == 8 && offset_of!(Jump, host) == 16);

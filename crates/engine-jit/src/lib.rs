@@ -14,6 +14,7 @@ mod jit;
 mod layout;
 mod operations;
 mod region;
+mod system;
 mod translate;
 mod trial;
 

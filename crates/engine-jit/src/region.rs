@@ -6,8 +6,9 @@
 
 use crate::cache::{Place, page_of};
 use crate::jit::Translator;
+use crate::operations::emitter_modes;
 use crate::operations::operation;
-use crate::translate::{meddled, modes};
+use crate::translate::meddled;
 use engine_interp::Cpu;
 use engine_mmu::PAGE_MASK;
 use isa_ir::Block;
@@ -111,7 +112,7 @@ impl Translator {
             }
         }
         let (base, first_link) = (self.cache.address(self.cache.next()), self.cache.sites.len() as u32);
-        let modes = modes(cpu, place);
+        let modes = emitter_modes(cpu, place.modes);
         let Some(_) = self.emitter.emit_region(&blocks, &returns, base, first_link, modes, operation) else {
             return;
         };

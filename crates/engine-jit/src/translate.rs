@@ -2,16 +2,32 @@
 
 use crate::cache::{Place, Translation, page_of};
 use crate::jit::Translator;
-use crate::operations::operation;
-use engine_emit::Modes;
-use engine_interp::{Cpu, DIRTY, FP, FRM, LINEAR};
+use crate::operations::{emitter_modes, goes_on, operation};
+use engine_interp::{Cpu, FP};
 use engine_mmu::PAGE_MASK;
 use isa_ir::{Block, Node};
 use isa_riscv::lift::{X, lift};
 use std::borrow::Cow;
+use isa_riscv::ops::{CsrOp, Op};
 
 /// The most instructions in a block.
 pub(crate) const LONGEST: usize = 64;
+
+/// The number of the operation that the instruction is, if it accesses a CSR.
+fn csr_number(word: u32) -> Option<u32> {
+    if word & 0x7f != 0x73 {
+        return None;
+    }
+    let writes = word >> 15 & 31 != 0;
+    let op = match word >> 12 & 3 {
+        0 => return None,
+        1 => CsrOp::Write,
+        _ if !writes => CsrOp::Read,
+        2 => CsrOp::Set,
+        _ => CsrOp::Clear,
+    };
+    Some(Op::Csr(op, (word >> 20) as u16).number())
+}
 
 /// Whether a block ends with a call (it writes a link register, which is to say x1 or x5, after which it jumps), and
 /// whether with a jump to somewhere else than where its code says.
@@ -25,15 +41,6 @@ fn ending(block: &Block) -> (bool, bool) {
         _ => false,
     };
     (links, !direct)
-}
-
-/// What the place's modes make possible.
-pub(crate) fn modes(cpu: &Cpu, place: Place) -> Modes {
-    Modes {
-        known: place.floats & DIRTY != 0,
-        frm: (place.floats >> FRM & 7) as u8,
-        linear: (place.floats & LINEAR != 0).then_some(cpu.native.linear_base),
-    }
 }
 
 /// The code of a block or region as it goes into the cache.
@@ -55,7 +62,7 @@ impl Translator {
         let guest = self.lift(cpu, place);
         let block = self.builder.finish().ok()?;
         let (base, first) = (self.cache.address(self.cache.next()), self.cache.sites.len() as u32);
-        let modes = modes(cpu, place);
+        let modes = emitter_modes(cpu, place.modes);
         let start = (place.arena & PAGE_MASK) as u32;
         let code = self.emitter.emit(&block, start, base, first, modes, operation);
         let (call, returns) = ending(&block);
@@ -80,6 +87,7 @@ impl Translator {
     /// Lifts instructions up to the end of the block or page into the builder; gives their code.
     pub fn lift(&mut self, cpu: &Cpu, place: Place) -> Vec<u16> {
         let mut guest = Vec::with_capacity(2 * LONGEST);
+        let modes = emitter_modes(cpu, place.modes);
         let left = PAGE_MASK + 1 - (place.arena & PAGE_MASK);
         let mut at = 0;
         for _ in 0..LONGEST {
@@ -99,13 +107,13 @@ impl Translator {
                 word |= u32::from(high) << 16;
                 length = 4;
             }
-            let Ok(ends) = lift(&mut self.builder, word, &cpu.legal, place.floats & FP != 0) else { break };
+            let Ok(ends) = lift(&mut self.builder, word, &cpu.legal, place.modes & FP != 0) else { break };
             guest.push(low);
             if length == 4 {
                 guest.push((word >> 16) as u16);
             }
             at += length;
-            if ends {
+            if ends && !csr_number(word).is_some_and(|number| goes_on(operation(number, modes))) {
                 break;
             }
         }

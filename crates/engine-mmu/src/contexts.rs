@@ -41,6 +41,8 @@ impl Context {
 pub struct Contexts {
     live: Vec<(Key, Context)>,
     next: u64,
+    /// Counts what was forgotten.
+    stamp: u64,
     /// Virtual ranges (first, last byte) that were filled from large pages: one page-table entry
     /// there stands for many table entries. Forgotten when no translating context is left.
     large: Vec<(u64, u64)>,
@@ -48,7 +50,7 @@ pub struct Contexts {
 
 impl Default for Contexts {
     fn default() -> Self {
-        Contexts { live: Vec::new(), next: 1, large: Vec::new() }
+        Contexts { live: Vec::new(), next: 1, stamp: 0, large: Vec::new() }
     }
 }
 
@@ -79,10 +81,12 @@ impl Contexts {
         if wrapped {
             self.live.clear();
             self.large.clear();
+            self.stamp += 1;
         }
         let context = Context { number, tag: tag << 3 };
         if self.live.len() == KEPT {
             self.live.remove(0);
+            self.stamp += 1;
         }
         self.live.push((key, context));
         (context, wrapped)
@@ -90,10 +94,17 @@ impl Contexts {
 
     /// Forgets the contexts whose key satisfies `which`: their entries match nothing any more.
     pub fn flush(&mut self, which: impl Fn(Key) -> bool) {
+        let before = self.live.len();
         self.live.retain(|(key, _)| !which(*key));
+        self.stamp += u64::from(self.live.len() != before);
         if self.live.iter().all(|(key, _)| key.space == 0) {
             self.large.clear();
         }
+    }
+
+    /// A number that changes when a context is forgotten: until then, the context of a key stays the same.
+    pub fn stamp(&self) -> u64 {
+        self.stamp
     }
 
     /// The contexts whose key satisfies `which`.
@@ -142,7 +153,11 @@ mod tests {
         let b = c.get(key(2)).0;
         assert_eq!(c.get(key(1)).0, a);
         assert_ne!(a, b);
+        let stamp = c.stamp();
+        c.flush(|k| k.space == 3);
+        assert_eq!(c.stamp(), stamp);
         c.flush(|k| k.space == 1);
+        assert_ne!(c.stamp(), stamp);
         assert_ne!(c.get(key(1)).0, a);
         assert_eq!(c.get(key(2)).0, b);
     }
