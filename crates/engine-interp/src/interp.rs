@@ -5,10 +5,12 @@ use crate::cpu::{Cpu, Stop};
 use crate::handlers::Flow;
 use crate::native::Native;
 use engine_core::{Exit, Fault, Firmware, FirmwareCall, Hosted, TimeSource, Vcpu};
-use engine_mmu::{Context, Contexts, Key, PageFilter, Table};
+use engine_mmu::{Context, Contexts, Key, PageFilter, Regions, Table};
 use fabric_bus::Bus;
 use fabric_wire::PendingWord;
-use isa_riscv::{Exception, Extension, Hart, Legal, Mode, Trap, pending_interrupt, take_trap, wakes};
+use isa_riscv::{
+    Exception, Extension, Hart, Legal, Mode, PmpStretch, Trap, pending_interrupt, take_trap, wakes,
+};
 use std::sync::Arc;
 
 /// Traps without a retired instruction between them, after which the guest counts as wedged.
@@ -88,6 +90,8 @@ impl Interp {
             fetch: Table::biased(arena),
             data: none,
             code: none,
+            regions: Regions::default(),
+            stretch: PmpStretch::NONE,
             code_floats: 0,
             block_pc: 0,
             position: 0,
@@ -401,8 +405,7 @@ impl Vcpu for Interp {
     fn with_state(&mut self, f: &mut dyn FnMut(&mut Hart)) {
         f(&mut self.cpu.hart);
         self.cpu.reservation = None;
-        self.cpu.contexts.flush(|_| true);
-        self.cpu.enter_context();
+        self.cpu.forget_translations();
     }
 
     fn flush_translations(&mut self, va: Option<u64>, asid: Option<u16>) {
@@ -414,8 +417,7 @@ impl Vcpu for Interp {
     }
 
     fn flush_pages(&mut self) {
-        self.cpu.contexts.flush(|_| true);
-        self.cpu.enter_context();
+        self.cpu.forget_translations();
     }
 }
 

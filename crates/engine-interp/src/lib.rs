@@ -21,9 +21,10 @@ mod handlers;
 mod interp;
 mod machine;
 mod native;
+mod translate;
 
-pub use access::Place;
 pub use context::{DIRTY, FP, FRM};
-pub use cpu::{Cpu, Reservation, Stop};
+pub use cpu::{Cpu, PAGES, Reservation, Stop};
 pub use interp::{Config, Interp};
 pub use native::{JUMPS, Jump, Native};
+pub use translate::Place;
