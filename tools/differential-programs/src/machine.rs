@@ -147,6 +147,11 @@ impl Machine {
         }
     }
 
+    /// How it stands.
+    pub fn end(&self) -> &End {
+        &self.end
+    }
+
     /// All that can be seen.
     pub fn state(&mut self) -> State {
         self.cpu.park();

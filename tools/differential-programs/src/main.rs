@@ -3,11 +3,14 @@
 #![forbid(unsafe_code)]
 
 mod compare;
+mod coverage;
+mod elsewhere;
 mod engines;
 mod machine;
 mod mutants;
 mod report;
 mod session;
+mod session_qemu;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -45,9 +48,21 @@ pub struct Arguments {
     /// The two engines: the first is trusted
     #[arg(long, default_value = "interp,interp", value_name = "ENGINE,ENGINE")]
     engines: String,
+    /// Compare the first engine with QEMU, and not with the second
+    #[arg(long)]
+    qemu: bool,
+    /// Fail, instead of skipping, if QEMU is not there
+    #[arg(long)]
+    require: bool,
     /// Plant mistakes in an engine; each must be found
     #[arg(long)]
     mutants: bool,
+    /// Say what the programs do, instruction by instruction, instead of comparing
+    #[arg(long)]
+    coverage: bool,
+    /// Print the instructions from one count to another of the program `--number`
+    #[arg(long, value_name = "FROM,TO", requires = "number")]
+    trace: Option<String>,
     /// Report differences without making their programs smaller first
     #[arg(long)]
     no_shrink: bool,
@@ -70,7 +85,14 @@ impl Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let all_well = if arguments.mutants { session::mutants(&arguments) } else { session::run(&arguments) };
+    let all_well = (|| match &arguments {
+        Arguments { mutants: true, .. } => session::mutants(&arguments),
+        Arguments { trace: Some(range), .. } => session::trace(&arguments, range),
+        Arguments { coverage: true, .. } => session::coverage(&arguments),
+        Arguments { qemu: true, .. } => session_qemu::run(&arguments),
+        Arguments { sample: true, .. } => Ok(session::run(&arguments)? & session_qemu::run(&arguments)?),
+        _ => session::run(&arguments),
+    })();
     match all_well {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

@@ -1,6 +1,7 @@
 //! What there is to say of a difference.
 
-use crate::compare::{Pair, Stops};
+use crate::compare::{Pair, Stops, ram};
+use crate::engines::Engine;
 use crate::machine::{Machine, State};
 use anyhow::Result;
 use isa_riscv::disasm::{F_NAMES, X_NAMES, disassemble, length};
@@ -28,48 +29,51 @@ pub fn difference(pair: &Pair, program: &Program, stops: &Stops, at: u64) -> Res
     for (what, x, y) in items(&a, &b, program.slot) {
         let _ = writeln!(text, "    {what:<24} {first} {x:<20} {second} {y}");
     }
-    text.push_str(&executed(pair, program, stops, at)?);
+    let _ = writeln!(text, "  what {first} executes there:");
+    text.push_str(&executed(pair.first, program, at.saturating_sub(BEFORE), at)?);
+    if let Some((before, _)) = pair.states(program, stops, at - 1)? {
+        let _ = writeln!(text, "  the code around the last one:");
+        text.push_str(&around(&before.memory, program.slot, before.hart.pc));
+    }
     Ok(text)
 }
 
-/// The instructions that led there, as the first engine runs them, and the code around the last.
-fn executed(pair: &Pair, program: &Program, stops: &Stops, at: u64) -> Result<String> {
+/// The instructions from one count to another as `engine` runs them.
+///
+/// # Errors
+/// If the host gives no memory.
+pub fn executed(engine: Engine, program: &Program, from: u64, to: u64) -> Result<String> {
     let mut text = String::new();
     let Some(image) = image(program, None) else { return Ok(text) };
-    let slot = program.slot;
-    let mut machine = Machine::new(pair.first, crate::compare::ram(), &[(slot - RAM, &image)], slot)?;
-    let start = at.saturating_sub(BEFORE);
-    let _ = stops;
-    machine.run_to(start);
-    let _ = writeln!(text, "  the last instructions:");
-    let mut last = 0;
-    for step in start..at {
+    let mut machine = Machine::new(engine, ram(), &[(program.slot - RAM, &image)], program.slot)?;
+    machine.run_to(from);
+    for step in from..to {
         let state = machine.state();
-        last = state.hart.pc;
-        let _ = writeln!(text, "    {:>8} {}", step, line(&state.hart, &state.memory, slot, last));
         machine.run_to(step + 1);
-    }
-    let state = machine.state();
-    let _ = writeln!(text, "  the code around the last one:");
-    let mut pc = last & !1;
-    // Backwards, instructions have no beginning: those of the program are found from a place where one is.
-    let from = pc.saturating_sub(4 * AROUND);
-    let mut places = vec![];
-    let mut at = from;
-    while at < pc {
-        places.push(at);
-        at += u64::from(length(word(&state.memory, slot, at)));
-    }
-    for _ in 0..AROUND {
-        places.push(pc);
-        pc += u64::from(length(word(&state.memory, slot, pc)));
-    }
-    for at in places {
-        let mark = if at == last { '>' } else { ' ' };
-        let text_of = disassemble(word(&state.memory, slot, at), at);
-        let _ = writeln!(text, "  {mark} {at:#x}: {text_of}");
+        let after = machine.cpu.state();
+        let changed = (1..32).filter(|&i| after.x[i] != state.hart.x[i]);
+        let changed: String = changed.map(|i| format!("  {}={:#x}", X_NAMES[i], after.x[i])).collect();
+        let _ = writeln!(text, "{step:>8} {:<44}{changed}", line(&state.hart, &state.memory, program.slot));
     }
     Ok(text)
+}
+
+/// The code around `last`.
+fn around(memory: &[u8], slot: u64, last: u64) -> String {
+    let mut text = String::new();
+    // Backwards, instructions have no beginning; this is near enough.
+    let (mut pc, end) = (last.saturating_sub(4 * AROUND), last + 4 * AROUND);
+    while pc < end {
+        let size = u64::from(length(word(memory, slot, pc)));
+        if pc < last && pc + size > last {
+            pc = last;
+        }
+        let mark = if pc == last { '>' } else { ' ' };
+        let word = word(memory, slot, pc);
+        let _ = writeln!(text, "  {mark} {pc:#x}: {}", disassemble(word, pc));
+        pc += u64::from(length(word));
+    }
+    text
 }
 
 /// The instruction at `pc`, which is a place in the code window, however that is mapped.
@@ -78,7 +82,8 @@ fn word(memory: &[u8], slot: u64, pc: u64) -> u32 {
     memory.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
 }
 
-fn line(hart: &Hart, memory: &[u8], slot: u64, pc: u64) -> String {
+fn line(hart: &Hart, memory: &[u8], slot: u64) -> String {
+    let pc = hart.pc;
     let mode = match hart.mode {
         Mode::M => 'M',
         Mode::S => 'S',

@@ -1,10 +1,11 @@
 //! A run: one program after the other, until time or programs are over.
 
 use crate::Arguments;
-use crate::compare::{Outcome, PLACES, Pair, Stops};
+use crate::compare::{LONGEST, Outcome, PLACES, Pair, Stops};
+use crate::coverage::Coverage;
 use crate::mutants;
-use crate::report::difference;
-use anyhow::Result;
+use crate::report::{difference, executed};
+use anyhow::{Context, Result};
 use random_programs::layout::{RAM, SLOT};
 use random_programs::shrink::{pieces, shrink};
 use random_programs::{Profile, Program, generate};
@@ -32,6 +33,34 @@ struct Counts {
     differences: u64,
 }
 
+/// How long to go on.
+pub struct Limit {
+    /// Until when.
+    pub end: Option<Instant>,
+    /// For so many programs.
+    pub cases: u64,
+}
+
+impl Limit {
+    /// What the arguments say; `sample` or `default` programs if they say nothing.
+    pub fn new(arguments: &Arguments, sample: u64, default: u64) -> Limit {
+        let seconds = arguments.minutes.map(|m| 60 * m).or(arguments.hours.map(|h| 3600 * h));
+        let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        let cases = match (arguments.cases, end) {
+            (Some(cases), _) => cases,
+            (None, Some(_)) => u64::MAX,
+            (None, None) if arguments.sample => sample,
+            (None, None) => default,
+        };
+        Limit { end, cases }
+    }
+
+    /// Whether it is over.
+    pub fn over(&self) -> bool {
+        self.end.is_some_and(|end| Instant::now() >= end)
+    }
+}
+
 /// The program `number` for engines.
 fn program(seed: u64, number: u64) -> Program {
     generate(seed, number, Profile::Engines, RAM + number % PLACES * SLOT)
@@ -44,18 +73,11 @@ fn program(seed: u64, number: u64) -> Program {
 pub fn run(arguments: &Arguments) -> Result<bool> {
     let pair = arguments.pair()?;
     let start = Instant::now();
-    let minutes = arguments.minutes.map(|m| 60 * m).or(arguments.hours.map(|h| 3600 * h));
-    let end = minutes.map(|seconds| start + Duration::from_secs(seconds));
-    let cases = match (arguments.cases, end) {
-        (Some(cases), _) => cases,
-        (None, Some(_)) => u64::MAX,
-        (None, None) if arguments.sample => SAMPLE,
-        (None, None) => DEFAULT,
-    };
-    let numbers = arguments.number.map_or(0..cases, |number| number..number + 1);
+    let limit = Limit::new(arguments, SAMPLE, DEFAULT);
+    let numbers = arguments.number.map_or(0..limit.cases, |number| number..number + 1);
     let (mut counts, mut told) = (Counts::default(), start);
     for number in numbers {
-        if end.is_some_and(|end| Instant::now() >= end) || counts.differences >= ENOUGH {
+        if limit.over() || counts.differences >= ENOUGH {
             break;
         }
         one(&pair, arguments, number, &mut counts)?;
@@ -134,4 +156,35 @@ pub fn mutants(arguments: &Arguments) -> Result<bool> {
         fine &= found.is_some();
     }
     Ok(fine)
+}
+
+/// Says what programs do.
+///
+/// # Errors
+/// If the host gives no memory.
+pub fn coverage(arguments: &Arguments) -> Result<bool> {
+    let pair = arguments.pair()?;
+    let mut coverage = Coverage::default();
+    let numbers = arguments.number.map_or(0..arguments.cases.unwrap_or(100), |number| number..number + 1);
+    for number in numbers {
+        let (done, program) = (coverage.done, program(arguments.seed, number));
+        coverage.add(pair.first, &program, LONGEST)?;
+        if coverage.done == done {
+            println!("program {number} does not come to its end");
+        }
+    }
+    print!("{}", coverage.report());
+    Ok(true)
+}
+
+/// Prints what a program executes.
+///
+/// # Errors
+/// If the range is none, or the host gives no memory.
+pub fn trace(arguments: &Arguments, range: &str) -> Result<bool> {
+    let (from, to) = range.split_once(',').context("--trace needs two numbers, as in 100,200")?;
+    let (from, to): (u64, u64) = (from.parse()?, to.parse()?);
+    let program = program(arguments.seed, arguments.number.unwrap_or(0));
+    print!("{}", executed(arguments.pair()?.first, &program, from, to)?);
+    Ok(true)
 }

@@ -148,7 +148,7 @@ impl Draft<'_> {
             let later = function + 1..self.count;
             let tail = (!later.is_empty() && function > 0 && self.random.one_in(4))
                 .then(|| later.start + self.random.below(later.len() as u64) as usize);
-            let gap = if self.random.one_in(3) { self.random.below(600) & !1 } else { 0 };
+            let gap = if function > 0 && self.random.one_in(3) { self.random.below(600) & !1 } else { 0 };
             self.program.functions.push(Function { body, tail, gap });
         }
     }

@@ -1,12 +1,13 @@
 //! Machine code of a program, and the contents of its slot.
 
-use crate::assembler::{Assembler, Label, word};
+use crate::assembler::{Assembler, Label, number, word};
 use crate::layout::{
     CONTEXT, CONTEXTS, DATA, LEFT, RANDOM, RUNTIME, SCRATCH, SERVICE, SLOT, STATE, TABLES, WINDOW, record,
 };
 use crate::op::{Function, How, Op, Program};
 use crate::registers::LEVELS;
 use crate::runtime::runtime;
+use isa_riscv::csr_fields::mstatus;
 
 /// The farthest that a conditional branch is trusted to go.
 const NEAR: u64 = 3500;
@@ -298,16 +299,29 @@ impl Emit<'_> {
         self.a.bind(next);
     }
 
+    /// Only if what it returns to is still there: a trap in between has left its own address, to which it would return
+    /// again and again.
     fn a_return(&mut self, supervisor: bool, user: bool) {
-        let [t0, t1, _] = self.program.registers.address;
+        let [t0, t1, t2] = self.program.registers.address;
         let next = self.a.label();
-        let (epc, status, mode, name) =
-            if supervisor { ("sepc", "sstatus", 1 << 8, "sret") } else { ("mepc", "mstatus", 3 << 11, "mret") };
+        let (epc, status, mode, name) = if supervisor {
+            ("sepc", "sstatus", mstatus::SPP, "sret")
+        } else {
+            ("mepc", "mstatus", mstatus::MPP, "mret")
+        };
+        let (interrupts, before) =
+            if supervisor { (mstatus::SIE, mstatus::SPIE) } else { (mstatus::MIE, mstatus::MPIE) };
+        let status = ("csr", number(status));
+        self.a.op("csrrci", &[status, ("zimm", interrupts as i64)]);
         self.a.address_of(t0, next);
         self.a.csrrw(0, epc, t0);
         self.a.li(t1, mode);
-        let set = if user { "csrrc" } else { "csrrs" };
-        self.a.op(set, &[("csr", crate::assembler::number(status)), ("rs1", t1)]);
+        self.a.op(if user { "csrrc" } else { "csrrs" }, &[status, ("rs1", t1)]);
+        self.a.li(t1, before);
+        self.a.op("csrrs", &[status, ("rs1", t1)]);
+        self.a.opi("addi", t2, 0, 0);
+        self.a.csrr(t2, epc);
+        self.a.branch("bne", t0, t2, next);
         self.a.op(name, &[]);
         self.a.bind(next);
     }

@@ -7,7 +7,10 @@ pub const SLOT: u64 = 0x4_0000;
 /// Bytes of a window: code or data, wherever they are mapped. An address is one by its low bits.
 pub const WINDOW: u64 = 0x1_0000;
 
-// In a slot. Code is at its start.
+// In a slot.
+
+/// Code.
+pub const CODE: u64 = 0;
 
 /// Data.
 pub const DATA: u64 = 0x1_0000;
@@ -28,8 +31,9 @@ pub const RUNTIME: u64 = 0x1000;
 pub const BASE: u64 = 0x2000;
 /// Pages of data that random accesses reach, and whose page tables are random.
 pub const RANDOM_PAGES: u64 = 12;
-/// Where the stack begins in the data; it has the last four pages.
-pub const STACK: u64 = 0xfff0;
+/// Where the stack begins in the data; it has the last four pages, what is above it included, which accesses by the
+/// stack pointer reach.
+pub const STACK: u64 = 0xfe00;
 /// Bytes below the stack pointer's value that a function has for its own use.
 pub const SCRATCH: u64 = 64;
 

@@ -42,7 +42,7 @@ pub static BY_USE: LazyLock<Rows> = LazyLock::new(|| {
             Row { name, .. } if name.starts_with("cbo.") || name.starts_with("prefetch") => &mut rows.blocks,
             Row { name, .. } if name.starts_with("amo") => &mut rows.amo,
             Row { name, .. } if name.starts_with("lr.") || name.starts_with("sc.") => continue,
-            Row { asm, .. } if asm.contains('(') => {
+            Row { asm, .. } if asm.contains('(') && !is_jump(row) => {
                 if row.flags & flag::FP != 0 || row.fields.iter().any(|f| f.kind == Kind::F) {
                     &mut rows.float_memory
                 } else {

@@ -250,7 +250,7 @@ impl<'a> Handler<'a> {
         }
         a.bind(s_timer);
         a.csrr(29, "time");
-        a.li(30, 3000 + self.program.chance % 4000);
+        a.li(30, 3000 + self.program.chance % 16000);
         a.op("add", &[("rd", 29), ("rs1", 29), ("rs2", 30)]);
         a.csrrw(0, "stimecmp", 29);
         a.jal(0, self.out);
@@ -261,7 +261,7 @@ impl<'a> Handler<'a> {
     /// The next time is random; now and then another context is next.
     fn timer(&mut self) {
         let count = self.program.spaces.contexts.len() as i64;
-        let mask = [0x3ff, 0x7ff, 0xfff, 0x3fff][(self.program.chance >> 4) as usize % 4];
+        let mask = [0x7ff, 0xfff, 0x3fff, 0xffff][(self.program.chance >> 4) as usize % 4];
         let (a, out) = (&mut *self.a, self.out);
         a.ld(29, RANDOM as i64, 31);
         for (name, by) in [("slli", 13), ("srli", 7), ("slli", 17)] {
@@ -273,7 +273,7 @@ impl<'a> Handler<'a> {
         a.op("and", &[("rd", 29), ("rs1", 29), ("rs2", 30)]);
         a.csrr(30, "time");
         a.op("add", &[("rd", 29), ("rs1", 29), ("rs2", 30)]);
-        a.opi("addi", 29, 29, 200);
+        a.opi("addi", 29, 29, 400);
         a.li(30, CLINT + 0x4000);
         a.sd(29, 0, 30);
         // Not in the handler of S-mode, and not where a fence is due.
@@ -347,7 +347,7 @@ fn s_handler(a: &mut Assembler, program: &Program) {
     a.op("sret", &[]);
     a.bind(timer);
     a.csrr(28, "time");
-    a.li(29, 500 + program.chance % 2000);
+    a.li(29, 700 + program.chance % 8000);
     a.op("add", &[("rd", 28), ("rs1", 28), ("rs2", 29)]);
     a.csrrw(0, "stimecmp", 28);
     a.op("sret", &[]);

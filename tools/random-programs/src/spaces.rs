@@ -295,3 +295,49 @@ impl Maker<'_> {
 pub fn is_slot(address: u64) -> bool {
     address >= RAM && (address - RAM).is_multiple_of(SLOT)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::BASE;
+
+    /// Where `va` is, by the tables alone: the last entry, and the bits of the address that it does not translate.
+    fn walk(spaces: &Spaces, slot: u64, satp: u64, va: u64) -> (u64, u64) {
+        let tables = slot + TABLES;
+        let mut table = (satp & ((1 << 44) - 1)) * 4096;
+        for level in (0..(satp >> 60) - 5).rev() {
+            let at = (table - tables + (va >> (12 + 9 * level) & 0x1ff) * 8) as usize;
+            let bytes = spaces.tables[at..at + 8].try_into().unwrap();
+            let entry = u64::from_le_bytes(bytes);
+            if entry & (V | R | X | W) != V {
+                return (entry, (4096 << (9 * level)) - 1);
+            }
+            table = (entry >> 10 & ((1 << 44) - 1)) * 4096;
+        }
+        panic!("no leaf for {va:#x}");
+    }
+
+    #[test]
+    fn every_context_has_its_code_its_stack_and_the_whole_slot() {
+        for number in 0..2000 {
+            let slot = RAM + number % 8 * SLOT;
+            let spaces = spaces(&mut Random::new(7, number), slot);
+            for context in spaces.contexts.iter().filter(|c| c.satp != 0 && c.mode != 3) {
+                let user = if context.mode == 0 { U } else { 0 };
+                let check = |va: u64, pa: u64, need: u64, user: u64| {
+                    let (entry, inside) = walk(&spaces, slot, context.satp, va);
+                    assert_eq!(entry & (need | U), need | user, "{va:#x} of {context:x?}, number {number}");
+                    if entry >> 63 == 0 {
+                        assert_eq!((entry >> 10 << 12) & !inside | va & inside, pa, "{va:#x}, number {number}");
+                    }
+                };
+                check(context.code, slot, V | X | A, user);
+                check(context.s_code, slot, V | R | X | A, 0);
+                check(context.data + 0xfff0, slot + DATA + 0xfff0, V | R | W | A | D, user);
+                check(context.s_linear, slot, V | R | W | A | D, 0);
+                check(context.s_linear + TABLES, slot + TABLES, V | R | W, 0);
+                assert!(BASE < RANDOM_PAGES * 4096);
+            }
+        }
+    }
+}
