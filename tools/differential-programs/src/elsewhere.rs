@@ -20,7 +20,7 @@ pub const BATCH: u64 = 48;
 /// RAM.
 const SIZE: u64 = (BATCH + 1) * SLOT;
 /// The longest that QEMU may take for what takes a second.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(20);
 /// Instructions that no batch needs.
 const BUDGET: u64 = 1 << 30;
 /// The processor: see `cargo xtask differential`.
@@ -92,7 +92,9 @@ pub fn run(engine: Engine, programs: &[Program]) -> Result<Left> {
         (End::Done, true) => Some("QEMU does not come to the end".to_string()),
         (end, _) => Some(format!("Hostel does not come to the end: {end:?} at {:#x}", state.hart.pc)),
     };
-    Ok(Left { ours: state.memory, theirs, stuck, retired: state.retired })
+    let mut ours = state.memory;
+    ours.resize(SIZE as usize, 0);
+    Ok(Left { ours, theirs, stuck, retired: state.retired })
 }
 
 /// A file with the contents of RAM: in memory, where there is such a folder.

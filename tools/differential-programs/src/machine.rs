@@ -12,6 +12,7 @@ use fabric_ram::GuestRam;
 use fabric_wire::{PendingWord, Sink, Wire};
 use isa_riscv::{Extension, Features, Hart};
 use random_programs::layout::{CLINT, FINISHER, RAM, UART};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The most that a program's exits other than by its budget may be, between two stops.
@@ -41,6 +42,8 @@ pub struct Machine {
     clint: Arc<Slot<Aclint>>,
     output: Vec<u8>,
     end: End,
+    /// The part of RAM that [`State`] has: all that was given contents.
+    seen: Range<u64>,
 }
 
 /// All that can be seen of a machine.
@@ -58,7 +61,7 @@ pub struct State {
     pub output: Vec<u8>,
     /// `mtime` and the lines that the CLINT drives.
     pub clint: (u64, u64),
-    /// RAM.
+    /// What there was in RAM at the start, and where programs write.
     pub memory: Vec<u8>,
 }
 
@@ -103,12 +106,15 @@ impl Machine {
         for (offset, bytes) in pieces {
             ram.copy_in(*offset, bytes).context("the image is larger than RAM")?;
         }
+        let start = pieces.iter().map(|(at, _)| *at).min().unwrap_or(0);
+        let end = pieces.iter().map(|(at, bytes)| at + bytes.len() as u64).max().unwrap_or(0);
+        let seen = start..end;
         let bus = Arc::new(builder.build());
         let mut hart = Hart::new(0, &features());
         hart.pc = pc;
         let time = TimeSource::new(Arc::clone(&timers), TIMEBASE);
         let cpu = (engine.make)(Parts { hart, bus: Arc::clone(&bus), time, pending });
-        Ok(Machine { cpu, bus, timers, uart, clint, output: Vec::new(), end: End::Stop })
+        Ok(Machine { cpu, bus, timers, uart, clint, output: Vec::new(), end: End::Stop, seen })
     }
 
     /// Runs until `stop` instructions have retired since the start, or to the end.
@@ -156,9 +162,8 @@ impl Machine {
     pub fn state(&mut self) -> State {
         self.cpu.park();
         let retired = self.cpu.retired();
-        let ram = self.bus.ram();
-        let mut memory = vec![0; ram.size() as usize];
-        ram.copy_out(0, &mut memory);
+        let mut memory = vec![0; (self.seen.end - self.seen.start) as usize];
+        self.bus.ram().copy_out(self.seen.start, &mut memory);
         let now = self.timers.clock().now();
         let clint = self.clint.with(|clint, now| {
             (clint.mtime(now), dev_core::Device::lines(clint, 0, now))

@@ -33,7 +33,7 @@ pub fn difference(pair: &Pair, program: &Program, stops: &Stops, at: u64) -> Res
     text.push_str(&executed(pair.first, program, at.saturating_sub(BEFORE), at)?);
     if let Some((before, _)) = pair.states(program, stops, at - 1)? {
         let _ = writeln!(text, "  the code around the last one:");
-        text.push_str(&around(&before.memory, program.slot, before.hart.pc));
+        text.push_str(&around(&before.memory, before.hart.pc));
     }
     Ok(text)
 }
@@ -53,43 +53,43 @@ pub fn executed(engine: Engine, program: &Program, from: u64, to: u64) -> Result
         let after = machine.cpu.state();
         let changed = (1..32).filter(|&i| after.x[i] != state.hart.x[i]);
         let changed: String = changed.map(|i| format!("  {}={:#x}", X_NAMES[i], after.x[i])).collect();
-        let _ = writeln!(text, "{step:>8} {:<44}{changed}", line(&state.hart, &state.memory, program.slot));
+        let _ = writeln!(text, "{step:>8} {:<44}{changed}", line(&state.hart, &state.memory));
     }
     Ok(text)
 }
 
 /// The code around `last`.
-fn around(memory: &[u8], slot: u64, last: u64) -> String {
+fn around(memory: &[u8], last: u64) -> String {
     let mut text = String::new();
     // Backwards, instructions have no beginning; this is near enough.
     let (mut pc, end) = (last.saturating_sub(4 * AROUND), last + 4 * AROUND);
     while pc < end {
-        let size = u64::from(length(word(memory, slot, pc)));
+        let size = u64::from(length(word(memory, pc)));
         if pc < last && pc + size > last {
             pc = last;
         }
         let mark = if pc == last { '>' } else { ' ' };
-        let word = word(memory, slot, pc);
+        let word = word(memory, pc);
         let _ = writeln!(text, "  {mark} {pc:#x}: {}", disassemble(word, pc));
         pc += u64::from(length(word));
     }
     text
 }
 
-/// The instruction at `pc`, which is a place in the code window, however that is mapped.
-fn word(memory: &[u8], slot: u64, pc: u64) -> u32 {
-    let at = (slot - RAM + (pc & (WINDOW - 1))) as usize;
+/// The instruction at `pc` in the slot's `memory`: a place in the code window, however that is mapped.
+fn word(memory: &[u8], pc: u64) -> u32 {
+    let at = (pc & (WINDOW - 1)) as usize;
     memory.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
 }
 
-fn line(hart: &Hart, memory: &[u8], slot: u64) -> String {
+fn line(hart: &Hart, memory: &[u8]) -> String {
     let pc = hart.pc;
     let mode = match hart.mode {
         Mode::M => 'M',
         Mode::S => 'S',
         Mode::U => 'U',
     };
-    format!("{mode} {pc:#x}: {}", disassemble(word(memory, slot, pc), pc))
+    format!("{mode} {pc:#x}: {}", disassemble(word(memory, pc), pc))
 }
 
 /// The things that differ, with both values.
@@ -121,8 +121,7 @@ fn items(a: &State, b: &State, slot: u64) -> Vec<(String, String, String)> {
     for (i, (x, y)) in words.take(WORDS) {
         let value = |bytes: &[u8]| format!("{:#x}", bytes.iter().rev().fold(0u64, |v, b| v << 8 | u64::from(*b)));
         let at = 8 * i as u64;
-        let place = at.wrapping_sub(slot - RAM);
-        put(format!("memory {:#x} (slot+{place:#x})", RAM + at), value(x), value(y));
+        put(format!("memory {:#x} (slot+{at:#x})", slot + at), value(x), value(y));
     }
     items
 }

@@ -15,7 +15,6 @@ const ZERO: [&str; 13] = [
 
 /// The start: from M-mode, with anything in the registers.
 pub fn start(a: &mut Assembler, program: &Program, handler: u64) {
-    let free = program.profile.free();
     let set = |a: &mut Assembler, name: &str, value: u64| {
         a.li(31, value);
         a.csrrw(0, name, 31);
@@ -38,13 +37,11 @@ pub fn start(a: &mut Assembler, program: &Program, handler: u64) {
         a.ld(29, field as i64, 30);
         a.csrrw(0, name, 29);
     }
-    if free {
-        a.li(31, CLINT);
-        a.op("sw", &[("rs1", 31)]);
-        a.li(31, CLINT + 0x4000);
-        a.li(30, 300 + (program.chance >> 8) % 3000);
-        a.sd(30, 0, 31);
-    }
+    a.li(31, CLINT);
+    a.op("sw", &[("rs1", 31)]);
+    a.li(31, CLINT + 0x4000);
+    a.li(30, if program.profile.free() { 300 + (program.chance >> 8) % 3000 } else { u64::MAX });
+    a.sd(30, 0, 31);
     a.li(31, program.slot + LEFT);
     for i in 0..32 {
         a.op("fld", &[("fd", i), ("rs1", 31), ("imm_i", 256 + 8 * i)]);
