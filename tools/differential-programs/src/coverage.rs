@@ -66,7 +66,8 @@ impl Coverage {
                 0xd04 => Some(('S', letter(before.mode), after.csr.scause)),
                 _ => None,
             };
-            let trap = trap.filter(|_| before.pc & (WINDOW - 1) >= 0x1000 || after.pc.wrapping_sub(before.pc) != 4);
+            let trap =
+                trap.filter(|_| before.pc & (WINDOW - 1) >= 0x1000 || after.pc.wrapping_sub(before.pc) != 4);
             let jumped = before.pc & (WINDOW - 1) >= 0x1000 && after.pc & (WINDOW - 1) < 0x1000;
             let empty = image[(before.pc & (WINDOW - 1)) as usize..].iter().take(64).all(|b| *b == 0);
             if empty {
@@ -74,7 +75,10 @@ impl Coverage {
                 return Ok(());
             }
             if jumped && trap.is_none() && after.pc != 0x20_0000_0000 {
-                println!("{:?} jumps into the runtime at {stop}: {:#x} {:#x} ", program.name, before.pc, after.pc);
+                println!(
+                    "{:?} jumps into the runtime at {stop}: {:#x} {:#x} ",
+                    program.name, before.pc, after.pc
+                );
                 return Ok(());
             }
             match trap {
@@ -100,7 +104,11 @@ impl Coverage {
     pub fn report(&self) -> String {
         let mut text = String::new();
         let percent = |n: u64| 100.0 * n as f64 / self.retired.max(1) as f64;
-        let _ = writeln!(text, "{} programs, {} to their end, {} instructions", self.programs, self.done, self.retired);
+        let _ = writeln!(
+            text,
+            "{} programs, {} to their end, {} instructions",
+            self.programs, self.done, self.retired
+        );
         let _ = writeln!(
             text,
             "U {:.1} %, S {:.1} %, M {:.1} %; {:.1} % in the runtime, {:.1} % translated",
@@ -118,7 +126,13 @@ impl Coverage {
             let _ = writeln!(text, "{count} ended otherwise: {why}");
         }
         let missing: Vec<&str> = ROWS.iter().map(|r| r.name).filter(|n| !self.rows.contains_key(n)).collect();
-        let _ = writeln!(text, "{} of {} rows executed; not: {}", ROWS.len() - missing.len(), ROWS.len(), missing.join(" "));
+        let _ = writeln!(
+            text,
+            "{} of {} rows executed; not: {}",
+            ROWS.len() - missing.len(),
+            ROWS.len(),
+            missing.join(" ")
+        );
         text
     }
 }

@@ -16,11 +16,11 @@ use std::time::Duration;
 /// The other side.
 pub const QEMU: &str = "qemu-system-riscv64";
 /// Programs in one machine; the first slot is that of the start.
-pub const BATCH: u64 = 48;
-/// RAM.
-const SIZE: u64 = (BATCH + 1) * SLOT;
+pub const BATCH: u64 = 32;
+/// RAM: the slots, and room at the end, where QEMU puts the device tree.
+const SIZE: u64 = (BATCH + 1) * SLOT + (4 << 20);
 /// The longest that QEMU may take for what takes a second.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(40);
 /// Instructions that no batch needs.
 const BUDGET: u64 = 1 << 30;
 /// The processor: see `cargo xtask differential`.
@@ -73,8 +73,23 @@ pub fn run(engine: Engine, programs: &[Program]) -> Result<Left> {
     let backend = format!("memory-backend-file,id=ram,size={SIZE},share=on,mem-path={path}");
     let size = format!("{}K", SIZE >> 10);
     let arguments = [
-        "-M", "virt,memory-backend=ram", "-object", &backend, "-m", &size, "-cpu", CPU, "-bios", "none", "-display",
-        "none", "-serial", "none", "-monitor", "none", "-no-reboot",
+        "-M",
+        "virt,memory-backend=ram",
+        "-object",
+        &backend,
+        "-m",
+        &size,
+        "-cpu",
+        CPU,
+        "-bios",
+        "none",
+        "-display",
+        "none",
+        "-serial",
+        "none",
+        "-monitor",
+        "none",
+        "-no-reboot",
     ];
     let peer = Peer::start(QEMU, &arguments, None)?;
     let pieces: Vec<(u64, &[u8])> = pieces.iter().map(|(at, bytes)| (*at, bytes.as_slice())).collect();

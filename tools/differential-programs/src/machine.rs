@@ -165,9 +165,7 @@ impl Machine {
         let mut memory = vec![0; (self.seen.end - self.seen.start) as usize];
         self.bus.ram().copy_out(self.seen.start, &mut memory);
         let now = self.timers.clock().now();
-        let clint = self.clint.with(|clint, now| {
-            (clint.mtime(now), dev_core::Device::lines(clint, 0, now))
-        });
+        let clint = self.clint.with(|clint, now| (clint.mtime(now), dev_core::Device::lines(clint, 0, now)));
         let hart = self.cpu.state().clone();
         State { end: self.end.clone(), retired, hart, now, output: self.output.clone(), clint, memory }
     }

@@ -75,9 +75,11 @@ impl Arguments {
     /// If there is no such engine, or not two.
     fn pair(&self) -> Result<compare::Pair> {
         let names: Vec<&str> = ENGINES.iter().map(|e| e.name).collect();
-        let (first, second) = self.engines.split_once(',').context("--engines needs two, as in interp,interp")?;
+        let (first, second) =
+            self.engines.split_once(',').context("--engines needs two, as in interp,interp")?;
         let find = |name: &str| {
-            find(name).with_context(|| format!("there is no engine `{name}`; the engines are {}", names.join(", ")))
+            find(name)
+                .with_context(|| format!("there is no engine `{name}`; the engines are {}", names.join(", ")))
         };
         Ok(compare::Pair { first: find(first)?, second: find(second)? })
     }

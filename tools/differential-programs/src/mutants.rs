@@ -138,7 +138,8 @@ impl Step<'_> {
 
     /// The instruction did what it does, and the next one is behind it.
     fn done(&self) -> bool {
-        self.after.pc == self.before.pc.wrapping_add(u64::from(length(self.word))) && self.after.mode == self.before.mode
+        self.after.pc == self.before.pc.wrapping_add(u64::from(length(self.word)))
+            && self.after.mode == self.before.mode
     }
 
     fn rd(&mut self) -> Option<&mut u64> {

@@ -109,7 +109,8 @@ fn items(a: &State, b: &State, slot: u64) -> Vec<(String, String, String)> {
         put(F_NAMES[i].into(), format!("{:#x}", a.hart.f[i]), format!("{:#x}", b.hart.f[i]));
     }
     // The CSRs, field by field, as their debug form has them.
-    let lines = |hart: &Hart| -> Vec<String> { format!("{:#x?}", hart.csr).lines().map(str::to_string).collect() };
+    let lines =
+        |hart: &Hart| -> Vec<String> { format!("{:#x?}", hart.csr).lines().map(str::to_string).collect() };
     for (x, y) in lines(&a.hart).into_iter().zip(lines(&b.hart)) {
         let (name, x) = x.split_once(':').map_or(("", x.as_str()), |(n, v)| (n.trim(), v.trim()));
         put(format!("csr {name}"), x.into(), y.split_once(':').map_or(y.as_str(), |(_, v)| v.trim()).into());
@@ -119,7 +120,8 @@ fn items(a: &State, b: &State, slot: u64) -> Vec<(String, String, String)> {
     put("mtime and lines".into(), format!("{:x?}", a.clint), format!("{:x?}", b.clint));
     let words = a.memory.chunks(8).zip(b.memory.chunks(8)).enumerate().filter(|(_, (x, y))| x != y);
     for (i, (x, y)) in words.take(WORDS) {
-        let value = |bytes: &[u8]| format!("{:#x}", bytes.iter().rev().fold(0u64, |v, b| v << 8 | u64::from(*b)));
+        let value =
+            |bytes: &[u8]| format!("{:#x}", bytes.iter().rev().fold(0u64, |v, b| v << 8 | u64::from(*b)));
         let at = 8 * i as u64;
         put(format!("memory {:#x} (slot+{at:#x})", slot + at), value(x), value(y));
     }

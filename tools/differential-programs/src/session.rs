@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// So many differences are enough.
 const ENOUGH: u64 = 5;
 /// Programs of a sample.
-const SAMPLE: u64 = 1500;
+const SAMPLE: u64 = 700;
 /// Programs if nothing says how many.
 const DEFAULT: u64 = 10_000;
 /// Programs in which a planted mistake must show.
@@ -83,7 +83,12 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         one(&pair, arguments, number, &mut counts)?;
         if told.elapsed() > PROGRESS {
             told = Instant::now();
-            eprintln!("{} programs, {} differences, {:.0} s", counts.programs, counts.differences, start.elapsed().as_secs_f64());
+            eprintln!(
+                "{} programs, {} differences, {:.0} s",
+                counts.programs,
+                counts.differences,
+                start.elapsed().as_secs_f64()
+            );
         }
     }
     let seconds = start.elapsed().as_secs_f64();
@@ -116,11 +121,18 @@ fn one(pair: &Pair, arguments: &Arguments, number: u64, counts: &mut Counts) -> 
         Outcome::TooLarge => counts.too_large += 1,
         Outcome::Differs { good, bad } => {
             counts.differences += 1;
-            println!("DIFFERENCE, seed {} number {number}, between {good} and {bad} instructions", arguments.seed);
+            println!(
+                "DIFFERENCE, seed {} number {number}, between {good} and {bad} instructions",
+                arguments.seed
+            );
             let program = if arguments.no_shrink { program } else { smaller(pair, &program, &stops) };
             if let Outcome::Differs { good, bad } = pair.compare(&program, &stops)? {
                 let at = pair.first_difference(&program, &stops, good, bad)?;
-                println!("with {} pieces left of the program, {}", pieces(&program), difference(pair, &program, &stops, at)?);
+                println!(
+                    "with {} pieces left of the program, {}",
+                    pieces(&program),
+                    difference(pair, &program, &stops, at)?
+                );
             }
         }
     }

@@ -11,8 +11,10 @@ use std::time::Instant;
 
 /// So many differences are enough.
 const ENOUGH: usize = 5;
+/// A program of no more pieces is printed.
+const FEW: usize = 20;
 /// Programs of a sample.
-const SAMPLE: u64 = 10 * BATCH;
+const SAMPLE: u64 = 4 * BATCH;
 /// Programs if nothing says how many.
 const DEFAULT: u64 = 100 * BATCH;
 
@@ -59,7 +61,9 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
 /// Runs a program alone, makes it smaller and says what differs; false if alone nothing does.
 fn report(engine: Engine, arguments: &Arguments, program: &Program) -> Result<bool> {
     let different = |program: &Program| {
-        on_both(engine, std::slice::from_ref(program)).ok().and_then(|left| left.difference(program).map(|text| (left, text)))
+        on_both(engine, std::slice::from_ref(program))
+            .ok()
+            .and_then(|left| left.difference(program).map(|text| (left, text)))
     };
     let number = program.name.1;
     if different(program).is_none() {
@@ -72,8 +76,14 @@ fn report(engine: Engine, arguments: &Arguments, program: &Program) -> Result<bo
     };
     if let Some((left, text)) = different(&small) {
         let stuck = left.stuck.map_or(String::new(), |why| format!("; {why}"));
-        println!("DIFFERENCE, seed {} number {number}, {} pieces left{stuck}\n{text}", arguments.seed, pieces(&small));
-        let _ = small.functions.iter().map(|f| println!("{:x?}", f.body)).count();
+        println!(
+            "DIFFERENCE, seed {} number {number}, {} pieces left{stuck}\n{text}",
+            arguments.seed,
+            pieces(&small)
+        );
+        if pieces(&small) <= FEW {
+            small.functions.iter().for_each(|function| println!("    {:x?}", function.body));
+        }
     }
     Ok(true)
 }

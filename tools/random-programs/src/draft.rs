@@ -108,8 +108,10 @@ pub fn generate(seed: u64, number: u64, profile: Profile, slot: u64) -> Program 
 
 fn start(random: &mut Random, name: (u64, u64), profile: Profile, slot: u64) -> Program {
     let registers = Registers::new(random);
-    let spaces = spaces(random, slot);
+    let spaces = spaces(random, slot, profile.free());
     let fuel = match random.below(8) {
+        // Others are slower at what programs do most: traps and fences.
+        _ if !profile.free() => 20 + random.below(200),
         0 => 2000 + random.below(6000),
         1 | 2 => 400 + random.below(1600),
         _ => 20 + random.below(380),
@@ -159,7 +161,8 @@ impl Draft<'_> {
         let most = if level == 0 { 40 } else { 2 + self.random.below(10) };
         while (ops.len() as u64) < most && self.room > 64 {
             if let Some(op) = self.piece(level) {
-                let own = op.most_bytes() - op.bodies().into_iter().flatten().map(Op::most_bytes).sum::<u64>();
+                let own =
+                    op.most_bytes() - op.bodies().into_iter().flatten().map(Op::most_bytes).sum::<u64>();
                 self.room = self.room.saturating_sub(own);
                 ops.push(op);
             }

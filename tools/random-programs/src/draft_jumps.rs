@@ -89,7 +89,9 @@ impl Draft<'_> {
             return self.switch();
         }
         if self.random.one_in(3) {
-            return Op::Go { high: self.random.pick(&[0x30_5555_0000, 0xdead_0000_1111_0000, 0x5555_5555_0000]) };
+            return Op::Go {
+                high: self.random.pick(&[0x30_5555_0000, 0xdead_0000_1111_0000, 0x5555_5555_0000]),
+            };
         }
         // Where another context has its code.
         let contexts = &self.program.spaces.contexts;

@@ -60,7 +60,8 @@ pub fn csrs(random: &mut Random, profile: Profile) -> Vec<(&'static str, u64)> {
         _ => random.bits() & delegable,
     };
     // Then a fence may trap: only the handler in M-mode makes up for it.
-    let mut status = random.pick(&[0, mstatus::FS, 1 << 13]);
+    // Elsewhere, what makes it dirty is not always the same: there it is off, or dirty already.
+    let mut status = random.pick(&[0, mstatus::FS, if profile.free() { 1 << 13 } else { mstatus::FS }]);
     if random.one_in(4) {
         status |= random.bits() & (mstatus::TVM | mstatus::TW);
     } else if random.one_in(2) {
@@ -123,7 +124,17 @@ impl Draft<'_> {
         // `csrrw` writes all bits.
         let whole = matches!(
             name,
-            "fflags" | "frm" | "fcsr" | "sepc" | "mepc" | "scause" | "mcause" | "mtval" | "stval" | "mcycle" | "minstret"
+            "fflags"
+                | "frm"
+                | "fcsr"
+                | "sepc"
+                | "mepc"
+                | "scause"
+                | "mcause"
+                | "mtval"
+                | "stval"
+                | "mcycle"
+                | "minstret"
         );
         let set = self.random.pick(&["csrrs", "csrrc", "csrrw"]);
         let set = if whole { set } else { self.random.pick(&["csrrs", "csrrc"]) };
@@ -153,6 +164,9 @@ impl Draft<'_> {
         if self.random.one_in(6) {
             bits |= self.random.pick(&all);
         }
+        if bits & mstatus::FS != 0 && !self.program.profile.free() {
+            bits |= mstatus::FS;
+        }
         let csr = self.random.pick(&["mstatus", "sstatus"]);
         if csr == "sstatus" {
             bits &= mstatus::S_WRITABLE;
@@ -177,7 +191,8 @@ impl Draft<'_> {
             6 if self.program.profile.free() => code.op("wfi", &[]),
             _ => {
                 // Reserved encodings of the base opcodes.
-                let reserved = self.random.pick(&[0x0000_7003u32, 0x0000_4023, 0x0000_2063, 0xfe00_0033, 0x8000_1013]);
+                let reserved =
+                    self.random.pick(&[0x0000_7003u32, 0x0000_4023, 0x0000_2063, 0xfe00_0033, 0x8000_1013]);
                 code.raw(reserved | (self.random.below(32) as u32) << 15);
             }
         }

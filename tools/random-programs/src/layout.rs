@@ -97,6 +97,24 @@ pub const FINISHER: u64 = 0x10_0000;
 
 /// CSRs whose last values a program leaves, behind the integer and the floating-point registers.
 pub const LEFT_CSRS: [&str; 20] = [
-    "mstatus", "fcsr", "mepc", "mcause", "mie", "mip", "mideleg", "medeleg", "mcounteren", "menvcfg", "satp", "stvec",
-    "sscratch", "sepc", "scause", "scounteren", "senvcfg", "pmpcfg0", "pmpaddr0", "pmpaddr1",
+    "mstatus",
+    "fcsr",
+    "mepc",
+    "mcause",
+    "mie",
+    "mip",
+    "mideleg",
+    "medeleg",
+    "mcounteren",
+    "menvcfg",
+    "satp",
+    "stvec",
+    "sscratch",
+    "sepc",
+    "scause",
+    "scounteren",
+    "senvcfg",
+    "pmpcfg0",
+    "pmpaddr0",
+    "pmpaddr1",
 ];

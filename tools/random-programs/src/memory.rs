@@ -131,14 +131,21 @@ impl Draft<'_> {
     }
 
     fn by_stack_pointer(&mut self, code: &mut Assembler) {
-        let all: Vec<&'static Row> =
-            BY_USE.memory.iter().chain(&BY_USE.float_memory).copied().filter(|r| r.asm.contains("(sp)")).collect();
+        let all: Vec<&'static Row> = BY_USE
+            .memory
+            .iter()
+            .chain(&BY_USE.float_memory)
+            .copied()
+            .filter(|r| r.asm.contains("(sp)"))
+            .collect();
         for _ in 0..1 + self.random.below(3) {
             let row = self.random.pick(&all);
             let Some((_, Some(offset))) = access(row) else { continue };
             let limit = if stores_by_sp(row) { crate::layout::SCRATCH } else { 256 };
             let at = self.random.below(limit) & !7;
-            if let Some(word) = instance(self.random, &self.program.registers, row, &[(offset.name, at as i64)]) {
+            if let Some(word) =
+                instance(self.random, &self.program.registers, row, &[(offset.name, at as i64)])
+            {
                 code.raw(word);
             }
         }
@@ -189,7 +196,12 @@ impl Draft<'_> {
             put(self, code, lr);
         }
         for _ in 0..self.random.below(3) {
-            code.raw(self.computes_elsewhere(at));
+            let word = self.computes_elsewhere(at);
+            // A trap between the two ends the reservation elsewhere.
+            let float = isa_riscv::disasm::row_of(word).is_none_or(|row| row.flags & flag::FP != 0);
+            if self.program.profile.free() || !float {
+                code.raw(word);
+            }
         }
         if self.program.profile.free() && self.random.one_in(8) {
             self.one_access(code, at, true);

@@ -13,8 +13,8 @@
 
 use crate::assembler::{Assembler, Label, number, word};
 use crate::layout::{
-    CLINT, CONTEXT, CONTEXTS, CURRENT, EXIT, LOG, LOG_AT, LOG_BYTES, RANDOM, RUNTIME, S_HASH, SAVED, SERVICE, STATE,
-    TRAPS, record,
+    CLINT, CONTEXT, CONTEXTS, CURRENT, EXIT, LOG, LOG_AT, LOG_BYTES, RANDOM, RUNTIME, S_HASH, SAVED, SERVICE,
+    STATE, TRAPS, record,
 };
 use crate::op::Program;
 use crate::runtime_start::{exit, start};
@@ -168,7 +168,9 @@ impl<'a> Handler<'a> {
         a.op("csrrc", &[csr("mstatus"), ("rs1", 30)]);
         a.ld(30, record::MPP as i64, 29);
         a.op("csrrs", &[csr("mstatus"), ("rs1", 30)]);
-        for (name, field) in [("satp", record::SATP), ("stvec", record::STVEC), ("sscratch", record::SSCRATCH)] {
+        for (name, field) in
+            [("satp", record::SATP), ("stvec", record::STVEC), ("sscratch", record::SSCRATCH)]
+        {
             a.ld(30, field as i64, 29);
             a.csrrw(0, name, 30);
         }

@@ -1,15 +1,24 @@
 //! How a program starts and ends: every register and CSR gets a value, and every last value is left in memory.
 
 use crate::assembler::{Assembler, number};
-use crate::layout::{
-    CLINT, CONTEXTS, CURRENT, FINISHER, LEFT, LEFT_CSRS, RUNTIME, STATE, record,
-};
+use crate::layout::{CLINT, CONTEXTS, CURRENT, FINISHER, LEFT, LEFT_CSRS, RUNTIME, STATE, record};
 use crate::op::Program;
 use isa_riscv::csr_fields::mstatus;
 
 /// CSRs that start with 0, whatever was before.
 const ZERO: [&str; 13] = [
-    "mstatus", "mie", "mip", "satp", "mcountinhibit", "mepc", "mcause", "mtval", "sepc", "scause", "stval", "pmpaddr1",
+    "mstatus",
+    "mie",
+    "mip",
+    "satp",
+    "mcountinhibit",
+    "mepc",
+    "mcause",
+    "mtval",
+    "sepc",
+    "scause",
+    "stval",
+    "pmpaddr1",
     "fcsr",
 ];
 

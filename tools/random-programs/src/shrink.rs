@@ -60,11 +60,7 @@ fn simpler(program: &Program, which: usize, unroll: bool) -> Option<Program> {
         false
     }
     let (mut simpler, mut next) = (program.clone(), 0);
-    simpler
-        .functions
-        .iter_mut()
-        .any(|f| change(&mut f.body, &mut next, which, unroll))
-        .then_some(simpler)
+    simpler.functions.iter_mut().any(|f| change(&mut f.body, &mut next, which, unroll)).then_some(simpler)
 }
 
 /// Drops pieces, loops and passes of `program` as long as `keeps` says that what is left is as interesting.

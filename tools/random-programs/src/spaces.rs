@@ -69,6 +69,7 @@ struct Maker<'a> {
     slot: u64,
     spaces: Spaces,
     used: u64,
+    code_faults: bool,
     /// Two-megabyte pieces of address space that windows lie in: of code at even places, of data at odd ones, in all
     /// spaces. So an address that is used in a context that it was not made for reaches what it should, or nothing.
     pieces: [u64; 3],
@@ -78,8 +79,9 @@ struct Maker<'a> {
     places: [u64; 4],
 }
 
-/// Random address spaces for the program in `slot`.
-pub fn spaces(random: &mut Random, slot: u64) -> Spaces {
+/// Random address spaces for the program in `slot`, whose code may be in pages that are not marked as accessed, where
+/// fetching it can fault.
+pub fn spaces(random: &mut Random, slot: u64, code_faults: bool) -> Spaces {
     let low = |random: &mut Random| 0x10_0000_0000 + (random.below(0x0b_0000_0000) & !0x1f_ffff);
     let high = |random: &mut Random| 0xffff_ffc0_0000_0000 + (random.below(0x3f_0000_0000) & !0x1f_ffff);
     let pieces = [low(random), high(random), if random.one_in(2) { low(random) } else { high(random) }];
@@ -88,7 +90,7 @@ pub fn spaces(random: &mut Random, slot: u64) -> Spaces {
     let flush = random.one_in(4);
     let tables = vec![0; (TABLE_PAGES * 4096) as usize];
     let spaces = Spaces { contexts: Vec::new(), tables, flush };
-    let mut maker = Maker { random, slot, spaces, used: 0, pieces, large, places };
+    let mut maker = Maker { random, slot, spaces, used: 0, code_faults, pieces, large, places };
     maker.all();
     maker.spaces
 }
@@ -126,14 +128,8 @@ impl Maker<'_> {
         }
         // What M-mode finds in `satp`, for accesses as another mode.
         let other: Context = self.random.pick(&contexts);
-        let physical = Context {
-            mode: 3,
-            code: self.slot,
-            data: self.slot + DATA,
-            pte: 0,
-            linear: self.slot,
-            ..other
-        };
+        let physical =
+            Context { mode: 3, code: self.slot, data: self.slot + DATA, pte: 0, linear: self.slot, ..other };
         self.spaces.contexts = vec![physical];
         self.spaces.contexts.extend(contexts);
     }
@@ -281,7 +277,7 @@ impl Maker<'_> {
             } else if page > 0 {
                 match self.random.below(12) {
                     0 => leaf &= !(R | W),
-                    1 => leaf &= !A,
+                    1 if self.code_faults => leaf &= !A,
                     2 => leaf ^= W,
                     _ => {}
                 }
@@ -321,14 +317,18 @@ mod tests {
     fn every_context_has_its_code_its_stack_and_the_whole_slot() {
         for number in 0..2000 {
             let slot = RAM + number % 8 * SLOT;
-            let spaces = spaces(&mut Random::new(7, number), slot);
+            let spaces = spaces(&mut Random::new(7, number), slot, true);
             for context in spaces.contexts.iter().filter(|c| c.satp != 0 && c.mode != 3) {
                 let user = if context.mode == 0 { U } else { 0 };
                 let check = |va: u64, pa: u64, need: u64, user: u64| {
                     let (entry, inside) = walk(&spaces, slot, context.satp, va);
                     assert_eq!(entry & (need | U), need | user, "{va:#x} of {context:x?}, number {number}");
                     if entry >> 63 == 0 {
-                        assert_eq!((entry >> 10 << 12) & !inside | va & inside, pa, "{va:#x}, number {number}");
+                        assert_eq!(
+                            (entry >> 10 << 12) & !inside | va & inside,
+                            pa,
+                            "{va:#x}, number {number}"
+                        );
                     }
                 };
                 check(context.code, slot, V | X | A, user);
