@@ -106,7 +106,7 @@ impl Emitter {
             if a == d { self.asm.alu(Alu::Add, d, Rmi::I(k)) } else { self.asm.lea(d, a, k) }
         } else if self.constant(a) == Some(0) {
             let d = self.dest(at, &[a, b]);
-            self.place().into_reg(d, b);
+            self.place().fetch(d, b);
             self.asm.neg(d);
         } else {
             self.two(Alu::Sub, false, a, b, at);
@@ -128,11 +128,11 @@ impl Emitter {
         } else if b_here && p.in_reg(a) != Some(d) {
             let t = p.temp();
             p.asm.mov(t, d);
-            p.into_reg(d, a);
+            p.fetch(d, a);
             p.asm.alu(op, d, Rmi::R(t));
         } else {
             let b = p.operand(b);
-            p.into_reg(d, a);
+            p.fetch(d, a);
             p.asm.alu(op, d, b);
         }
     }
@@ -142,7 +142,7 @@ impl Emitter {
         let mut p = self.place();
         let (a, b) = if p.in_reg(b) == Some(d) { (b, a) } else { (a, b) };
         let b = p.operand(b);
-        p.into_reg(d, a);
+        p.fetch(d, a);
         p.asm.imul(d, b);
     }
 
@@ -151,11 +151,11 @@ impl Emitter {
         let mut p = self.place();
         p.clear_temps(false);
         [RAX, RCX, RDX].into_iter().for_each(|r| p.pin(r));
-        p.into_reg(RAX, a);
+        p.fetch(RAX, a);
         match p.in_reg(b) {
             Some(r) => r,
             None => {
-                p.into_reg(RCX, b);
+                p.fetch(RCX, b);
                 RCX
             }
         }
@@ -177,7 +177,7 @@ impl Emitter {
         self.asm.wide_mul(op == Bin::MulHighS, y);
         if op == Bin::MulHighSU {
             // What an unsigned product has too much where the first factor is negative.
-            self.place().into_reg(RAX, a);
+            self.place().fetch(RAX, a);
             self.asm.shift(Shift::Sar, RAX, 63);
             self.asm.alu(Alu::And, RAX, Rmi::R(y));
             self.asm.alu(Alu::Sub, RDX, Rmi::R(RAX));
@@ -225,7 +225,7 @@ impl Emitter {
         let d = self.dest(at, &[a, b]);
         let mut p = self.place();
         if let Loc::Const(k) = p.values.at(b) {
-            p.into_reg(d, a);
+            p.fetch(d, a);
             if k & 63 != 0 {
                 p.asm.shift(op, d, (k & 63) as u8);
             }
@@ -246,8 +246,8 @@ impl Emitter {
         p.clear_temps(false);
         p.pin(RCX);
         p.pin(RAX);
-        p.into_reg(RCX, b);
-        p.into_reg(RAX, a);
+        p.fetch(RCX, b);
+        p.fetch(RAX, a);
         p.asm.ror_cl(RAX);
         self.wide_result(RAX, at, &[a, b]);
     }
@@ -313,7 +313,7 @@ impl Emitter {
     pub(crate) fn select(&mut self, block: &Block, c: Value, a: Value, b: Value, at: Value) {
         if let Loc::Const(k) = self.values.at(c) {
             let d = self.dest(at, &[a, b]);
-            self.place().into_reg(d, if k != 0 { a } else { b });
+            self.place().fetch(d, if k != 0 { a } else { b });
         } else {
             // Whatever fetches operands and makes room leaves the flags alone.
             let cc = self.condition(block, c);
@@ -321,7 +321,7 @@ impl Emitter {
             let mut p = self.place();
             let x = p.reg(a);
             let t = p.temp();
-            p.into_reg(t, b);
+            p.fetch(t, b);
             p.asm.cmov(cc, t, x);
             match self.scan.hints.get(at.index()).copied().flatten() {
                 Some((class, index)) if self.place().home(class, index).is_some() => {

@@ -299,8 +299,8 @@ impl Emitter {
         let mut p = self.place();
         p.evict(class, index, &[]);
         match (p.home(class, index), p.home_f(class, index)) {
-            (Some(home), _) => p.into_reg(home, v),
-            (None, Some(home)) => p.into_f(home, v),
+            (Some(home), _) => p.fetch(home, v),
+            (None, Some(home)) => p.fetch_f(home, v),
             (None, None) => {
                 let m = p.guest(class, index);
                 match p.values.at(v) {
@@ -383,7 +383,7 @@ impl Emitter {
             p.asm.lea(RDX, home, k);
             return RDX;
         }
-        p.into_reg(RDX, base);
+        p.fetch(RDX, base);
         if k != 0 {
             p.asm.lea(RDX, RDX, k);
         }
@@ -422,7 +422,7 @@ impl Emitter {
         };
         p.clear_temps(true);
         let from = home.unwrap_or_else(|| {
-            p.into_reg(RAX, base);
+            p.fetch(RAX, base);
             RAX
         });
         match i64::from(k).checked_sub(start as i64).map(i32::try_from) {
@@ -578,7 +578,7 @@ impl Emitter {
                 let m = self.layout.args + 8;
                 let mut p = self.place();
                 let r = p.temp();
-                p.into_reg(r, v);
+                p.fetch(r, v);
                 p.asm.save(m, r);
                 p.values.unpin();
                 Stored::Operand(Rmi::M(m))
@@ -591,7 +591,7 @@ impl Emitter {
         let Loc::Page(k) = self.values.at(target) else {
             let cc = self.condition(block, taken);
             let not = self.asm.jcc(cc.not());
-            self.place().into_reg(RAX, target);
+            self.place().fetch(RAX, target);
             self.probe();
             let here = self.asm.len();
             self.asm.patch(not, here);
@@ -658,7 +658,7 @@ impl Emitter {
             }
             _ => {
                 let mut p = self.place();
-                p.into_reg(RAX, target);
+                p.fetch(RAX, target);
                 self.likely_targets();
                 self.probe();
             }

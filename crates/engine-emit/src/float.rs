@@ -120,7 +120,7 @@ impl Emitter {
                     p.asm.save_f(m, r);
                 }
                 _ => {
-                    p.into_reg(RAX, arg);
+                    p.fetch(RAX, arg);
                     p.asm.save(m, RAX);
                 }
             }
@@ -148,10 +148,10 @@ impl Emitter {
             Float::Eq => self.equal(double, id, abc, rm, at),
             Float::Less(or_equal) => self.less(or_equal, double, id, abc, rm, at),
             Float::FromInt(wide, signed) if dynamic || exact && double && !wide => {
-                self.from_int(wide, signed, double, abc[0], at);
+                self.int_to_float(wide, signed, double, abc[0], at);
             }
             Float::ToInt(wide) if dynamic || rm == RTZ => {
-                self.to_int(wide, double, id, abc[0], rm, at);
+                self.float_to_int(wide, double, id, abc[0], rm, at);
             }
             Float::Convert if if double { exact } else { dynamic } => {
                 self.convert(double, id, abc[0], rm, at)
@@ -260,7 +260,7 @@ impl Emitter {
         self.slow(slow, id, [Some(x), Some(y), None], rm, To::Reg(d, false, 3));
     }
 
-    fn from_int(&mut self, wide: bool, signed: bool, double: bool, a: Value, at: Value) {
+    fn int_to_float(&mut self, wide: bool, signed: bool, double: bool, a: Value, at: Value) {
         let d = self.dest_f(at, &[a]);
         let mut p = self.place();
         let mut s = p.reg(a);
@@ -275,7 +275,7 @@ impl Emitter {
         self.finish(double, at);
     }
 
-    fn to_int(&mut self, wide: bool, double: bool, id: u32, a: Value, rm: u64, at: Value) {
+    fn float_to_int(&mut self, wide: bool, double: bool, id: u32, a: Value, rm: u64, at: Value) {
         let d = self.dest(at, &[]);
         let ([x], mut slow) = self.numbers(double, [a]);
         self.asm.to_int(wide, double, rm == RTZ, d, x);

@@ -95,7 +95,7 @@ impl Emitter {
             },
             Access::Set | Access::Clear => {
                 let t = p.temp();
-                p.into_reg(t, v);
+                p.fetch(t, v);
                 if access == Access::Set {
                     p.asm.alu(Alu::Or, t, Rmi::M(register.at));
                 } else {
@@ -173,7 +173,7 @@ impl Emitter {
     pub(crate) fn trap(&mut self, code: u32, arg: Value) {
         let mut p = self.place();
         p.clear_temps(true);
-        p.into_reg(RCX, arg);
+        p.fetch(RCX, arg);
         p.asm.mov_imm(RDX, u64::from(code));
         let info = self.info(self.length.trailing_zeros());
         self.asm.mov_imm(RAX, u64::from(info.0));

@@ -288,7 +288,7 @@ impl Place<'_> {
     }
 
     /// Puts `v` into `d`, which is free.
-    pub fn into_reg(&mut self, d: Reg, v: Value) {
+    pub fn fetch(&mut self, d: Reg, v: Value) {
         match self.values.at(v) {
             Loc::Const(k) => self.asm.mov_imm(d, k),
             Loc::Page(k) => {
@@ -304,7 +304,7 @@ impl Place<'_> {
             Loc::TempF(r) => self.asm.from_f(d, r),
             Loc::Spill(n) => self.asm.load(d, self.slot(n)),
             Loc::Sum(base, k) => {
-                self.into_reg(d, base);
+                self.fetch(d, base);
                 self.add_constant(d, i64::from(k));
             }
             Loc::None | Loc::Compare => {}
@@ -336,7 +336,7 @@ impl Place<'_> {
             }
             _ => {
                 let r = self.temp();
-                self.into_reg(r, v);
+                self.fetch(r, v);
                 r
             }
         }
@@ -357,7 +357,7 @@ impl Place<'_> {
     /// `v` in the register that it is in, else put into `d`.
     pub fn reg_or(&mut self, d: Reg, v: Value) -> Reg {
         self.in_reg(v).unwrap_or_else(|| {
-            self.into_reg(d, v);
+            self.fetch(d, v);
             d
         })
     }
@@ -393,14 +393,14 @@ impl Place<'_> {
             }
             _ => {
                 let d = self.temp_f();
-                self.into_f(d, v);
+                self.fetch_f(d, v);
                 d
             }
         }
     }
 
     /// Puts `v` into `d`, which is free.
-    pub fn into_f(&mut self, d: Xmm, v: Value) {
+    pub fn fetch_f(&mut self, d: Xmm, v: Value) {
         match self.values.at(v) {
             Loc::TempF(r) => self.asm.mov_f(d, r),
             Loc::Spill(n) => self.asm.load_f(d, self.slot(n)),
@@ -412,7 +412,7 @@ impl Place<'_> {
             Loc::Temp(r) => self.asm.to_f(d, r),
             _ => {
                 let r = self.temp();
-                self.into_reg(r, v);
+                self.fetch(r, v);
                 self.asm.to_f(d, r);
             }
         }
