@@ -13,9 +13,11 @@ mod helpers;
 mod jit;
 mod layout;
 mod operations;
+mod perf_map;
 mod region;
 mod translate;
 mod trial;
 
 pub use jit::{Jit, Options};
+pub use perf_map::PerfMap;
 pub use trial::trial;
