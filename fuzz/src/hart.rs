@@ -44,7 +44,8 @@ const LONG: u64 = 4000;
 /// Bytes of host code: little, so that the cache is made quickly, and full now and then.
 const CACHE: usize = 256 << 10;
 
-/// The target of two engines: as [`fuzz`], the pieces are what the translator runs at a time.
+/// The target of two engines: as [`fuzz`], the pieces are what both run at a time. Code is in memory that cannot be written, and
+/// what can be written cannot be executed: when changed code is seen without a fence, each engine may decide for itself.
 pub fn jit(data: &[u8]) {
     if Jit::missing().is_some() {
         return;
@@ -55,8 +56,8 @@ pub fn jit(data: &[u8]) {
     let step = u64::from(set_up[0] >> 4) * 70 + 1;
     let step = if step > 700 { LONG } else { step };
     let options = Options { threshold: u32::from(set_up[2] & 3), cache: CACHE, ..Options::default() };
-    let Ok(mut translator) = Jit::new(config(one, set_up, code), options) else { return };
-    let mut interpreter = Interp::new(config(other, set_up, code));
+    let Ok(mut translator) = Jit::new(split(one, set_up, code), options) else { return };
+    let mut interpreter = Interp::new(split(other, set_up, code));
     let mut used = 0;
     while used < LONG {
         let now = step.min(LONG - used);
@@ -88,6 +89,27 @@ fn run(ram: &Arc<GuestRam>, set_up: &[u8; 8], code: &[u8], step: u64) -> (Hart, 
         used += now;
     }
     (cpu.state().clone(), cpu.retired())
+}
+
+/// The same as [`config`], but the first half of memory is for code and the second for data, whatever the guest does: by the
+/// address map, and by locked PMP entries (Privileged Architecture, "Locking and Privilege Mode").
+fn split(ram: &Arc<GuestRam>, set_up: &[u8; 8], code: &[u8]) -> Config {
+    const HALF: u64 = SIZE / 2;
+    let code = code.get(..code.len().min(HALF as usize)).unwrap_or_default();
+    let mut config = config(ram, set_up, code);
+    let mut builder = BusBuilder::new(Arc::clone(ram));
+    let mapped = builder.ram("code", RAM, HALF, 0, false);
+    assert_eq!(mapped.and_then(|()| builder.ram("data", RAM + HALF, HALF, HALF, true)), Ok(()));
+    config.bus = Arc::new(builder.build());
+    let pmp = &mut config.hart.csr.pmp;
+    pmp.set_addr(0, (RAM + HALF) >> 2 | (HALF / 8 - 1));
+    pmp.set_addr(1, u64::MAX >> 10);
+    // Both NAPOT and locked: data may be read and written, the rest all.
+    pmp.set_cfg_register(0, 0x9f9b);
+    for register in config.hart.x.iter_mut().filter(|x| **x >> 31 == 1) {
+        *register |= HALF;
+    }
+    config
 }
 
 /// A hart whose memory is `ram`, zeroed but for `code` at its start.
