@@ -1,4 +1,4 @@
-//! A guest under test: a program on a pseudo-terminal that is typed to, read and timed.
+//! A guest under test: a program on a pseudo-terminal that is typed to and read.
 //!
 //! Everything waits for a text with a time limit; what came instead is in the error.
 
@@ -24,19 +24,10 @@ pub struct Guest {
     /// How far `said` has been looked at.
     seen: usize,
     closed: bool,
-    started: Instant,
     /// Whether what it says is printed.
     pub show: bool,
     prompt: &'static str,
     patience: Duration,
-}
-
-/// How a guest ended.
-pub struct Ended {
-    /// Status of its program.
-    pub status: ExitStatus,
-    /// Host CPU time in user mode that it took, all threads; in ticks of 10 ms.
-    pub user: Duration,
 }
 
 impl Guest {
@@ -51,27 +42,12 @@ impl Guest {
         let name = ptsname(&terminal, Vec::new())?;
         let other = rustix::fs::open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY, Mode::empty())?;
         command.stdin(other.try_clone()?).stdout(other.try_clone()?).stderr(other);
-        let started = Instant::now();
         let child =
             command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))?;
         // `command` holds the other end open; the guest alone shall.
         drop(command);
         let said = String::new();
-        Ok(Guest { child, terminal, said, seen: 0, closed: false, started, show: false, prompt, patience })
-    }
-
-    /// Time since the start.
-    pub fn age(&self) -> Duration {
-        self.started.elapsed()
-    }
-
-    /// Host CPU time in user mode so far, all threads, in ticks of 10 ms.
-    ///
-    /// # Errors
-    /// If the system does not say.
-    pub fn user_time(&self) -> Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        user_time(&stat).with_context(|| format!("cannot read {stat:?}"))
+        Ok(Guest { child, terminal, said, seen: 0, closed: false, show: false, prompt, patience })
     }
 
     /// Reads what there is, waiting at most `wait` for it to come. False once there will be no more.
@@ -192,7 +168,7 @@ impl Guest {
     ///
     /// # Errors
     /// If it does not, or not in time.
-    pub fn ends_after(mut self, command: &str) -> Result<Ended> {
+    pub fn ends_after(mut self, command: &str) -> Result<()> {
         self.typed(command)?;
         self.typed("\n")?;
         self.ends()
@@ -202,41 +178,32 @@ impl Guest {
     ///
     /// # Errors
     /// If it is not, or does not come in time.
-    pub fn ends(&mut self) -> Result<Ended> {
+    pub fn ends(&mut self) -> Result<()> {
         let deadline = Instant::now() + self.patience;
         while self.read(Duration::from_millis(10))? {
             if Instant::now() > deadline {
                 bail!("it did not end within {} s; {}", self.patience.as_secs(), self.tail());
             }
         }
-        let ended = self.reap(deadline)?;
-        if !ended.status.success() {
-            bail!("it ended with {}; {}", ended.status, self.tail());
+        let status = self.reap(deadline)?;
+        if !status.success() {
+            bail!("it ended with {status}; {}", self.tail());
         }
-        Ok(ended)
+        Ok(())
     }
 
-    /// Waits for the process, and asks what it used before it is forgotten.
-    fn reap(&mut self, deadline: Instant) -> Result<Ended> {
-        use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
-        let pid = Pid::from_child(&self.child);
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-        while waitid(WaitId::Pid(pid), options)?.is_none() {
+    /// Waits for the process.
+    fn reap(&mut self, deadline: Instant) -> Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
             if Instant::now() > deadline {
                 bail!("it closed its terminal but did not end; {}", self.tail());
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        let user = self.user_time()?;
-        Ok(Ended { status: self.child.wait()?, user })
     }
-}
-
-/// `utime` of `/proc/PID/stat` (proc(5)): the 14th field, in ticks of a hundredth of a second. The
-/// second field is in parentheses and may itself contain some.
-fn user_time(stat: &str) -> Option<Duration> {
-    let ticks: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(11)?.parse().ok()?;
-    Some(Duration::from_millis(ticks * 10))
 }
 
 impl Drop for Guest {
@@ -272,18 +239,12 @@ mod tests {
         let mut guest = shell("printf '$ '; read x; echo no; printf '$ '; read y; exit 3");
         guest.prompts().unwrap();
         assert!(guest.answers("hello", &["hello"]).is_err());
-        assert!(guest.ends_after("").map(|_| ()).unwrap_err().to_string().contains("exit status: 3"));
+        assert!(guest.ends_after("").unwrap_err().to_string().contains("exit status: 3"));
         let mut guest = shell("exec sleep 30");
         guest.patience = Duration::from_millis(50);
         assert!(guest.prompts().unwrap_err().to_string().contains("did not come"));
         let mut guest = shell("kill -9 $$");
         assert!(guest.prompts().unwrap_err().to_string().contains("ended before"));
-        assert_eq!(guest.reap(Instant::now() + guest.patience).unwrap().status.signal(), Some(9));
-    }
-
-    #[test]
-    fn the_user_time_is_the_fourteenth_field() {
-        let stat = "7 (a) b) c) S 1 2 3 4 5 6 7 8 9 10 123 456 0 0 20";
-        assert_eq!(user_time(stat), Some(Duration::from_millis(1230)));
+        assert_eq!(guest.reap(Instant::now() + guest.patience).unwrap().signal(), Some(9));
     }
 }

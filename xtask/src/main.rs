@@ -4,8 +4,6 @@
 //! `--help`; [`VERBS`] is the one place that lists them.
 #![forbid(unsafe_code)]
 
-mod bench;
-mod bench_code;
 mod blank;
 mod boot;
 mod boot_images;
@@ -52,7 +50,6 @@ const VERBS: &[Verb] = &[
     Verb { name: "tidy", about: "the rules of the house, checked on the whole tree", run: tidy::run },
     Verb { name: "check", about: "everything CI runs, timed", run: check::run },
     Verb { name: "boot", about: "guests started and talked to, as a user would", run: boot::run },
-    Verb { name: "bench", about: "how fast guests boot and run, next to QEMU", run: bench::run },
     Verb { name: "fuzz", about: "coverage-guided fuzzing, on the stable toolchain", run: fuzz::run },
     Verb {
         name: "differential",

@@ -509,6 +509,53 @@ impl Asm {
         dynasm!(self.ops ; .arch x64 ; vmovsd Rx(d.0), QWORD [rsp + k]);
     }
 
+    /// Loads `1 << log` bytes at `a + k`, extended.
+    pub fn load_at(&mut self, signed: bool, log: u32, d: Reg, a: Reg, k: i32) {
+        match (signed, log) {
+            (_, 3) => dynasm!(self.ops ; .arch x64 ; mov Rq(d.0), [Rq(a.0) + k]),
+            (true, 0) => dynasm!(self.ops ; .arch x64 ; movsx Rq(d.0), BYTE [Rq(a.0) + k]),
+            (true, 1) => dynasm!(self.ops ; .arch x64 ; movsx Rq(d.0), WORD [Rq(a.0) + k]),
+            (true, _) => dynasm!(self.ops ; .arch x64 ; movsxd Rq(d.0), DWORD [Rq(a.0) + k]),
+            (false, 0) => dynasm!(self.ops ; .arch x64 ; movzx Rd(d.0), BYTE [Rq(a.0) + k]),
+            (false, 1) => dynasm!(self.ops ; .arch x64 ; movzx Rd(d.0), WORD [Rq(a.0) + k]),
+            (false, _) => dynasm!(self.ops ; .arch x64 ; mov Rd(d.0), [Rq(a.0) + k]),
+        }
+    }
+
+    /// Stores the low `1 << log` bytes of `s` at `a + k`.
+    pub fn save_at(&mut self, log: u32, a: Reg, k: i32, s: Reg) {
+        match log {
+            0 => dynasm!(self.ops ; .arch x64 ; mov [Rq(a.0) + k], Rb(s.0)),
+            1 => dynasm!(self.ops ; .arch x64 ; mov [Rq(a.0) + k], Rw(s.0)),
+            2 => dynasm!(self.ops ; .arch x64 ; mov [Rq(a.0) + k], Rd(s.0)),
+            _ => dynasm!(self.ops ; .arch x64 ; mov [Rq(a.0) + k], Rq(s.0)),
+        }
+    }
+
+    /// Stores a constant of `1 << log` bytes at `a + k`.
+    pub fn save_at_imm(&mut self, log: u32, a: Reg, k: i32, c: i32) {
+        match log {
+            0 => dynasm!(self.ops ; .arch x64 ; mov BYTE [Rq(a.0) + k], BYTE c as i8),
+            1 => dynasm!(self.ops ; .arch x64 ; mov WORD [Rq(a.0) + k], WORD c as i16),
+            2 => dynasm!(self.ops ; .arch x64 ; mov DWORD [Rq(a.0) + k], DWORD c),
+            _ => dynasm!(self.ops ; .arch x64 ; mov QWORD [Rq(a.0) + k], DWORD c),
+        }
+    }
+
+    /// `vmovsd d, [a + k]`
+    pub fn load_at_f(&mut self, d: Xmm, a: Reg, k: i32) {
+        dynasm!(self.ops ; .arch x64 ; vmovsd Rx(d.0), QWORD [Rq(a.0) + k]);
+    }
+
+    /// `vmovsd [a + k], s`, or the low half only.
+    pub fn save_at_f(&mut self, double: bool, a: Reg, k: i32, s: Xmm) {
+        if double {
+            dynasm!(self.ops ; .arch x64 ; vmovsd QWORD [Rq(a.0) + k], Rx(s.0));
+        } else {
+            dynasm!(self.ops ; .arch x64 ; vmovss DWORD [Rq(a.0) + k], Rx(s.0));
+        }
+    }
+
     /// `mfence`
     pub fn mfence(&mut self) {
         dynasm!(self.ops ; .arch x64 ; mfence);

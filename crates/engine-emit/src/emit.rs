@@ -6,6 +6,7 @@
 use crate::asm::{Alu, Asm, Cc, Patch, Rmi};
 use crate::facts::{Facts, LOW, SIGNED, SMALL};
 use crate::float::Operation;
+use crate::group::Groups;
 use crate::layout::{Info, Layout, Leave, Shared};
 use crate::reg::{Homes, RAX, RCX, RDX, Reg, Xmm};
 use crate::region::Region;
@@ -46,9 +47,9 @@ pub(crate) enum Cold {
     /// A direct jump to this distance from the start of the page.
     Jump { from: Patch, target: i64 },
     /// A load whose page is not remembered.
-    Load { from: Patch, back: usize, va: Reg, linear: Option<u64>, info: Info, to: To },
+    Load { from: Patch, back: usize, va: Address, info: Info, to: To },
     /// A store, likewise.
-    Store { from: Patch, back: usize, va: Reg, info: Info, value: Stored },
+    Store { from: Patch, back: usize, va: Address, info: Info, value: Stored },
     /// The budget does not suffice for the block of so many instructions at this distance from the start of the page.
     Budget { from: Patch, insns: u32, start: u32 },
     /// A floating-point result is not a number: it becomes the canonical one.
@@ -57,6 +58,17 @@ pub(crate) enum Cold {
     Call { from: Patch, back: usize, id: u32, info: Info, args: [Option<Xmm>; 3], rm: u64, to: To },
     /// Shared code said to leave.
     Failed { from: Patch },
+}
+
+/// Where an access's address is when it must go the slow way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// In a register.
+    Reg(Reg),
+    /// At a distance, which rax holds, from this.
+    Linear(u64),
+    /// At a distance from a guest register; the group's slot must be cleared.
+    Guest { register: u8, k: i32, clear: Option<i32> },
 }
 
 /// Where a loaded value goes.
@@ -95,6 +107,7 @@ pub struct Emitter {
     pub(crate) left: u32,
     pub(crate) modes: Modes,
     pub(crate) operations: fn(u32) -> Operation,
+    pub(crate) groups: Groups,
     pub(crate) facts: Facts,
     /// What is different in a region.
     pub(crate) region: Option<Region>,
@@ -122,6 +135,7 @@ impl Emitter {
             left: 0,
             modes: Modes::default(),
             operations: |_| Operation::Interpret,
+            groups: Groups::default(),
             facts: Facts::default(),
             region: None,
             boxed: Vec::new(),
@@ -185,6 +199,8 @@ impl Emitter {
         self.boxed.resize(self.scan.nodes, false);
         self.boxed_registers = 0;
         self.facts.begin(self.scan.nodes);
+        let nodes = block.nodes().get(..self.scan.nodes).unwrap_or_default();
+        self.groups.find(nodes, self.modes.linear.is_none());
     }
 
     /// The code of a block that has been looked at; gives the bytes of guest code that it covers.
@@ -237,7 +253,7 @@ impl Emitter {
             Node::Un { op, a } => self.un(op, a, at),
             Node::Select { c, a, b } => self.select(block, c, a, b, at),
             Node::Load { width, order, va } => self.load(width, order, va, at),
-            Node::Store { width, order, va, v } => self.store(width, order, va, v),
+            Node::Store { width, order, va, v } => self.store(width, order, va, v, at),
             Node::Amo { op, width, va, v, .. } => self.amo(op, width, va, v, at),
             Node::Fence(order) => self.fence(order),
             Node::Call { id, .. } => self.operation(block.pooled(node), id, at),
@@ -414,6 +430,11 @@ impl Emitter {
         miss
     }
 
+    /// Several jumps to one slow way.
+    fn slow_ways(&mut self, from: Vec<Patch>, cold: impl Fn(Patch) -> Cold) {
+        self.cold.extend(from.into_iter().map(cold));
+    }
+
     fn load(&mut self, width: Width, order: Order, va: Value, at: Value) {
         let log = width.bytes().trailing_zeros();
         let extended = self.scan.extended.get(at.index()).copied().flatten();
@@ -422,10 +443,14 @@ impl Emitter {
             Loc::Sum(base, _) => base,
             _ => va,
         };
-        let linear = self.modes.linear;
-        let address = match linear {
-            Some(start) => self.linear_address(va, start),
-            None => self.address(va),
+        let member = self.groups.member(at);
+        let address = match (member, self.modes.linear) {
+            (Some(_), _) => {
+                self.place().clear_temps(true);
+                RDX
+            }
+            (None, Some(start)) => self.linear_address(va, start),
+            (None, None) => self.address(va),
         };
         // Whatever must move for the result does so before the ways part.
         let hint = self.scan.hints.get(result.index()).copied().flatten();
@@ -438,17 +463,27 @@ impl Emitter {
             (None, Some(_)) => To::Float(self.dest_f(result, &[base])),
             (None, None) => To::Reg(RAX, extended.is_some(), log),
         };
-        let from = match linear {
-            Some(_) => self.within(address),
-            None => self.look_up(self.layout.read, address, log),
+        let grouped = member.and_then(|member| self.grouped(member, self.layout.read));
+        let (from, address) = if let Some((k, from, address)) = grouped {
+            match to {
+                To::Float(d) => self.asm.load_at_f(d, RCX, k),
+                To::Reg(d, signed, log) => self.asm.load_at(signed, log, d, RCX, k),
+            }
+            (from, address)
+        } else {
+            let (from, slow) = match self.modes.linear {
+                Some(start) => (self.within(address), Address::Linear(start)),
+                None => (self.look_up(self.layout.read, address, log), Address::Reg(address)),
+            };
+            match to {
+                To::Float(d) => self.asm.load_sum_f(d, address, RCX),
+                To::Reg(d, signed, log) => self.asm.load_sum(signed, log, d, address, RCX),
+            }
+            (vec![from], slow)
         };
-        match to {
-            To::Float(d) => self.asm.load_sum_f(d, address, RCX),
-            To::Reg(d, signed, log) => self.asm.load_sum(signed, log, d, address, RCX),
-        }
         let back = self.asm.len();
         let info = self.info(log);
-        self.cold.push(Cold::Load { from, back, va: address, linear, info, to });
+        self.slow_ways(from, |from| Cold::Load { from, back, va: address, info, to });
         self.know(
             result,
             match (extended.is_some(), log) {
@@ -465,28 +500,49 @@ impl Emitter {
         self.fence(order);
     }
 
-    fn store(&mut self, width: Width, order: Order, va: Value, v: Value) {
+    fn store(&mut self, width: Width, order: Order, va: Value, v: Value, at: Value) {
         let log = width.bytes().trailing_zeros();
         let value = self.stored(log, v);
-        let address = self.address(va);
+        let member = self.groups.member(at);
+        let address = if member.is_some() {
+            self.place().clear_temps(true);
+            RDX
+        } else {
+            self.address(va)
+        };
         // The scratch registers were emptied: a value that was in one is in memory.
         let value = match (value, self.values.at(v)) {
             (Stored::Operand(Rmi::R(_)), Loc::Spill(_)) => Stored::Operand(self.place().operand(v)),
             (value, _) => value,
         };
-        let from = self.look_up(self.layout.write, address, log);
-        match value {
-            Stored::Float(r) => self.asm.save_sum_f(log == 3, address, RCX, r),
-            Stored::Operand(Rmi::I(k)) => self.asm.save_sum_imm(log, address, RCX, k),
-            Stored::Operand(Rmi::R(r)) => self.asm.save_sum(log, address, RCX, r),
-            Stored::Operand(Rmi::M(m)) => {
-                self.asm.load(RAX, m);
-                self.asm.save_sum(log, address, RCX, RAX);
+        let grouped = member.and_then(|member| self.grouped(member, self.layout.write));
+        let (from, address) = if let Some((k, from, address)) = grouped {
+            match value {
+                Stored::Float(r) => self.asm.save_at_f(log == 3, RCX, k, r),
+                Stored::Operand(Rmi::I(c)) => self.asm.save_at_imm(log, RCX, k, c),
+                Stored::Operand(Rmi::R(r)) => self.asm.save_at(log, RCX, k, r),
+                Stored::Operand(Rmi::M(m)) => {
+                    self.asm.load(RAX, m);
+                    self.asm.save_at(log, RCX, k, RAX);
+                }
             }
-        }
+            (from, address)
+        } else {
+            let from = self.look_up(self.layout.write, address, log);
+            match value {
+                Stored::Float(r) => self.asm.save_sum_f(log == 3, address, RCX, r),
+                Stored::Operand(Rmi::I(k)) => self.asm.save_sum_imm(log, address, RCX, k),
+                Stored::Operand(Rmi::R(r)) => self.asm.save_sum(log, address, RCX, r),
+                Stored::Operand(Rmi::M(m)) => {
+                    self.asm.load(RAX, m);
+                    self.asm.save_sum(log, address, RCX, RAX);
+                }
+            }
+            (vec![from], Address::Reg(address))
+        };
         let back = self.asm.len();
         let info = self.info(log);
-        self.cold.push(Cold::Store { from, back, va: address, info, value });
+        self.slow_ways(from, |from| Cold::Store { from, back, va: address, info, value });
         self.values.used(va);
         self.values.used(v);
         self.fence(order);
@@ -657,14 +713,9 @@ impl Emitter {
                     self.save_pc(i64::from(start));
                     self.leave(Leave::Budget as u32);
                 }
-                Cold::Load { from, back, va, linear, info, to } => {
+                Cold::Load { from, back, va, info, to } => {
                     self.asm.patch(from, here);
-                    if let Some(base) = linear {
-                        self.asm.mov_imm(RDX, base);
-                        self.asm.lea_sum(RDX, RDX, va);
-                    } else {
-                        self.asm.mov(RDX, va);
-                    }
+                    self.slow_address(va);
                     self.asm.mov_imm(RAX, u64::from(info.0));
                     failed.push(self.call_shared(self.shared.load));
                     self.take(to);
@@ -672,7 +723,7 @@ impl Emitter {
                 }
                 Cold::Store { from, back, va, info, value } => {
                     self.asm.patch(from, here);
-                    self.asm.mov(RDX, va);
+                    self.slow_address(va);
                     match value {
                         Stored::Float(r) => self.asm.from_f(RCX, r),
                         Stored::Operand(Rmi::R(r)) => self.asm.mov(RCX, r),
@@ -712,6 +763,31 @@ impl Emitter {
             self.outside(to, self.shared.failed);
         }
         stale
+    }
+
+    /// Puts an access's address into rdx.
+    fn slow_address(&mut self, va: Address) {
+        match va {
+            Address::Reg(r) => self.asm.mov(RDX, r),
+            Address::Linear(start) => {
+                self.asm.mov_imm(RDX, start);
+                self.asm.lea_sum(RDX, RDX, RAX);
+            }
+            Address::Guest { register, k, clear } => {
+                if let Some(slot) = clear {
+                    self.asm.save_imm(slot, 0);
+                }
+                let p = self.place();
+                match p.home(X, register) {
+                    Some(home) => self.asm.lea(RDX, home, k),
+                    None => {
+                        let m = p.guest(X, register);
+                        self.asm.load(RDX, m);
+                        self.asm.lea(RDX, RDX, k);
+                    }
+                }
+            }
+        }
     }
 
     /// A direct jump.

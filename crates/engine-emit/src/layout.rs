@@ -17,6 +17,8 @@ pub struct Layout {
     pub args: i32,
     /// Places for values, [`SPILLS`] words.
     pub spill: i32,
+    /// Addresses of groups of accesses, [`GROUPS`] words.
+    pub groups: i32,
     /// MXCSR as the guest's code has it.
     pub mxcsr: i32,
     /// MXCSR as the host's code has it.
@@ -44,6 +46,9 @@ pub struct Layout {
     /// Mask of a program counter's place in it, before it is multiplied by 16: entries times 2, less 2.
     pub jump_mask: i32,
 }
+
+/// Groups of accesses in a block.
+pub const GROUPS: usize = 16;
 
 /// Places for values that find no register.
 pub const SPILLS: usize = 16;

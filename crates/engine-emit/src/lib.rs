@@ -10,6 +10,7 @@ mod asm;
 mod emit;
 mod facts;
 mod float;
+mod group;
 mod layout;
 mod reg;
 mod region;

@@ -29,6 +29,8 @@ pub struct Native {
     pub args: [u64; 4],
     /// Values that find no register.
     pub spill: [u64; 16],
+    /// Where groups of accesses find their base in the host.
+    pub groups: [u64; 16],
     /// MXCSR as the guest's code has it.
     pub mxcsr: u32,
     /// MXCSR as the host's code has it.
@@ -54,6 +56,7 @@ impl Default for Native {
             page_va: 0,
             args: [0; 4],
             spill: [0; 16],
+            groups: [0; 16],
             linear_base: 0,
             linear_limit: 0,
             linear_host: 0,

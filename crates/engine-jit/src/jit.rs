@@ -7,7 +7,7 @@ use engine_core::{Exit, Firmware, Hosted, Vcpu};
 use engine_emit::{Emitter, Leave};
 use engine_interp::{Config, Cpu, Interp, JUMPS, Jump};
 use fabric_wire::PendingWord;
-use isa_ir::{Builder, Limits, Passes};
+use isa_ir::{Builder, Limits};
 use isa_riscv::{AccessKind, Hart};
 use std::io;
 use std::sync::Arc;
@@ -44,7 +44,6 @@ pub(crate) struct Translator {
     pub cache: Cache,
     pub builder: Builder,
     pub emitter: Emitter,
-    pub passes: Passes,
     /// Regions made.
     pub regions: u64,
     /// [`fabric_ram::Watch::writes`] at the last fence.
@@ -105,7 +104,6 @@ impl Jit {
             cache,
             builder: Builder::new(&isa_riscv::lift::ISA, Limits::default()),
             emitter,
-            passes: Passes::default(),
             regions: 0,
             writes: 0,
             unsettled: false,

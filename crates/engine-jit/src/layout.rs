@@ -25,6 +25,7 @@ pub(crate) const fn layout() -> Layout {
         budget: at(native + offset_of!(Native, budget)),
         args: at(native + offset_of!(Native, args)),
         spill: at(native + offset_of!(Native, spill)),
+        groups: at(native + offset_of!(Native, groups)),
         mxcsr: at(native + offset_of!(Native, mxcsr)),
         host_mxcsr: at(native + offset_of!(Native, host_mxcsr)),
         linear_limit: at(native + offset_of!(Native, linear_limit)),

@@ -104,8 +104,7 @@ impl Translator {
                 // Changed without a fence so far: what is compared then is the block's code, so the region must be of that.
                 return;
             }
-            let Ok(mut ir) = lifted else { return };
-            self.passes.run(&mut ir);
+            let Ok(ir) = lifted else { return };
             blocks.push((ir, (block.place.arena & PAGE_MASK) as u32));
             if block.call {
                 returns.push(end(block.place, block.code.len()));

@@ -1,17 +1,18 @@
 //! Makes an image: fetches the packages of its recipe and leaves its files in a directory.
 use crate::apt::Archive;
-use crate::catalog::{Package, RECIPE, Recipe, SUITE};
+use crate::catalog::{Overlay, Package, RECIPE, Recipe, SUITE};
 use crate::deb::{Taken, hex, take};
 use crate::error::Error;
 use crate::initramfs::write_initramfs;
 use crate::manifest::{ArchiveRecord, FORMAT, FileRecord, Manifest, PackageRecord, Role, rfc3339};
 use crate::mirror::{Mirror, printable, resolve};
+use crate::overlay::Packer;
 use crate::progress::Progress;
 use crate::release::Release;
 use rustix::fs::statvfs;
 use sha2::{Digest, Sha256};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Room for an index while apt reads it, compressed and not, and for apt's own cache of it, in bytes.
@@ -39,13 +40,7 @@ pub(crate) fn build(
     let release = archive.update(progress)?;
     expect_debian(&release, &url, suite)?;
 
-    let mut names = Vec::new();
-    for source in recipe.sources {
-        names.push(match source.package {
-            Package::Named(name) => name.to_owned(),
-            Package::DependencyOf { meta, prefix } => archive.dependency(meta, prefix)?,
-        });
-    }
+    let names = names(recipe, &archive)?;
     let debs = archive.plan(&names)?;
     expect_space(work, debs.iter().map(|deb| deb.size).fold(IMAGE_SPACE, u64::saturating_add))?;
     progress.step(&format!("downloading {}", names.join(", ")));
@@ -57,6 +52,11 @@ pub(crate) fn build(
         taken.extend(take(&archive.path(deb), &deb.name, source.picks, &out, progress)?);
     }
     let mut files = Vec::new();
+    if let Some(overlay) = &recipe.overlay {
+        let debs = debs.iter().skip(recipe.sources.len());
+        let paths = debs.map(|deb| (archive.path(deb), deb.name.as_str()));
+        files.push(pack(overlay, paths, &out, progress)?);
+    }
     if let Some((ingredient, name)) = recipe.initramfs {
         progress.step("building the initramfs");
         files.push(initramfs(&out, ingredient, name)?);
@@ -90,6 +90,20 @@ pub(crate) fn build(
     })
 }
 
+/// The packages of a recipe, those of its overlay last.
+fn names(recipe: &Recipe, archive: &Archive) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    for source in recipe.sources {
+        names.push(match source.package {
+            Package::Named(name) => name.to_owned(),
+            Package::DependencyOf { meta, prefix } => archive.dependency(meta, prefix)?,
+        });
+    }
+    let parts = recipe.overlay.map_or(&[][..], |overlay| overlay.packages);
+    names.extend(parts.iter().map(|(name, _)| (*name).to_owned()));
+    Ok(names)
+}
+
 /// The signature proves who wrote the index, not that it is the one asked for: a mirror may serve another
 /// suite's, and Debian's keys sign several.
 fn expect_debian(release: &Release, url: &str, suite: &str) -> Result<(), Error> {
@@ -115,16 +129,33 @@ fn expect_space(path: &Path, needed: u64) -> Result<(), Error> {
 fn initramfs(out: &Path, ingredient: &str, name: &str) -> Result<FileRecord, Error> {
     let from = out.join(ingredient);
     let busybox = fs::read(&from).map_err(Error::cache("read", &from))?;
-    let path = out.join(name);
-    let bytes = write_initramfs(&busybox, Vec::new()).map_err(Error::cache("write", &path))?;
-    fs::write(&path, &bytes).map_err(Error::cache("write", &path))?;
+    let file = store(write_initramfs(&busybox, Vec::new()), out, name)?;
     fs::remove_file(&from).map_err(Error::cache("remove", &from))?;
-    Ok(FileRecord {
-        name: name.to_owned(),
-        role: Role::Initrd,
-        size: bytes.len() as u64,
-        sha256: hex(&Sha256::digest(&bytes)),
-    })
+    Ok(file)
+}
+
+/// Packs an overlay out of its packages, which come in its order, into `out`.
+fn pack<'a>(
+    overlay: &Overlay,
+    debs: impl Iterator<Item = (PathBuf, &'a str)>,
+    out: &Path,
+    progress: &mut dyn Progress,
+) -> Result<FileRecord, Error> {
+    let mut packer = Packer::new(Vec::new());
+    for ((path, name), (_, wanted)) in debs.zip(overlay.packages) {
+        progress.step(&format!("unpacking {name}"));
+        packer.add(&path, name, wanted, progress)?;
+    }
+    store(packer.finish(overlay), out, overlay.to)
+}
+
+/// Writes an archive that is complete.
+fn store(archive: std::io::Result<Vec<u8>>, out: &Path, name: &str) -> Result<FileRecord, Error> {
+    let path = out.join(name);
+    let bytes = archive.map_err(Error::cache("write", &path))?;
+    fs::write(&path, &bytes).map_err(Error::cache("write", &path))?;
+    let (size, sha256) = (bytes.len() as u64, hex(&Sha256::digest(&bytes)));
+    Ok(FileRecord { name: name.to_owned(), role: Role::Initrd, size, sha256 })
 }
 
 fn record(taken: &Taken) -> Option<FileRecord> {

@@ -46,7 +46,7 @@ pub struct ImageName {
     pub architecture: Architecture,
     /// What it is, in half a line.
     pub about: &'static str,
-    /// Whether it has a kernel; else it is firmware only.
+    /// Whether it has a kernel; else it is firmware, or files for a guest.
     pub boots: bool,
 }
 
@@ -63,6 +63,12 @@ pub const IMAGES: &[ImageName] = &[
         architecture: Architecture::Amd64,
         about: "Debian 13 cloud kernel with busybox; dies in user space, which needs SSE2",
         boots: true,
+    },
+    ImageName {
+        name: "debian-python",
+        architecture: Architecture::Riscv64,
+        about: "Python 3.13 as a second initramfs, for `hostel bench`: python.cpio",
+        boots: false,
     },
     ImageName {
         name: "opensbi",
@@ -109,6 +115,19 @@ pub(crate) struct Source {
     pub picks: &'static [Pick],
 }
 
+/// Files of packages at the places where the packages have them, in an archive that a kernel unpacks behind an
+/// initramfs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Overlay {
+    /// The archive's name in the image.
+    pub to: &'static str,
+    /// Packages, and which files of each: patterns as in [`Pick::paths`], or a directory with a final `/` for all
+    /// below it.
+    pub packages: &'static [(&'static str, &'static [&'static str])],
+    /// Symbolic links, name and target, that no package has.
+    pub links: &'static [(&'static str, &'static str)],
+}
+
 /// What an image is made of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Recipe {
@@ -118,6 +137,8 @@ pub(crate) struct Recipe {
     pub sources: &'static [Source],
     /// The ingredient that an initramfs is built around, and the name that it gets.
     pub initramfs: Option<(&'static str, &'static str)>,
+    /// An archive of whole parts of packages.
+    pub overlay: Option<Overlay>,
     /// What it wants on the kernel command line.
     pub append: &'static str,
 }
@@ -145,6 +166,7 @@ const RECIPES: &[Recipe] = &[
             BUSYBOX,
         ],
         initramfs: Some(("busybox", "initramfs.cpio")),
+        overlay: None,
         append: "",
     },
     Recipe {
@@ -163,8 +185,29 @@ const RECIPES: &[Recipe] = &[
             BUSYBOX,
         ],
         initramfs: Some(("busybox", "initramfs-amd64.cpio")),
+        overlay: None,
         // Tests of its cryptography, a third of an interpreted start.
         append: "cryptomgr.notests",
+    },
+    Recipe {
+        name: "debian-python",
+        architecture: Architecture::Riscv64,
+        sources: &[],
+        initramfs: None,
+        overlay: Some(Overlay {
+            to: "python.cpio",
+            packages: &[
+                ("python3.13-minimal", &["usr/bin/python3.13"]),
+                ("libpython3.13-minimal", &["usr/lib/python3.13/"]),
+                ("libpython3.13-stdlib", &["usr/lib/python3.13/"]),
+                ("libc6", &["usr/lib/ld-linux-*", "usr/lib/riscv64-linux-gnu/l*"]),
+                ("libexpat1", &["usr/lib/riscv64-linux-gnu/l*"]),
+                ("zlib1g", &["usr/lib/riscv64-linux-gnu/l*"]),
+            ],
+            // Programs name their loader below /lib, which Debian has as a link.
+            links: &[("lib", "usr/lib")],
+        }),
+        append: "",
     },
     Recipe {
         name: "opensbi",
@@ -187,6 +230,7 @@ const RECIPES: &[Recipe] = &[
             ],
         }],
         initramfs: None,
+        overlay: None,
         append: "",
     },
     Recipe {
@@ -202,6 +246,7 @@ const RECIPES: &[Recipe] = &[
             }],
         }],
         initramfs: None,
+        overlay: None,
         append: "",
     },
 ];

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ChildStdout, Stdio};
 
 /// The most that is read of an unpacked package, in bytes.
 const PACKAGE_LIMIT: u64 = 4 << 30;
@@ -34,6 +34,30 @@ pub(crate) fn take(
     out: &Path,
     progress: &mut dyn Progress,
 ) -> Result<Vec<Taken>, Error> {
+    let read = read(deb, name, |archive| {
+        let taken = pick_files(archive, picks, out, progress)?;
+        // Once all are there, the rest of the package need not be unpacked.
+        let early = taken.len() == picks.len();
+        Ok((taken, early))
+    })?;
+    match picks.iter().find(|pick| !read.iter().any(|taken| taken.pick.to == pick.to)) {
+        None => Ok(read),
+        Some(pick) => Err(Error::Package {
+            package: name.to_owned(),
+            reason: format!("has no file {}", pick.paths.first().unwrap_or(&"")),
+        }),
+    }
+}
+
+/// The unpacked contents of a package.
+pub(crate) type Contents = tar::Archive<std::io::Take<ChildStdout>>;
+
+/// Has `reader` read the package file `deb` of the package `name`. It says whether it stopped before the end.
+pub(crate) fn read<T: Default>(
+    deb: &Path,
+    name: &str,
+    reader: impl FnOnce(&mut Contents) -> Result<(T, bool), Stop>,
+) -> Result<T, Error> {
     let wrong = |reason: String| Error::Package { package: name.to_owned(), reason };
     let mut unpack = command("dpkg-deb");
     unpack.arg("--fsys-tarfile").arg(deb).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -43,20 +67,21 @@ pub(crate) fn take(
     };
     let mut archive = tar::Archive::new(stdout.take(PACKAGE_LIMIT));
     let mut broken = String::new();
-    let read = match pick_files(&mut archive, picks, out, progress) {
-        // All there; the rest of the package need not be unpacked, and dropping `running` ends it.
-        Ok(read) if read.len() == picks.len() => return Ok(read),
-        Ok(read) => read,
+    let read = match reader(&mut archive) {
+        // Dropping `running` ends it.
+        Ok((read, true)) => return Ok(read),
+        Ok((read, false)) => read,
         Err(Stop::Error(error)) => return Err(error),
         Err(Stop::TooLarge(path)) => {
             return Err(wrong(format!("has a {path} that is larger than believable")));
         }
         Err(Stop::Broken(error)) => {
             broken = error.to_string();
-            Vec::new()
+            T::default()
         }
     };
-    drop(archive);
+    // Behind the end of the archive there may be padding, and a writer that is not read from would be ended by it.
+    let _ = std::io::copy(&mut archive.into_inner(), &mut std::io::sink());
     let mut message = String::new();
     if let Some(stderr) = running.child.stderr.take() {
         let _ = stderr.take(MESSAGE_LIMIT).read_to_string(&mut message);
@@ -68,14 +93,16 @@ pub(crate) fn take(
     if !broken.is_empty() {
         return Err(wrong(format!("cannot be unpacked ({broken})")));
     }
-    let missing = picks.iter().find(|pick| !read.iter().any(|taken| taken.pick.to == pick.to));
-    Err(wrong(format!("has no file {}", missing.and_then(|pick| pick.paths.first()).unwrap_or(&""))))
+    Ok(read)
 }
 
 /// Why reading a package ended early.
-enum Stop {
+pub(crate) enum Stop {
+    /// What was read could not be kept.
     Error(Error),
+    /// This file of the package is larger than believable.
     TooLarge(String),
+    /// The package cannot be read.
     Broken(std::io::Error),
 }
 
@@ -128,7 +155,7 @@ fn copy(from: &mut impl Read, pick: &Pick, out: &Path) -> Result<Taken, Stop> {
 }
 
 /// Whether `path` is `pattern`, in which a final `*` stands for the rest of a file name.
-fn matches(pattern: &str, path: &str) -> bool {
+pub(crate) fn matches(pattern: &str, path: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => path.strip_prefix(start).is_some_and(|rest| !rest.contains('/')),
         None => pattern == path,

@@ -32,6 +32,7 @@ mod error;
 mod initramfs;
 mod manifest;
 mod mirror;
+mod overlay;
 mod progress;
 mod release;
 mod store;

@@ -13,6 +13,7 @@ Examples:
   hostel run               boot the default guest to a shell
   hostel run --help        every verb explains itself
   hostel image list        guests there are
+  hostel bench             how fast they run
 
 Exit status:
   the guest's own; 125 if Hostel fails; 128+n after signal n";
@@ -36,6 +37,8 @@ pub enum Verb {
     Image(ImageOptions),
     /// Say what this host offers and what Hostel can use of it
     Doctor(DoctorOptions),
+    /// Measure how fast guests run, next to QEMU and to the host's own processor
+    Bench(Box<MeasureOptions>),
     /// Say which instructions a virtual machine monitor must see, and whether they trap
     Isa(IsaOptions),
     /// Print the help of a verb
@@ -178,6 +181,15 @@ pub enum ImageVerb {
         /// The image
         name: Option<String>,
     },
+}
+
+/// Options of `hostel bench`.
+#[derive(Debug, Args)]
+pub struct MeasureOptions {
+    #[command(flatten)]
+    pub bench: app_bench::BenchOptions,
+    #[command(flatten)]
+    pub fetch: FetchOptions,
 }
 
 /// Options of `hostel doctor`.

@@ -275,7 +275,7 @@ fn misfit(image: &ImageName, machine: Machine) -> anyhow::Error {
 pub fn no_kernel(name: &str) -> anyhow::Error {
     anyhow!(
         "the image {name} has no kernel to boot; `hostel image path {name}` says where its files are, \
-         for --bios FILE or --kernel FILE"
+         for --bios, --kernel or --initrd"
     )
 }
 

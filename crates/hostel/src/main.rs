@@ -5,6 +5,7 @@
 //! back into an exit status and at most one line on standard error ([`status`]).
 #![forbid(unsafe_code)]
 
+mod bench;
 mod choice;
 mod command;
 mod console;
@@ -44,6 +45,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Some(Verb::Help { verb }) => say::help(&verb.iter().map(String::as_str).collect::<Vec<_>>()),
         Some(Verb::Run(options)) => run::run(*options),
         Some(Verb::Image(options)) => image::image(options),
+        Some(Verb::Bench(options)) => bench::bench(*options),
         Some(Verb::Isa(options)) => isa::isa(&options),
         Some(Verb::Doctor(_)) => doctor::doctor(),
     }

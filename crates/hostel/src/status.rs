@@ -6,6 +6,8 @@ use vm_machine::{End, Fault};
 
 /// Nothing went wrong: help was shown, the guest powered off, or the user quit.
 pub const SUCCESS: u8 = 0;
+/// `hostel bench` found that two did not compute the same.
+pub const DISAGREED: u8 = 1;
 /// An error of Hostel's: usage, set-up or internal.
 pub const HOSTEL: u8 = 125;
 /// A machine ended by signal n gives this plus n, as shells do.

@@ -108,13 +108,13 @@ fn values_that_no_machine_can_have_have_a_place() {
         (
             "guest = \"debain\"",
             str![[
-                r#"m.toml:1:9: there is no guest image "debain"; known images: debian-busybox, debian-cloud-amd64, opensbi, u-boot"#
+                r#"m.toml:1:9: there is no guest image "debain"; known images: debian-busybox, debian-cloud-amd64, debian-python, opensbi, u-boot"#
             ]],
         ),
         (
             "guest = \"opensbi\"",
             str![
-                "m.toml:1:9: the image opensbi has no kernel to boot; `hostel image path opensbi` says where its files are, for --bios FILE or --kernel FILE"
+                "m.toml:1:9: the image opensbi has no kernel to boot; `hostel image path opensbi` says where its files are, for --bios, --kernel or --initrd"
             ],
         ),
         ("kernel = \"\"", str!["m.toml:1:10: the path is empty; name a file, or leave kernel out"]),

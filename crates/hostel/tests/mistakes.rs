@@ -348,14 +348,14 @@ fn guests_that_are_not_there() {
         &files,
         &["debian"],
         str![[
-            r#"there is no guest image "debian"; known images: debian-busybox, debian-cloud-amd64, opensbi, u-boot"#
+            r#"there is no guest image "debian"; known images: debian-busybox, debian-cloud-amd64, debian-python, opensbi, u-boot"#
         ]],
     );
     check(
         &files,
         &["--print-config", "debian"],
         str![[
-            r#"there is no guest image "debian"; known images: debian-busybox, debian-cloud-amd64, opensbi, u-boot"#
+            r#"there is no guest image "debian"; known images: debian-busybox, debian-cloud-amd64, debian-python, opensbi, u-boot"#
         ]],
     );
     // Before anything is fetched, and also where nothing is run.
@@ -363,14 +363,14 @@ fn guests_that_are_not_there() {
         &files,
         &["opensbi", "--print-config"],
         str![
-            "the image opensbi has no kernel to boot; `hostel image path opensbi` says where its files are, for --bios FILE or --kernel FILE"
+            "the image opensbi has no kernel to boot; `hostel image path opensbi` says where its files are, for --bios, --kernel or --initrd"
         ],
     );
     check(
         &files,
         &["opensbi"],
         str![
-            "the image opensbi has no kernel to boot; `hostel image path opensbi` says where its files are, for --bios FILE or --kernel FILE"
+            "the image opensbi has no kernel to boot; `hostel image path opensbi` says where its files are, for --bios, --kernel or --initrd"
         ],
     );
     check(
@@ -445,7 +445,7 @@ fn usage() {
         &files,
         &["image", "path", "nothing"],
         str![[
-            r#"there is no guest image "nothing"; known images: debian-busybox, debian-cloud-amd64, opensbi, u-boot"#
+            r#"there is no guest image "nothing"; known images: debian-busybox, debian-cloud-amd64, debian-python, opensbi, u-boot"#
         ]],
     );
 }
