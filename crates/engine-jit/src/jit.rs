@@ -124,6 +124,11 @@ impl Jit {
         Ok(Jit { interp, translator })
     }
 
+    /// How many regions were made, and how often the code cache was emptied.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.translator.regions, self.translator.cache.emptied)
+    }
+
     /// Runs code until the next look around.
     fn run_code(&mut self) -> Option<Exit> {
         if let Some(exit) = self.interp.run_rest() {

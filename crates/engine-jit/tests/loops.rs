@@ -74,8 +74,8 @@ fn program(random: &mut Random, rows: &[&Row]) -> Vec<u32> {
     words
 }
 
-fn check(options: engine_jit::Options, first: u64, programs: u64) {
-    let Some(mut pair) = Pair::new(options) else { return };
+fn check(options: engine_jit::Options, first: u64, programs: u64) -> Option<(u64, u64)> {
+    let mut pair = Pair::new(options)?;
     let mut random = Random::new(first);
     let rows = plain();
     let data = random.data();
@@ -101,11 +101,14 @@ fn check(options: engine_jit::Options, first: u64, programs: u64) {
             );
         }
     }
+    Some(pair.jit.cpu.counts())
 }
 
 #[test]
 fn blocks_that_go_round() {
-    check(eager(), seed(31), count(1_500));
+    let programs = count(1_500);
+    let Some((regions, _)) = check(eager(), seed(31), programs) else { return };
+    assert!(regions > programs / 10, "{regions}");
 }
 
 #[test]
@@ -115,5 +118,8 @@ fn code_that_is_interpreted_first() {
 
 #[test]
 fn with_room_for_few_blocks() {
-    check(engine_jit::Options { cache: 0, ..eager() }, seed(33), count(500));
+    let programs = count(500);
+    let options = engine_jit::Options { cache: 0, ..eager() };
+    let Some((_, emptied)) = check(options, seed(33), programs) else { return };
+    assert!(emptied > programs / 50, "{emptied}");
 }

@@ -127,7 +127,7 @@ fn noticed(meddle: Option<fn(&mut [u8])>, most: u64) -> Option<bool> {
 
 #[test]
 fn planted_mistakes_are_noticed() {
-    const MOST: u64 = 6000;
+    let most = count(6000);
     const PLANTS: [fn(&mut [u8]); MUTANTS.len()] = [
         plant::<0>,
         plant::<1>,
@@ -160,7 +160,7 @@ fn planted_mistakes_are_noticed() {
     let mut missed = Vec::new();
     for (plant, Mutant(name, ..)) in PLANTS.into_iter().zip(&MUTANTS) {
         PLANTED.store(0, Ordering::Relaxed);
-        let noticed = noticed(Some(plant), MOST) == Some(true);
+        let noticed = noticed(Some(plant), most) == Some(true);
         let planted = PLANTED.load(Ordering::Relaxed);
         println!("{name}: planted {planted} times, {}", if noticed { "noticed" } else { "MISSED" });
         if !noticed {
