@@ -51,11 +51,12 @@ fn program(random: &mut Random, rows: &[&Row]) -> Vec<u32> {
         for _ in 0..n {
             let row = random.one_of(rows);
             let mut word = random.insn(row);
-            // x8 and x9 hold addresses of data, and stay so: what a store to code does without a fence is not defined.
+            // x8 and x9 hold addresses of data, and x1 of code, and stay so: what a store to code does without a fence is
+            // not defined.
             if row.flags & (flag::LOAD | flag::STORE) != 0 {
                 word = word & !(31 << 15) | (8 + random.below(2) as u32) << 15;
             }
-            if matches!(word >> 7 & 31, 8 | 9) {
+            if matches!(word >> 7 & 31, 1 | 8 | 9) {
                 word ^= 16 << 7;
             }
             words.push(word);
