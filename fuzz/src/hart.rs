@@ -1,9 +1,11 @@
-//! Target `hart`: a hart of the interpreter that runs any bytes as code, once at a stretch and once in
-//! pieces. Both must end in the same state: the engine promises exact instruction counts.
+//! Targets `hart` and `jit`: a hart that runs any bytes as code. `hart` runs it on the interpreter, once at a stretch and once in
+//! pieces; `jit` on the interpreter and on the translator. Both must end in the same state: engines promise exact
+//! instruction counts.
 
 use crate::input::Input;
 use engine_core::{Exit, TimeSource, Vcpu};
 use engine_interp::{Config, Interp};
+use engine_jit::{Jit, Options};
 use fabric_bus::BusBuilder;
 use fabric_clock::{Clock, Timers};
 use fabric_ram::{GuestRam, PAGE};
@@ -37,9 +39,81 @@ pub fn fuzz(data: &[u8]) {
     assert!(a == b, "memory differs in pieces of {step}");
 }
 
+/// Instructions for each of the two engines.
+const LONG: u64 = 4000;
+/// Bytes of host code: little, so that the cache is made quickly, and full now and then.
+const CACHE: usize = 256 << 10;
+
+/// The target of two engines: as [`fuzz`], the pieces are what both run at a time. Code is in memory that cannot be written, and
+/// what can be written cannot be executed: when changed code is seen without a fence, each engine may decide for itself.
+pub fn jit(data: &[u8]) {
+    if Jit::missing().is_some() {
+        return;
+    }
+    let Some(arenas) = arenas() else { return };
+    let [one, other] = &*arenas.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some((set_up, code)) = data.split_first_chunk::<8>() else { return };
+    let step = u64::from(set_up[0] >> 4) * 70 + 1;
+    let step = if step > 700 { LONG } else { step };
+    let options = Options { threshold: u32::from(set_up[2] & 3), cache: CACHE, ..Options::default() };
+    let Ok(mut translator) = Jit::new(split(one, set_up, code), options) else { return };
+    let mut interpreter = Interp::new(split(other, set_up, code));
+    let mut used = 0;
+    while used < LONG {
+        let now = step.min(LONG - used);
+        let (exit, expected) = (translator.run(now), interpreter.run(now));
+        assert!(exit == expected, "the translator: {exit:?}, the interpreter: {expected:?}");
+        let (a, b) = (translator.state(), interpreter.state());
+        assert!(a == b, "the translator:\n{a:?}\nthe interpreter:\n{b:?}");
+        assert_eq!(translator.retired(), interpreter.retired());
+        if exit != Exit::Budget {
+            break;
+        }
+        used += now;
+    }
+    let (mut a, mut b) = (vec![0; SIZE as usize], vec![0; SIZE as usize]);
+    let _ = (one.copy_out(0, &mut a), other.copy_out(0, &mut b));
+    assert!(a == b, "memory differs");
+}
+
 /// Runs `code` from the start of `ram`, `step` instructions at a time, and returns the state and count
 /// at the end: of the budget, or where the hart would wait or wedge.
 fn run(ram: &Arc<GuestRam>, set_up: &[u8; 8], code: &[u8], step: u64) -> (Hart, u64) {
+    let mut cpu = Interp::new(config(ram, set_up, code));
+    let mut used = 0;
+    while used < BUDGET {
+        let now = step.min(BUDGET - used);
+        if cpu.run(now) != Exit::Budget {
+            break;
+        }
+        used += now;
+    }
+    (cpu.state().clone(), cpu.retired())
+}
+
+/// The same as [`config`], but the first half of memory is for code and the second for data, whatever the guest does: by the
+/// address map, and by locked PMP entries (Privileged Architecture, "Locking and Privilege Mode").
+fn split(ram: &Arc<GuestRam>, set_up: &[u8; 8], code: &[u8]) -> Config {
+    const HALF: u64 = SIZE / 2;
+    let code = code.get(..code.len().min(HALF as usize)).unwrap_or_default();
+    let mut config = config(ram, set_up, code);
+    let mut builder = BusBuilder::new(Arc::clone(ram));
+    let mapped = builder.ram("code", RAM, HALF, 0, false);
+    assert_eq!(mapped.and_then(|()| builder.ram("data", RAM + HALF, HALF, HALF, true)), Ok(()));
+    config.bus = Arc::new(builder.build());
+    let pmp = &mut config.hart.csr.pmp;
+    pmp.set_addr(0, (RAM + HALF) >> 2 | (HALF / 8 - 1));
+    pmp.set_addr(1, u64::MAX >> 10);
+    // Both NAPOT and locked: data may be read and written, the rest all.
+    pmp.set_cfg_register(0, 0x9f9b);
+    for register in config.hart.x.iter_mut().filter(|x| **x >> 31 == 1) {
+        *register |= HALF;
+    }
+    config
+}
+
+/// A hart whose memory is `ram`, zeroed but for `code` at its start.
+fn config(ram: &Arc<GuestRam>, set_up: &[u8; 8], code: &[u8]) -> Config {
     let _ = ram.fill(0, SIZE, 0);
     let _ = ram.copy_in(0, code.get(..code.len().min(SIZE as usize)).unwrap_or_default());
     let mut builder = BusBuilder::new(Arc::clone(ram));
@@ -56,19 +130,10 @@ fn run(ram: &Arc<GuestRam>, set_up: &[u8; 8], code: &[u8], step: u64) -> (Hart, 
         *register = if n % 3 == 0 { byte.wrapping_sub(128) } else { RAM + byte * 257 };
     }
     let timers = Timers::new(Arc::new(Clock::virtual_()));
-    let mut cpu = Interp::new(Config {
+    Config {
         hart,
         bus: Arc::new(builder.build()),
         time: TimeSource::new(timers, 10_000_000),
         pending: Arc::new(PendingWord::new()),
-    });
-    let mut used = 0;
-    while used < BUDGET {
-        let now = step.min(BUDGET - used);
-        if cpu.run(now) != Exit::Budget {
-            break;
-        }
-        used += now;
     }
-    (cpu.state().clone(), cpu.retired())
 }

@@ -105,6 +105,7 @@ targets! {
     "bus" Device crate::bus::fuzz, "address maps, the bus and DMA behind an IOMMU, against a plain model";
     "riscv-text" Parser crate::instruction::riscv, "RISC-V words and halfwords, decoded and disassembled";
     "hart" Parser crate::hart::fuzz, "any code on the interpreter, at a stretch and in pieces";
+    "jit" Parser crate::hart::jit, "any code on the translator and on the interpreter";
     "x86" Parser crate::x86::fuzz, "any code on the x86-64 interpreter, at a stretch and in pieces";
     "image" Parser support_image::exercise, "ELF and its notes, PE, Linux images for RISC-V and x86, device trees";
     "ns16550" Device dev_uart::fuzz::ns16550, "16550A serial port";

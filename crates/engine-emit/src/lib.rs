@@ -4,8 +4,13 @@
 //! emitted code calls are addresses ([`Shared`]). It touches no executable memory either; whoever owns the code cache puts
 //! the bytes there.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::wrong_self_convention,
+    reason = "names say what is emitted: from an integer, into a register"
+)]
 
 mod alu;
+#[allow(clippy::useless_conversion, reason = "the assembler's macro converts numbers of registers")]
 mod asm;
 mod atomic;
 mod emit;

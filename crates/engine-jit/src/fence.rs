@@ -36,7 +36,7 @@ impl Translator {
         if version.is_some() && version == about.version && about.settled {
             return true;
         }
-        self.unsettled |= !settled;
+        self.unsettled |= !settled || version.is_none();
         about.settled = settled;
         about.version = version;
         about.blocks.retain(|&number| {

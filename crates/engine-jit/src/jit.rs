@@ -3,6 +3,7 @@
 use crate::cache::{Cache, Place};
 use crate::layout::layout;
 use crate::operations::modes;
+use crate::perf_map::PerfMap;
 use engine_core::{Exit, Firmware, Hosted, Vcpu};
 use engine_emit::{Emitter, Leave};
 use engine_interp::{Config, Cpu, Interp, JUMPS, Jump};
@@ -23,11 +24,13 @@ pub struct Options {
     pub cache: usize,
     /// Changes the code of each block before it is put into the cache. It is there to plant mistakes, which tests must find.
     pub meddle: Option<fn(&mut [u8])>,
+    /// Where code is named for `perf`.
+    pub perf_map: Option<&'static PerfMap>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { threshold: 16, harts: 1, cache: crate::cache::SIZE, meddle: None }
+        Options { threshold: 16, harts: 1, cache: crate::cache::SIZE, meddle: None, perf_map: None }
     }
 }
 
@@ -46,7 +49,8 @@ pub(crate) struct Translator {
     pub regions: u64,
     /// [`fabric_ram::Watch::writes`] at the last fence.
     pub writes: u64,
-    /// Some page's stores may go unnoticed.
+    /// Some page's stores may go unnoticed: because not all harts have heard that it is watched, or it counts as written
+    /// always.
     pub unsettled: bool,
     heat: Box<[u8]>,
     /// The number of the last `fence.i` that was looked after.
@@ -93,6 +97,9 @@ impl Jit {
         }
         let layout = layout();
         let cache = Cache::new(&layout, options.cache)?;
+        if let Some(map) = options.perf_map {
+            map.name(cache.address(0), cache.next(), format_args!("hostel_shared"));
+        }
         let emitter = Emitter::new(layout, cache.shared);
         let translator = Translator {
             cache,
@@ -117,6 +124,11 @@ impl Jit {
             cpu.enter_context();
         }
         Ok(Jit { interp, translator })
+    }
+
+    /// How many regions were made, and how often the code cache was emptied.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.translator.regions, self.translator.cache.emptied)
     }
 
     /// Runs code until the next look around.
@@ -146,6 +158,8 @@ impl Jit {
             let cpu = self.interp.cpu_mut();
             match reason {
                 0 => return None,
+                // The code before the instruction may have used up the budget.
+                1 if cpu.retired >= cpu.stop_at => return None,
                 1 => {
                     let exit = self.interp.step();
                     self.interp.cpu_mut().note_floats();

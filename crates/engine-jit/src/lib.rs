@@ -13,10 +13,12 @@ mod helpers;
 mod jit;
 mod layout;
 mod operations;
+mod perf_map;
 mod region;
 mod system;
 mod translate;
 mod trial;
 
 pub use jit::{Jit, Options};
+pub use perf_map::PerfMap;
 pub use trial::trial;

@@ -117,6 +117,9 @@ impl Translator {
             return;
         };
         let bytes = meddled(self.emitter.bytes(), self.options.meddle);
+        if let Some(map) = self.options.perf_map {
+            map.name(base, bytes.len(), format_args!("guest_loop_{:#x}", cpu.hart.pc));
+        }
         self.cache.add_region(&members, &bytes, self.emitter.links());
         self.regions += 1;
     }

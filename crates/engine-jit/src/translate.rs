@@ -77,6 +77,9 @@ impl Translator {
         };
         let guest = guest.get(..code.bytes as usize / 2).map(<[u16]>::to_vec).unwrap_or(guest);
         let bytes = meddled(self.emitter.bytes(), self.options.meddle);
+        if let Some(map) = self.options.perf_map {
+            map.name(base, bytes.len(), format_args!("guest_{:#x}", cpu.hart.pc));
+        }
         let number = self.cache.add(place, guest, code, &bytes, self.emitter.links())?;
         if let Some(block) = self.cache.blocks.get_mut(number as usize) {
             (block.call, block.returns) = (call, returns);
@@ -132,7 +135,7 @@ impl Translator {
         cpu.write.forget_offset(page);
         let entry = self.cache.pages.entry(page).or_default();
         (entry.version, entry.epoch, entry.settled) = (version, epoch, self.options.harts == 1);
-        self.unsettled |= !entry.settled;
+        self.unsettled |= !entry.settled || entry.version.is_none();
     }
 
     /// Empties the cache.

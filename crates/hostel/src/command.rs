@@ -123,6 +123,9 @@ pub struct RunOptions {
     pub console: Vec<Console>,
     #[command(flatten)]
     pub fetch: FetchOptions,
+    /// Name translated code for Linux `perf`, in /tmp/perf-PID.map
+    #[arg(long, conflicts_with = "print_config")]
+    pub perf_map: bool,
     /// Print the machine as TOML, for `hostel run FILE.toml`, and do not run it
     #[arg(long, conflicts_with_all = ["mirror", "suite", "offline"])]
     pub print_config: bool,

@@ -124,6 +124,12 @@ pub fn resolve(options: &RunOptions) -> anyhow::Result<(Description, Origin)> {
         machine.guest = Some(DEFAULT_GUEST.to_owned());
     }
     check(&machine).map_err(|(keys, error)| origin.blame(keys, error))?;
+    if options.perf_map && !matches!(machine.engine, Engine::Jit(_)) {
+        bail!(
+            "--perf-map has no effect with --engine {}: only the translator has code to name",
+            machine.engine
+        );
+    }
     if let (None, Some(option)) = (&machine.guest, options.fetch.given()) {
         bail!("{option} has no effect: this machine starts from files of your own, so no image is fetched");
     }

@@ -49,7 +49,8 @@ pub fn run(options: RunOptions) -> anyhow::Result<u8> {
         }
         None => None,
     };
-    let files = Files::read(&machine, &origin, image.as_ref())?;
+    let mut files = Files::read(&machine, &origin, image.as_ref())?;
+    files.perf_map = options.perf_map;
     let board = board(&machine, files.htif())?;
     life::live(wish, || files.spec(&machine, &board), &machine.consoles)
 }
@@ -100,6 +101,7 @@ struct Files {
     initrd: Option<Program>,
     append: Option<String>,
     spike: bool,
+    perf_map: bool,
 }
 
 impl Files {
@@ -126,6 +128,7 @@ impl Files {
             initrd: initrd.map(|path| read("initrd", &path)).transpose()?,
             append,
             spike: machine.machine == Machine::Spike,
+            perf_map: false,
         })
     }
 
@@ -162,6 +165,7 @@ impl Files {
             budget: None,
             engine: machine.engine.of_machine(),
             trace: None,
+            perf_map: self.perf_map,
             tsc_hz: None,
         })
     }

@@ -199,6 +199,16 @@ fn machines_that_cannot_be() {
 }
 
 #[test]
+fn names_of_translated_code_want_a_translator() {
+    let files = Files::new();
+    files.add("k", flat(OFF));
+    files.wrong(
+        &["run", "--kernel", "k", "--engine", "interp", "--perf-map"],
+        str!["--perf-map has no effect with --engine interp: only the translator has code to name"],
+    );
+}
+
+#[test]
 fn values_that_no_option_takes() {
     let files = Files::new();
     files.add("k", flat(OFF));

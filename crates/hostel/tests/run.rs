@@ -201,6 +201,28 @@ fn a_virtual_clock_and_a_small_cpu_run_too() {
 }
 
 #[test]
+fn translated_code_has_names_for_perf() {
+    if engine_jit::Jit::missing().is_some() {
+        return;
+    }
+    let files = Files::new();
+    files.add("k", flat(FAIL_7));
+    let mut child = files.process(&BARE);
+    child.args(["k", "--engine", "jit,threshold=0", "--perf-map"]).stdin(Stdio::null());
+    let mut child = child.spawn().map(Running).unwrap();
+    let path = format!("/tmp/perf-{}.map", child.0.id());
+    assert_eq!(child.ends().code(), Some(7));
+    let map = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let names: Vec<&str> = map.lines().filter_map(|line| line.split(' ').nth(2)).collect();
+    assert_eq!(names[..2], ["hostel_shared", "guest_0x80000000"], "{map}");
+    for line in map.lines() {
+        let numbers = line.split(' ').take(2).map(|number| u64::from_str_radix(number, 16));
+        assert!(numbers.flatten().filter(|n| *n > 0).count() == 2, "{line}");
+    }
+}
+
+#[test]
 fn without_a_console_nothing_is_shown() {
     let files = Files::new();
     files.add("k", flat(ECHO));

@@ -7,7 +7,7 @@ use crate::machine::{BuildError, Machine};
 use crate::spec::{Bios, ClockKind, Engine, JitOptions};
 use engine_core::{Firmware, Hosted, TimeSource};
 use engine_interp::{Config, Interp};
-use engine_jit::Jit;
+use engine_jit::{Jit, PerfMap};
 use isa_riscv::Hart;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -76,7 +76,10 @@ impl Machine {
             let mut cpu: Box<dyn Hosted<State = Hart>> = match self.spec.engine {
                 Engine::Jit(JitOptions { threshold }) => {
                     let (threshold, harts) = (u32::from(threshold), u64::from(self.spec.board.cpus));
-                    let options = engine_jit::Options { threshold, harts, ..engine_jit::Options::default() };
+                    let perf_map = self.spec.perf_map.then(PerfMap::of_process).transpose();
+                    let perf_map = perf_map.map_err(BuildError::PerfMap)?;
+                    let usual = engine_jit::Options::default();
+                    let options = engine_jit::Options { threshold, harts, perf_map, ..usual };
                     Box::new(Jit::new(config, options).map_err(BuildError::CodeCache)?)
                 }
                 _ => Box::new(Interp::new(config)),

@@ -64,6 +64,9 @@ pub enum BuildError {
     /// The host does not give memory for code.
     #[error("cannot get memory for translated code: {0}; use --engine interp")]
     CodeCache(io::Error),
+    /// The host does not give the file for `perf`.
+    #[error("cannot name translated code in a file in /tmp: {0}; leave --perf-map out")]
+    PerfMap(io::Error),
     /// Hardware does not count instructions.
     #[error("a virtual clock counts instructions, which KVM does not; use --engine interp, or --clock real")]
     VirtualHardware,

@@ -82,6 +82,8 @@ pub struct Spec {
     pub budget: Option<u64>,
     /// What executes the instructions.
     pub engine: Engine,
+    /// Whether translated code is named for Linux `perf`, in /tmp/perf-PID.map.
+    pub perf_map: bool,
     /// Who is told of every access to a device.
     pub trace: Option<Arc<dyn Trace>>,
     /// Frequency of the time-stamp counter of x86 processors in Hz; `None` for 1 GHz, or what KVM gives.

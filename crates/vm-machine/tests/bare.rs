@@ -2,9 +2,16 @@
 
 use vm_board::board::{Board, Config};
 use vm_board::virt::virt;
-use vm_machine::{Bios, ClockKind, End, Engine, Fault, Final, Machine, Program, Spec};
+use vm_machine::{Bios, ClockKind, End, Engine, Fault, Final, JitOptions, Machine, Program, Spec};
 
-fn run(words: &[u32], cpus: u32, clock: ClockKind) -> Final {
+/// The engines there are for RISC-V on this host: the interpreter first.
+fn engines() -> Vec<Engine> {
+    let jit = [0, 16].map(|threshold| Engine::Jit(JitOptions { threshold }));
+    let there = if engine_jit::Jit::missing().is_none() { &jit[..] } else { &[] };
+    [&[Engine::Interp], there].concat()
+}
+
+fn run(engine: Engine, words: &[u32], cpus: u32, clock: ClockKind) -> Final {
     let board: Board = virt(&Config::new(cpus, 16 << 20)).unwrap();
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     let spec = Spec {
@@ -17,8 +24,9 @@ fn run(words: &[u32], cpus: u32, clock: ClockKind) -> Final {
         wall_start_ns: 1,
         rng_seed: vec![0; 32],
         budget: None,
-        engine: Engine::Interp,
+        engine,
         trace: None,
+        perf_map: false,
         tsc_hz: None,
     };
     Machine::build(spec).unwrap().run_in_slices(u64::MAX).unwrap()
@@ -43,11 +51,13 @@ const SET_MTIME: &[u32] = &[
 #[test]
 fn time_is_a_view_of_mtime() {
     // Unprivileged ISA, "Zicntr"; Privileged Architecture, "Machine Timer Registers".
-    let last = run(SET_MTIME, 1, ClockKind::Virtual);
-    let x = last.harts[0].state.x;
-    assert_eq!(last.end, End::Exit(0));
-    assert_eq!((x[10] >> 20, x[11] >> 20), (1 << 24, 1 << 24));
-    assert!(x[11] - x[10] < 10, "{} {}", x[10], x[11]);
+    for engine in engines() {
+        let last = run(engine, SET_MTIME, 1, ClockKind::Virtual);
+        let x = last.harts[0].state.x;
+        assert_eq!(last.end, End::Exit(0));
+        assert_eq!((x[10] >> 20, x[11] >> 20), (1 << 24, 1 << 24));
+        assert!(x[11] - x[10] < 10, "{} {} {engine:?}", x[10], x[11]);
+    }
 }
 
 /// Hart 1 faults on the page of its own `stvec` until hart 0, 100 ms later, maps it; then it sets a word
@@ -109,7 +119,9 @@ const FREED: &[u32] = &[
 
 #[test]
 fn a_hart_that_another_one_frees_is_not_wedged() {
-    assert_eq!(run(FREED, 2, ClockKind::Real).end, End::Exit(0));
+    for engine in engines() {
+        assert_eq!(run(engine, FREED, 2, ClockKind::Real).end, End::Exit(0), "{engine:?}");
+    }
 }
 
 /// A load from nowhere, whose trap goes nowhere.
@@ -119,8 +131,8 @@ const NOWHERE: &[u32] = &[
 
 #[test]
 fn harts_that_all_trap_for_ever_end_the_machine() {
-    for cpus in [1, 2] {
-        let end = run(NOWHERE, cpus, ClockKind::Real).end;
+    for (engine, cpus) in engines().into_iter().flat_map(|engine| [(engine, 1), (engine, 2)]) {
+        let end = run(engine, NOWHERE, cpus, ClockKind::Real).end;
         assert!(
             matches!(
                 end,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use vm_board::board::{Board, Config, HtifWords, Serial};
 use vm_board::virt::virt;
-use vm_machine::{Bios, ClockKind, End, Engine, Final, Machine, Program, Spec};
+use vm_machine::{Bios, ClockKind, End, Engine, Final, JitOptions, Machine, Program, Spec};
 
 /// A program for M-mode that uses what could disturb a run. It hashes numbers into a buffer, now and then sends a
 /// character, reads `time` or waits for an interrupt; the timer (mtimecmp) interrupts it at intervals of its own
@@ -108,7 +108,14 @@ fn board(memory: u64) -> Board {
     virt(&config).unwrap()
 }
 
-fn bare_metal(budget: u64) -> Spec {
+/// The engines there are for RISC-V on this host: the interpreter first.
+fn engines() -> Vec<Engine> {
+    let jit = [0, 16].map(|threshold| Engine::Jit(JitOptions { threshold }));
+    let there = if engine_jit::Jit::missing().is_none() { &jit[..] } else { &[] };
+    [&[Engine::Interp], there].concat()
+}
+
+fn bare_metal(engine: Engine, budget: u64) -> Spec {
     let bytes: Vec<u8> = PROGRAM.iter().flat_map(|word| word.to_le_bytes()).collect();
     Spec {
         board: board(16 << 20),
@@ -120,8 +127,9 @@ fn bare_metal(budget: u64) -> Spec {
         wall_start_ns: 1,
         rng_seed: vec![0; 32],
         budget: Some(budget),
-        engine: Engine::Interp,
+        engine,
         trace: None,
+        perf_map: false,
         tsc_hz: None,
     }
 }
@@ -164,25 +172,32 @@ fn assert_same(a: &(Final, Vec<u8>), b: &(Final, Vec<u8>), ram: usize, what: &st
 
 #[test]
 fn a_budget_ends_the_run_at_exactly_that_instruction() {
-    for budget in [1, 2, 3, 31, 1000, 99_991, 99_992, 99_993] {
-        let (run, _) = run(bare_metal(budget), u64::MAX);
-        assert_eq!(run.end, End::Budget);
-        assert_eq!(run.harts.len(), 1);
-        assert_eq!(run.harts[0].retired, budget);
+    for engine in engines() {
+        for budget in [1, 2, 3, 31, 1000, 99_991, 99_992, 99_993] {
+            let (run, _) = run(bare_metal(engine, budget), u64::MAX);
+            assert_eq!(run.end, End::Budget);
+            assert_eq!(run.harts.len(), 1);
+            assert_eq!(run.harts[0].retired, budget, "{engine:?}");
+        }
     }
 }
 
 #[test]
 fn a_longer_run_goes_through_the_end_of_a_shorter_one() {
     // One instruction more is one instruction: the program counter moves to what the shorter run stood before.
-    let (first, second) = (run(bare_metal(4), u64::MAX).0, run(bare_metal(5), u64::MAX).0);
-    assert_eq!(second.harts[0].state.pc, first.harts[0].state.pc + 4);
+    for engine in engines() {
+        let [first, second] = [4, 5].map(|budget| run(bare_metal(engine, budget), u64::MAX).0);
+        assert_eq!(second.harts[0].state.pc, first.harts[0].state.pc + 4);
+    }
 }
 
 #[test]
-fn the_same_run_again_ends_in_the_same_state() {
-    let (a, b) = (run(bare_metal(300_000), u64::MAX), run(bare_metal(300_000), u64::MAX));
-    assert_same(&a, &b, 16 << 20, "again");
+fn the_same_run_again_ends_in_the_same_state_on_any_engine() {
+    let a = run(bare_metal(Engine::Interp, 300_000), u64::MAX);
+    for engine in engines() {
+        let b = run(bare_metal(engine, 300_000), u64::MAX);
+        assert_same(&a, &b, 16 << 20, &format!("again, {engine:?}"));
+    }
     // The run did what it is meant to show.
     let x = a.0.harts[0].state.x;
     assert!(x[10] > 100, "timer interrupts: {}", x[10]);
@@ -193,10 +208,12 @@ fn the_same_run_again_ends_in_the_same_state() {
 
 #[test]
 fn slices_change_nothing() {
-    let whole = run(bare_metal(300_000), u64::MAX);
-    for slice in [1, 2, 7, 1000, 65_537] {
-        let cut = run(bare_metal(300_000), slice);
-        assert_same(&whole, &cut, 16 << 20, &format!("slices of {slice}"));
+    let whole = run(bare_metal(Engine::Interp, 300_000), u64::MAX);
+    for engine in engines() {
+        for slice in [1, 2, 7, 1000, 65_537] {
+            let cut = run(bare_metal(engine, 300_000), slice);
+            assert_same(&whole, &cut, 16 << 20, &format!("slices of {slice}, {engine:?}"));
+        }
     }
 }
 
@@ -214,7 +231,7 @@ fn linux_runs_the_same_twice_and_in_slices() {
         Some(Program { name: path.display().to_string(), bytes })
     };
     let (kernel, initrd) = (read(image.kernel()), read(image.initrd()));
-    let spec = || Spec {
+    let spec = |engine| Spec {
         board: board(128 << 20),
         bios: Bios::BuiltIn,
         kernel: kernel.clone(),
@@ -224,15 +241,18 @@ fn linux_runs_the_same_twice_and_in_slices() {
         wall_start_ns: 1_767_225_600_000_000_000,
         rng_seed: vec![0; 32],
         budget: Some(LINUX),
-        engine: Engine::Interp,
+        engine,
         trace: None,
+        perf_map: false,
         tsc_hz: None,
     };
-    let whole = run(spec(), u64::MAX);
+    let whole = run(spec(Engine::Interp), u64::MAX);
     assert_eq!((&whole.0.end, whole.0.harts[0].retired), (&End::Budget, LINUX));
     assert!(String::from_utf8_lossy(&whole.1).contains("Linux version"));
-    assert_same(&whole, &run(spec(), u64::MAX), 128 << 20, "again");
-    assert_same(&whole, &run(spec(), 10_007), 128 << 20, "slices of 10007");
+    for engine in engines() {
+        assert_same(&whole, &run(spec(engine), u64::MAX), 128 << 20, &format!("again, {engine:?}"));
+        assert_same(&whole, &run(spec(engine), 10_007), 128 << 20, &format!("slices of 10007, {engine:?}"));
+    }
 }
 
 /// Instructions of Linux: far enough for its first lines, interrupts and page tables.

@@ -21,6 +21,7 @@ fn spec(words: &[u32], cpus: u32, clock: ClockKind, bios: Bios) -> Spec {
         budget: None,
         engine: Engine::Interp,
         trace: None,
+        perf_map: false,
         tsc_hz: None,
     }
 }

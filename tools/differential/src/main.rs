@@ -8,6 +8,7 @@
 
 mod coverage;
 mod elf;
+mod engine;
 mod explained;
 mod explained_system;
 mod mutants;
@@ -48,6 +49,7 @@ const SEED: u64 = 1;
     name = "differential",
     after_help = "Examples:\n  cargo xtask differential --sample\n  \
     cargo xtask differential --user --minutes 10 --seed 7\n  cargo xtask differential --rows 'fma*' --cases 100000\n  \
+    cargo xtask differential --engine jit --sample\n  \
     cargo xtask differential --mutants\n\nThis is RISC-V's; x86-64's is `cargo xtask differential --isa x86`."
 )]
 struct Arguments {
@@ -72,8 +74,11 @@ struct Arguments {
     /// Only bare-metal images
     #[arg(long)]
     system: bool,
-    /// Plant wrong meanings in Hostel; each must be caught
-    #[arg(long)]
+    /// Which of Hostel's engines is compared
+    #[arg(long, value_enum, default_value_t)]
+    engine: engine::Engine,
+    /// Plant wrong meanings in Hostel's interpreter; each must be caught
+    #[arg(long, conflicts_with = "engine")]
     mutants: bool,
     /// Fail, instead of skipping, if QEMU is not there
     #[arg(long)]
@@ -92,6 +97,7 @@ fn main() -> ExitCode {
 }
 
 fn compare(arguments: &Arguments) -> Result<bool> {
+    engine::choose(arguments.engine);
     if arguments.mutants {
         return plant(arguments);
     }

@@ -1,5 +1,6 @@
 //! Runs an image of bare-metal cases on both sides: RAM, a CLINT and a test finisher.
 
+use crate::engine;
 use crate::qemu;
 use crate::system_case::{Case, arena_at, code_at, meta_at};
 use crate::system_runtime::{
@@ -11,8 +12,8 @@ use dev_core::Slot;
 use dev_irq::{Aclint, Plic};
 use dev_uart::{Ns16550, Ns16550Config};
 use differential_core::Peer;
-use engine_core::{Exit, TimeSource, Vcpu};
-use engine_interp::{Config, Interp};
+use engine_core::{Exit, Hosted, TimeSource};
+use engine_interp::Config;
 use fabric_bus::{Bus, BusBuilder, BusFault, Target};
 use fabric_clock::{Clock, Timers};
 use fabric_ram::GuestRam;
@@ -202,16 +203,16 @@ pub fn run(image: &Image, meddler: Option<Meddler<'_>>) -> Result<Left> {
     let mut hart = Hart::new(0, &features);
     hart.pc = RAM;
     let time = TimeSource::new(timers, 10_000_000);
-    let mut cpu = Interp::new(Config { hart, bus: Arc::clone(&bus), time, pending });
+    let mut cpu = engine::hart(Config { hart, bus: Arc::clone(&bus), time, pending })?;
     let end = match meddler {
         None => cpu.run(BUDGET),
-        Some(meddler) => step(&mut cpu, &bus, meddler),
+        Some(meddler) => step(&mut *cpu, &bus, meddler),
     };
     let stuck = (end != Exit::Kick).then(|| format!("{end:x?} at {:#x}", cpu.state().pc));
     image.collect(stuck, |offset, to| ram.copy_out(offset, to).context("outside of RAM"))
 }
 
-fn step(cpu: &mut Interp, bus: &Bus, meddler: Meddler<'_>) -> Exit {
+fn step(cpu: &mut dyn Hosted<State = Hart>, bus: &Bus, meddler: Meddler<'_>) -> Exit {
     for _ in 0..STEPS {
         let before = cpu.state().clone();
         // The slots' code is where it is fetched from, or an alias of that.

@@ -1,12 +1,13 @@
-//! Runs a user-level program in Hostel's interpreter, in U-mode on bare memory.
+//! Runs a user-level program in Hostel, in U-mode on bare memory.
 
+use crate::engine;
 use crate::user_image::{
     CODE, CODE_LIMIT, CURRENT, DATA, EDGE, EDGE_BYTES, EXIT, Image, RECORD, SIGBUS, SIGILL, SIGNAL,
     SIGNAL_ADDRESS, SIGNAL_PC, SIGSEGV, SIGTRAP, TAIL_AT, record_at,
 };
 use anyhow::{Context, Result, bail};
-use engine_core::{Exit, Firmware, FirmwareCall, Hosted, TimeSource, Vcpu};
-use engine_interp::{Config, Interp};
+use engine_core::{Exit, Firmware, FirmwareCall, Hosted, TimeSource};
+use engine_interp::Config;
 use fabric_bus::{Bus, BusBuilder};
 use fabric_clock::{Clock, Timers};
 use fabric_ram::GuestRam;
@@ -36,7 +37,7 @@ const CODE_MEGABYTE: u64 = 1 << 20;
 const ENOSYS: i64 = 38;
 
 struct Process {
-    cpu: Interp,
+    cpu: Box<dyn Hosted<State = Hart>>,
     bus: Arc<Bus>,
 }
 
@@ -83,7 +84,7 @@ impl Process {
         let timers = Timers::new(Arc::new(Clock::virtual_()));
         let time = TimeSource::new(timers, 10_000_000);
         let pending = Arc::new(PendingWord::new());
-        let mut cpu = Interp::new(Config { hart, bus: Arc::clone(&bus), time, pending });
+        let mut cpu = engine::hart(Config { hart, bus: Arc::clone(&bus), time, pending })?;
         cpu.set_firmware(Firmware::BuiltIn);
         Ok(Process { cpu, bus })
     }

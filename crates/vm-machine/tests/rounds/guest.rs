@@ -67,6 +67,7 @@ pub fn spec(image: &Program, rounds: u32, engine: Engine, trace: &Arc<Recorded>)
         budget: None,
         engine,
         trace: Some(Arc::clone(trace) as _),
+        perf_map: false,
         tsc_hz: None,
     }
 }
