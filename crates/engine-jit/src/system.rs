@@ -53,7 +53,9 @@ fn with_translator<R>(cpu: &mut Cpu, f: impl FnOnce(&mut Translator, &mut Cpu) -
 /// Goes on at the program counter.
 fn elsewhere(cpu: &mut Cpu, value: u64) -> Answer {
     let go = cpu.stop_at != 0 && cpu.native.budget > 0;
-    let host = if go { with_translator(cpu, Translator::find) } else { None };
+    // The code that called is still needed: nothing may be put in its place.
+    let find = |t: &mut Translator, cpu: &mut Cpu| if t.cache.full() { None } else { t.find(cpu) };
+    let host = if go { with_translator(cpu, find) } else { None };
     Answer { value, status: host.unwrap_or(Leave::Lookup as u64 + 1) }
 }
 
