@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
     cargo xtask boot                   a sample: what CI runs\n  \
     cargo xtask boot --all             every test\n  \
     cargo xtask boot u-boot --show     the tests with u-boot in their name, and what the guests said\n  \
+    cargo xtask boot --all --engine jit,threshold=0\n  \
     cargo xtask boot --list            which tests there are\n\n\
     A test whose guest cannot be fetched is skipped, and that is said.")]
 struct Options {
@@ -32,6 +33,9 @@ struct Options {
     /// Show what the guests said
     #[arg(long)]
     show: bool,
+    /// What runs RISC-V guests, as for `hostel run` (default: its default)
+    #[arg(long, value_name = "NAME")]
+    engine: Option<String>,
     /// Most seconds to wait for one answer
     #[arg(long, value_name = "N", default_value_t = 120)]
     patience: u64,
@@ -78,7 +82,8 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     }
     let hostel = hostel()?;
     let images = Images::get(&hostel, &options.images)?;
-    let setup = Setup { hostel, images, patience: Duration::from_secs(options.patience), show: options.show };
+    let patience = Duration::from_secs(options.patience);
+    let setup = Setup { hostel, images, patience, show: options.show, engine: options.engine };
     let (mut failed, mut skipped) = (0, 0);
     for test in tests {
         let start = Instant::now();
@@ -154,6 +159,10 @@ impl Setup {
     pub fn starts(&self, prompt: &'static str, arguments: &[&str]) -> Result<Guest> {
         let mut command = Command::new(&self.hostel);
         command.arg("run");
+        let riscv = !arguments.contains(&"microvm");
+        if let Some(engine) = self.engine.as_ref().filter(|_| riscv) {
+            command.arg("--engine").arg(engine);
+        }
         for argument in arguments {
             match argument.strip_prefix('@') {
                 Some(name) => command.arg(self.file(name)?),

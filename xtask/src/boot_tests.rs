@@ -18,6 +18,8 @@ pub struct Setup {
     pub patience: Duration,
     /// Whether to print what guests say.
     pub show: bool,
+    /// What runs RISC-V guests, if not the default.
+    pub engine: Option<String>,
 }
 
 /// One test.

@@ -25,6 +25,16 @@ pub const STEPS: &[Step] = &[
         run: |_| verb("differential", &["--mutants"], &[QEMU_USER]),
     },
     Step {
+        name: "programs",
+        about: "a sample of whole random programs, in slices and against QEMU",
+        run: |_| verb("differential", &["--isa", "programs", "--sample"], &[]),
+    },
+    Step {
+        name: "mutants programs",
+        about: "planted mistakes of an engine show in random programs",
+        run: |_| verb("differential", &["--isa", "programs", "--mutants"], &[]),
+    },
+    Step {
         name: "differential x86",
         about: "a sample of instructions against this processor",
         run: |_| verb("differential", &["--isa", "x86", "--sample"], &[]),

@@ -40,6 +40,9 @@ struct Options {
     /// Only programs with this in their name
     #[arg(value_name = "PATTERN", default_value = "", hide_default_value = true)]
     pattern: String,
+    /// What runs them, as for `hostel run` (default: its default)
+    #[arg(long, value_name = "NAME")]
+    engine: Option<String>,
     /// Most seconds that one program may take
     #[arg(long, value_name = "N", default_value_t = 60)]
     patience: u64,
@@ -66,9 +69,10 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let options: Options = crate::parse("conformance", arguments);
     let folder = options.folder.or_else(folder).with_context(|| format!("no DIR; {ADVICE}"))?;
     let programs = programs(&folder, &options.pattern)?;
+    let engine = options.engine.into_iter().flat_map(|engine| ["--engine".to_owned(), engine]);
     let suite = Suite {
         hostel: boot::hostel()?,
-        more: options.more,
+        more: engine.chain(options.more).collect(),
         patience: Duration::from_secs(options.patience),
     };
     let failed = suite.run(&programs, options.all);

@@ -5,8 +5,12 @@ use anyhow::{Context, Result, bail};
 use std::process::{Command, ExitCode};
 
 /// Instruction sets, and the package that compares each with somebody else's.
-const PACKAGES: &[(&str, &str)] =
-    &[("riscv", "differential"), ("x86", "differential-x86"), ("x86-system", "differential-x86-system")];
+const PACKAGES: &[(&str, &str)] = &[
+    ("riscv", "differential"),
+    ("programs", "differential-programs"),
+    ("x86", "differential-x86"),
+    ("x86-system", "differential-x86-system"),
+];
 
 /// Takes `--isa NAME` out of the arguments; gives the package (RISC-V's, if there is none) and the rest.
 ///
@@ -20,12 +24,12 @@ fn package(arguments: &[String]) -> Result<(&'static str, Vec<String>)> {
         name = match argument.strip_prefix("--isa=") {
             Some(name) => name.into(),
             None if at < rest.len() => rest.remove(at),
-            None => bail!("--isa needs a name: riscv, x86 or x86-system"),
+            None => bail!("--isa needs a name: riscv, programs, x86 or x86-system"),
         };
     }
     match PACKAGES.iter().find(|(isa, _)| *isa == name) {
         Some((_, package)) => Ok((package, rest)),
-        None => bail!("there is no comparison for `{name}`: --isa riscv, x86 or x86-system"),
+        None => bail!("there is no comparison for `{name}`: --isa riscv, programs, x86 or x86-system"),
     }
 }
 

@@ -20,6 +20,9 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("app", 4, &["support", "isa", "fabric", "host", "engine", "dev", "vm", "user", "app"]),
 ];
 
+/// The exception among engines: what the translator does not translate, the interpreter runs.
+const FALLBACK: (&str, &str) = ("engine-jit", "engine-interp");
+
 /// Layers that use nobody else's code.
 const PURE: [&str; 2] = ["isa", "fabric"];
 
@@ -100,7 +103,8 @@ fn internal(
         found.push(error(format!("{} → {target}   a build tool; only xtask may use it", package.name)));
         return;
     }
-    let by_table = may.contains(&layer(target)) || may.contains(&target);
+    let by_table =
+        may.contains(&layer(target)) || may.contains(&target) || (package.name.as_str(), target) == FALLBACK;
     // A test may look further down than the product does, never sideways or up.
     let rank_of = LAYERS.iter().find(|row| row.0 == layer(target)).map_or(u8::MAX, |row| row.1);
     let by_test =
@@ -166,6 +170,19 @@ mod tests {
         let changes =
             [("crates/dev-irq/Cargo.toml", &*other), ("crates/dev-irq/src/lib.rs", STRICT), (DEV, &text)];
         refused(&changes, "arrow", DEV, "dev-uart → dev-irq");
+    }
+
+    #[test]
+    fn the_translator_falls_back_on_the_interpreter_and_not_the_other_way_round() {
+        let (jit, interp) = ("crates/engine-jit/Cargo.toml", "crates/engine-interp/Cargo.toml");
+        let sources = [("crates/engine-jit/src/lib.rs", STRICT), ("crates/engine-interp/src/lib.rs", STRICT)];
+        let (with, without) =
+            (manifest("engine-jit", "engine-interp.workspace = true"), manifest("engine-interp", ""));
+        accepted(&[(jit, &with), (interp, &without), sources[0], sources[1]]);
+        let (with, without) =
+            (manifest("engine-interp", "engine-jit.workspace = true"), manifest("engine-jit", ""));
+        let changes = [(interp, &*with), (jit, &*without), sources[0], sources[1]];
+        refused(&changes, "arrow", interp, "engine-interp → engine-jit");
     }
 
     #[test]

@@ -1,30 +1,11 @@
 //! Loads, stores and atomics: the remembered page if there is one, else the long way.
 
 use crate::cpu::{Cpu, Reservation, Stop};
+use crate::translate::access_fault;
 use fabric_bus::Page;
 use fabric_ram::Word;
 use isa_core::{AmoOp, Width};
-use isa_riscv::{AccessFault, AccessKind, Exception, Mode, PageVerdict, PteMemory, Trap, WalkContext, walk};
-
-/// A translated access.
-pub struct Place {
-    /// Guest-physical address.
-    pub address: u64,
-    /// Offset in the arena, if RAM answers (for stores: writable RAM).
-    pub ram: Option<u64>,
-    /// Whether the same holds for all of the page: one permission, and nothing but RAM.
-    pub whole: bool,
-}
-
-/// The access fault of each kind of access.
-fn access_fault(kind: AccessKind, va: u64) -> Trap {
-    let cause = match kind {
-        AccessKind::Fetch => Exception::InsnAccess,
-        AccessKind::Load => Exception::LoadAccess,
-        AccessKind::Store => Exception::StoreAccess,
-    };
-    Trap { cause, tval: va }
-}
+use isa_riscv::{AccessKind, Exception, Trap};
 
 impl Cpu {
     /// A load of up to eight bytes, zero-extended.
@@ -215,45 +196,6 @@ impl Cpu {
         Ok(u64::from(!stored))
     }
 
-    /// Translates and checks an access that does not cross a page; remembers the page if it is RAM
-    /// and the answer holds for all of it.
-    pub fn translate(&mut self, va: u64, size: u64, kind: AccessKind) -> Result<Place, Trap> {
-        let walk_context = WalkContext::of(&self.hart, kind);
-        let found = walk(&mut Tables { cpu: self }, &walk_context, va, kind)
-            .map_err(|fault| Trap { cause: fault.exception(kind), tval: va })?;
-        let (address, mode) = (found.pa, walk_context.mode);
-        let pmp = &self.hart.csr.pmp;
-        if !pmp.check(address, size, kind, mode) {
-            return Err(access_fault(kind, va));
-        }
-        let write = kind == AccessKind::Store;
-        let (ram, all_ram) = match self.bus.page(address) {
-            Page::Ram { writable: false, .. } if write => (None, true),
-            Page::Ram { offset, .. } => (Some(offset | address & engine_mmu::PAGE_MASK), true),
-            Page::Mixed => (self.bus.ram_range(address, size, write), false),
-            Page::Nothing => (None, true),
-        };
-        let page = address & !engine_mmu::PAGE_MASK;
-        let whole = all_ram && pmp.page_verdict(page, kind, mode) == PageVerdict::All;
-        let Some(offset) = ram else { return Ok(Place { address, ram, whole }) };
-        if write {
-            self.ram.dirty().mark(offset);
-        }
-        if found.page_bits > 12 && found.page_bits < 64 {
-            self.contexts.note_large(va, 1 << found.page_bits);
-        }
-        if whole && !(write && self.ram.watch().holds(offset)) {
-            let context = if kind == AccessKind::Fetch { self.code } else { self.data };
-            let table = match kind {
-                AccessKind::Fetch => &mut self.fetch,
-                AccessKind::Load => &mut self.read,
-                AccessKind::Store => &mut self.write,
-            };
-            table.fill(context, va, offset);
-        }
-        Ok(Place { address, ram, whole })
-    }
-
     /// Whatever touches a device runs alone, so that what the device makes of it comes before the next instruction in
     /// every engine.
     fn must_be_alone(&self) -> Result<(), Stop> {
@@ -300,32 +242,4 @@ const BLOCK: u64 = 64;
 
 fn swap<T: Word>(cpu: &Cpu, offset: u64, old: T, new: T) -> bool {
     matches!(cpu.ram.compare_exchange(offset, old, new), Some(Ok(_)))
-}
-
-/// Page-table memory as a walk of this hart sees it.
-struct Tables<'a> {
-    cpu: &'a Cpu,
-}
-
-impl Tables<'_> {
-    fn offset(&self, pa: u64, kind: AccessKind) -> Result<u64, AccessFault> {
-        if !self.cpu.hart.csr.pmp.check(pa, 8, kind, Mode::S) {
-            return Err(AccessFault);
-        }
-        self.cpu.bus.ram_range(pa, 8, kind == AccessKind::Store).ok_or(AccessFault)
-    }
-}
-
-impl PteMemory for Tables<'_> {
-    fn read_pte(&mut self, pa: u64) -> Result<u64, AccessFault> {
-        let offset = self.offset(pa, AccessKind::Load)?;
-        self.cpu.ram.load::<u64>(offset).ok_or(AccessFault)
-    }
-
-    fn compare_exchange_pte(&mut self, pa: u64, old: u64, new: u64) -> Result<bool, AccessFault> {
-        let offset = self.offset(pa, AccessKind::Store)?;
-        let done = self.cpu.ram.compare_exchange(offset, old, new).ok_or(AccessFault)?.is_ok();
-        self.cpu.ram.written(offset);
-        Ok(done)
-    }
 }

@@ -150,6 +150,7 @@ impl Cpu {
         self.read.clear();
         self.write.clear();
         self.fetch.clear();
+        self.regions.clear();
     }
 
     /// Whether floating-point instructions are legal.
@@ -183,6 +184,7 @@ impl Cpu {
                     self.read.forget(context, va);
                     self.write.forget(context, va);
                     self.fetch.forget(context, va);
+                    self.regions.forget(context, va);
                 }
                 if self.code_pages.contains(va) {
                     self.renew_code();

@@ -4,11 +4,11 @@ use crate::context::Entered;
 use crate::native::Native;
 use crate::trap::Traps;
 use engine_core::{Firmware, TimeSource};
-use engine_mmu::{Context, Contexts, PageFilter, Table};
+use engine_mmu::{Context, Contexts, PageFilter, Regions, Table};
 use fabric_bus::Bus;
 use fabric_ram::GuestRam;
 use fabric_wire::PendingWord;
-use isa_riscv::{Hart, Legal, Trap};
+use isa_riscv::{Hart, Legal, PmpStretch, Trap};
 use std::sync::Arc;
 
 /// Why a meaning or its block stopped early.
@@ -40,6 +40,10 @@ pub struct Reservation {
     pub bytes: u64,
 }
 
+/// Pages remembered for loads, and for stores: 32 MiB of them, 128 KiB of the host's memory each. A guest whose working set
+/// is larger pays for a walk now and then; one whose working set is smaller touches what it needs of it only.
+pub const PAGES: usize = 8192;
+
 /// One hart with everything its instructions touch. Hot fields first. An engine that emits code addresses some of them.
 pub struct Cpu {
     /// Architectural state.
@@ -47,15 +51,19 @@ pub struct Cpu {
     /// Memory.
     pub ram: Arc<GuestRam>,
     /// Pages to load from.
-    pub read: Table,
+    pub read: Table<PAGES>,
     /// Pages to store to.
-    pub write: Table,
+    pub write: Table<PAGES>,
     /// Pages to fetch from.
     pub fetch: Table,
     /// Context of loads and stores.
     pub data: Context,
     /// Context of fetches.
     pub code: Context,
+    /// In which tables walks ended.
+    pub regions: Regions,
+    /// What PMP said when it was last asked.
+    pub stretch: PmpStretch,
     /// What of the floating-point state that holds for.
     pub code_floats: u32,
     /// Loads need no table: addresses are physical, and the memory that emitted code knows may be loaded from.

@@ -44,10 +44,7 @@ impl Env for Cpu {
             Change::Timer => {
                 self.look_around();
             }
-            Change::Pmp => {
-                self.contexts.flush(|_| true);
-                self.enter_context();
-            }
+            Change::Pmp => self.forget_translations(),
             Change::FenceVma { va, asid } => self.fence_vma(va, asid),
             Change::FenceI => self.fence_code(),
         }

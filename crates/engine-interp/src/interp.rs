@@ -7,10 +7,10 @@ use crate::handlers::Flow;
 use crate::native::Native;
 use crate::trap::Traps;
 use engine_core::{Exit, Firmware, Hosted, TimeSource, Vcpu};
-use engine_mmu::{Context, Contexts, Key, PageFilter, Table};
+use engine_mmu::{Context, Contexts, Key, PageFilter, Regions, Table};
 use fabric_bus::Bus;
 use fabric_wire::PendingWord;
-use isa_riscv::{Exception, Extension, Hart, Legal, pending_interrupt, take_trap, wakes};
+use isa_riscv::{Exception, Extension, Hart, Legal, PmpStretch, pending_interrupt, take_trap, wakes};
 use std::sync::Arc;
 
 /// Instructions between two looks at a real clock: some 50 microseconds.
@@ -81,6 +81,8 @@ impl Interp {
             fetch: Table::biased(arena),
             data: none,
             code: none,
+            regions: Regions::default(),
+            stretch: PmpStretch::NONE,
             code_floats: 0,
             linear: false,
             block_pc: 0,
@@ -348,8 +350,7 @@ impl Vcpu for Interp {
     fn with_state(&mut self, f: &mut dyn FnMut(&mut Hart)) {
         f(&mut self.cpu.hart);
         self.cpu.reservation = Reservation::default();
-        self.cpu.contexts.flush(|_| true);
-        self.cpu.enter_context();
+        self.cpu.forget_translations();
     }
 
     fn flush_translations(&mut self, va: Option<u64>, asid: Option<u16>) {
@@ -361,8 +362,7 @@ impl Vcpu for Interp {
     }
 
     fn flush_pages(&mut self) {
-        self.cpu.contexts.flush(|_| true);
-        self.cpu.enter_context();
+        self.cpu.forget_translations();
     }
 }
 

@@ -21,11 +21,12 @@ mod handlers;
 mod interp;
 mod machine;
 mod native;
+mod translate;
 mod trap;
 
-pub use access::Place;
 pub use context::{DIRTY, Entered, FP, FRM, LINEAR};
-pub use cpu::{Cpu, Reservation, Stop};
+pub use cpu::{Cpu, PAGES, Reservation, Stop};
 pub use interp::{Config, Interp};
 pub use native::{JUMPS, Jump, Native};
+pub use translate::Place;
 pub use trap::Traps;

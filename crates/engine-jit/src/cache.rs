@@ -6,8 +6,12 @@ use std::collections::HashMap;
 use std::io;
 use support_hostmap::CodeMap;
 
-/// Bytes of host code that a cache holds.
-const SIZE: usize = 64 << 20;
+/// Bytes of host code that a cache holds, if nobody wants it otherwise.
+pub(crate) const SIZE: usize = 64 << 20;
+/// The least: the shared code and a few blocks.
+const LEAST: usize = 2 * ROOM;
+/// Bytes of the cache for each block that it may know: those that must be interpreted take no room there.
+const SPARSE: usize = 64;
 /// Room that a block finds at least.
 const ROOM: usize = 64 << 10;
 
@@ -96,15 +100,17 @@ pub(crate) struct Cache {
     pub sites: Vec<Site>,
     /// How many blocks no longer held.
     pub killed: u64,
+    /// How often it was emptied: numbers of blocks and links from before mean nothing.
+    pub emptied: u64,
 }
 
 impl Cache {
-    /// An empty cache, but for the code that all blocks share.
+    /// An empty cache of `size` bytes, but for the code that all blocks share.
     ///
     /// # Errors
     /// What the host says to a mapping.
-    pub fn new(layout: &Layout) -> io::Result<Cache> {
-        let mut map = CodeMap::new("hostel-code", SIZE)?;
+    pub fn new(layout: &Layout, size: usize) -> io::Result<Cache> {
+        let mut map = CodeMap::new("hostel-code", size.max(LEAST))?;
         let base = map.code().as_ptr() as u64;
         let code = shared(layout, &crate::helpers::helpers(), base, crate::layout::RBP);
         if !map.write(0, &code.bytes) {
@@ -122,6 +128,7 @@ impl Cache {
             pages: HashMap::new(),
             sites: Vec::new(),
             killed: 0,
+            emptied: 0,
         })
     }
 
@@ -137,12 +144,13 @@ impl Cache {
 
     /// Whether a block may not fit any more: then the cache must be emptied.
     pub fn full(&self) -> bool {
-        self.filled + ROOM > self.map.len()
+        self.filled + ROOM > self.map.len() || self.blocks.len() > self.map.len() / SPARSE
     }
 
     /// Forgets all blocks.
     pub fn clear(&mut self) {
         self.filled = self.begin;
+        self.emptied += 1;
         self.blocks.clear();
         self.by_place.clear();
         self.pages.clear();

@@ -59,7 +59,7 @@ fn stopped(cpu: &mut Cpu, info: Info, stop: Stop) -> Answer {
 
 /// # Safety
 /// `cpu` is the processor whose code calls, which nobody else uses meanwhile.
-unsafe extern "sysv64" fn load(cpu: *mut Cpu, va: u64, info: u32) -> Answer {
+unsafe extern "C" fn load(cpu: *mut Cpu, va: u64, info: u32) -> Answer {
     // SAFETY: the caller's promise.
     let cpu = unsafe { &mut *cpu };
     let result = cpu.load_fast(va, width(Info(info)));
@@ -68,7 +68,7 @@ unsafe extern "sysv64" fn load(cpu: *mut Cpu, va: u64, info: u32) -> Answer {
 
 /// # Safety
 /// As for [`load`].
-unsafe extern "sysv64" fn store(cpu: *mut Cpu, va: u64, info: u32, v: u64) -> Answer {
+unsafe extern "C" fn store(cpu: *mut Cpu, va: u64, info: u32, v: u64) -> Answer {
     // SAFETY: the caller's promise.
     let cpu = unsafe { &mut *cpu };
     let result = cpu.store_fast(va, width(Info(info)), v).map(|()| 0);
@@ -77,7 +77,7 @@ unsafe extern "sysv64" fn store(cpu: *mut Cpu, va: u64, info: u32, v: u64) -> An
 
 /// # Safety
 /// As for [`load`].
-unsafe extern "sysv64" fn amo(cpu: *mut Cpu, va: u64, info: u32, v: u64) -> Answer {
+unsafe extern "C" fn amo(cpu: *mut Cpu, va: u64, info: u32, v: u64) -> Answer {
     // SAFETY: the caller's promise.
     let cpu = unsafe { &mut *cpu };
     let result = match amo_op(cpu.native.args[0]) {
@@ -95,7 +95,7 @@ fn amo_op(number: u64) -> Option<AmoOp> {
 
 /// # Safety
 /// As for [`load`].
-unsafe extern "sysv64" fn reserve(cpu: *mut Cpu, va: u64, info: u32) -> Answer {
+unsafe extern "C" fn reserve(cpu: *mut Cpu, va: u64, info: u32) -> Answer {
     // SAFETY: the caller's promise.
     let cpu = unsafe { &mut *cpu };
     let result = cpu.reserve(va, width(Info(info)));
@@ -104,7 +104,7 @@ unsafe extern "sysv64" fn reserve(cpu: *mut Cpu, va: u64, info: u32) -> Answer {
 
 /// # Safety
 /// As for [`load`].
-unsafe extern "sysv64" fn conditional(cpu: *mut Cpu, va: u64, info: u32, v: u64) -> Answer {
+unsafe extern "C" fn conditional(cpu: *mut Cpu, va: u64, info: u32, v: u64) -> Answer {
     // SAFETY: the caller's promise.
     let cpu = unsafe { &mut *cpu };
     let result = cpu.conditional(va, width(Info(info)), v);
@@ -113,7 +113,7 @@ unsafe extern "sysv64" fn conditional(cpu: *mut Cpu, va: u64, info: u32, v: u64)
 
 /// # Safety
 /// As for [`load`].
-unsafe extern "sysv64" fn float(cpu: *mut Cpu, number: u32, info: u32) -> Answer {
+unsafe extern "C" fn float(cpu: *mut Cpu, number: u32, info: u32) -> Answer {
     // SAFETY: the caller's promise.
     let cpu = unsafe { &mut *cpu };
     let args = cpu.native.args;
@@ -126,7 +126,7 @@ unsafe extern "sysv64" fn float(cpu: *mut Cpu, number: u32, info: u32) -> Answer
 
 /// # Safety
 /// As for [`load`].
-unsafe extern "sysv64" fn system(cpu: *mut Cpu, number: u32, info: u32) -> Answer {
+unsafe extern "C" fn system(cpu: *mut Cpu, number: u32, info: u32) -> Answer {
     // SAFETY: the caller's promise.
     let cpu = unsafe { &mut *cpu };
     crate::system::run(cpu, number, Info(info), false)
@@ -134,7 +134,7 @@ unsafe extern "sysv64" fn system(cpu: *mut Cpu, number: u32, info: u32) -> Answe
 
 /// # Safety
 /// As for [`load`].
-unsafe extern "sysv64" fn status(cpu: *mut Cpu, number: u32, info: u32) -> Answer {
+unsafe extern "C" fn status(cpu: *mut Cpu, number: u32, info: u32) -> Answer {
     // SAFETY: the caller's promise.
     let cpu = unsafe { &mut *cpu };
     crate::system::run(cpu, number, Info(info), true)
@@ -142,7 +142,7 @@ unsafe extern "sysv64" fn status(cpu: *mut Cpu, number: u32, info: u32) -> Answe
 
 /// # Safety
 /// As for [`load`].
-unsafe extern "sysv64" fn trap(cpu: *mut Cpu, cause: u32, info: u32, value: u64) -> Answer {
+unsafe extern "C" fn trap(cpu: *mut Cpu, cause: u32, info: u32, value: u64) -> Answer {
     // SAFETY: the caller's promise.
     let cpu = unsafe { &mut *cpu };
     // The only exception that is known when code is translated.

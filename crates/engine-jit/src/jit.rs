@@ -19,14 +19,21 @@ pub struct Options {
     pub threshold: u32,
     /// Harts of the machine.
     pub harts: u64,
+    /// Bytes of host code that the cache holds.
+    pub cache: usize,
+    /// Changes the code of each block before it is put into the cache. It is there to plant mistakes, which tests must find.
+    pub meddle: Option<fn(&mut [u8])>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { threshold: 16, harts: 1 }
+        Options { threshold: 16, harts: 1, cache: crate::cache::SIZE, meddle: None }
     }
 }
 
+/// The most instructions that translated code runs before requests are looked for: with a virtual clock and no timer nothing
+/// else would end a loop.
+const STRETCH: u64 = 1 << 16;
 /// Counters of how often code was run; a power of two.
 const HEATS: usize = 1 << 16;
 
@@ -79,10 +86,13 @@ impl Jit {
     /// A CPU in the state given.
     ///
     /// # Errors
-    /// What the host says to the mappings of the code cache.
+    /// What the host says to the mappings of the code cache; that it cannot run translated code ([`Jit::missing`]).
     pub fn new(config: Config, options: Options) -> io::Result<Jit> {
+        if let Some(missing) = Jit::missing() {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, format!("this host lacks {missing}")));
+        }
         let layout = layout();
-        let cache = Cache::new(&layout)?;
+        let cache = Cache::new(&layout, options.cache)?;
         let emitter = Emitter::new(layout, cache.shared);
         let translator = Translator {
             cache,
@@ -142,13 +152,15 @@ impl Jit {
                     return exit;
                 }
                 2 => {
-                    let room = cpu.stop_at.saturating_sub(cpu.retired);
+                    let longest = crate::translate::LONGEST as u64;
                     // Any block fits into so much: this one no longer holds.
-                    if room >= crate::translate::LONGEST as u64 {
+                    if cpu.native.budget >= longest as i64 {
                         return None;
                     }
                     self.translator.sample(cpu);
-                    return self.interp.block();
+                    // There may be more to run than a stretch.
+                    let room = self.interp.cpu().stop_at.saturating_sub(self.interp.cpu().retired);
+                    return if room >= longest { None } else { self.interp.block() };
                 }
                 3 => return cpu.native.exit.take(),
                 link => {
@@ -165,7 +177,7 @@ impl Jit {
     /// Enters translated code; gives the reason why it left.
     fn enter(&mut self, host: u64) -> u32 {
         let cpu = self.interp.cpu_mut();
-        let room = i64::try_from(cpu.stop_at - cpu.retired).unwrap_or(i64::MAX);
+        let room = (cpu.stop_at - cpu.retired).min(STRETCH) as i64;
         cpu.native.end = cpu.retired.wrapping_add(room as u64);
         cpu.native.budget = room;
         cpu.native.mxcsr = mxcsr(cpu.hart.csr.frm);
@@ -173,7 +185,7 @@ impl Jit {
         cpu.native.translator = std::ptr::from_mut(&mut self.translator) as usize;
         // SAFETY: the address is that of the shared code's entry, which is a function of this type; the memory lives as
         // long as the cache does.
-        let enter: unsafe extern "sysv64" fn(*mut Cpu, u64) -> u32 =
+        let enter: unsafe extern "C" fn(*mut Cpu, u64) -> u32 =
             unsafe { std::mem::transmute(address as *const ()) };
         // SAFETY: `host` is the entry of a block in the same cache, emitted for the layout of `Cpu`. It accesses the
         // processor's state, and guest RAM at addresses that entries of the TLB give; both outlive the call.
@@ -272,7 +284,12 @@ impl Translator {
 
     /// Links `site` to the block at the program counter; gives where to enter that.
     fn link(&mut self, cpu: &mut Cpu, site: u32) -> Option<u64> {
+        let emptied = self.cache.emptied;
         let host = self.find(cpu)?;
+        if self.cache.emptied != emptied {
+            // The link went with its block.
+            return Some(host);
+        }
         let number = self.block(cpu)?;
         let target = self.cache.blocks.get(number as usize)?.direct;
         let site = self.cache.sites.get(site as usize)?.at;

@@ -1,8 +1,8 @@
 //! Where things are in the processor's state, as emitted code sees it.
 
 use engine_emit::Layout;
-use engine_interp::{Cpu, FP, JUMPS, Jump, Native, Reservation};
-use engine_mmu::{Context, ENTRIES, Entry};
+use engine_interp::{Cpu, FP, JUMPS, Jump, Native, PAGES, Reservation};
+use engine_mmu::{Context, Entry};
 use isa_riscv::Hart;
 use std::mem::offset_of;
 
@@ -42,7 +42,7 @@ pub(crate) const fn layout() -> Layout {
         write: at(offset_of!(Cpu, write)),
         entry_tag: Entry::OFFSETS.0 as i32,
         entry_addend: Entry::OFFSETS.1 as i32,
-        entry_mask: 16 * (ENTRIES as i32 - 1),
+        entry_mask: 16 * (PAGES as i32 - 1),
         data_tag: at(offset_of!(Cpu, data) + Context::OFFSETS.1),
         code_number: at(offset_of!(Cpu, code) + Context::OFFSETS.0),
         jump: at(native + offset_of!(Native, jumps)),

@@ -16,5 +16,7 @@ mod operations;
 mod region;
 mod system;
 mod translate;
+mod trial;
 
 pub use jit::{Jit, Options};
+pub use trial::trial;

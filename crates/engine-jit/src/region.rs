@@ -8,6 +8,7 @@ use crate::cache::{Place, page_of};
 use crate::jit::Translator;
 use crate::operations::emitter_modes;
 use crate::operations::operation;
+use crate::translate::meddled;
 use engine_interp::Cpu;
 use engine_mmu::PAGE_MASK;
 use isa_ir::Block;
@@ -98,8 +99,13 @@ impl Translator {
         let mut returns = Vec::new();
         for &number in &members {
             let Some(block) = self.cache.blocks.get(number as usize).cloned() else { return };
-            self.lift(cpu, block.place);
-            let Ok(ir) = self.builder.finish() else { return };
+            let guest = self.lift(cpu, block.place);
+            let lifted = self.builder.finish();
+            if guest.get(..block.code.len()) != Some(&block.code) {
+                // Changed without a fence so far: what is compared then is the block's code, so the region must be of that.
+                return;
+            }
+            let Ok(ir) = lifted else { return };
             blocks.push((ir, (block.place.arena & PAGE_MASK) as u32));
             if block.call {
                 returns.push(end(block.place, block.code.len()));
@@ -110,7 +116,8 @@ impl Translator {
         let Some(_) = self.emitter.emit_region(&blocks, &returns, base, first_link, modes, operation) else {
             return;
         };
-        self.cache.add_region(&members, self.emitter.bytes(), self.emitter.links());
+        let bytes = meddled(self.emitter.bytes(), self.options.meddle);
+        self.cache.add_region(&members, &bytes, self.emitter.links());
         self.regions += 1;
     }
 }

@@ -7,6 +7,7 @@ use engine_interp::{Cpu, FP};
 use engine_mmu::PAGE_MASK;
 use isa_ir::{Block, Node};
 use isa_riscv::lift::{X, lift};
+use std::borrow::Cow;
 use isa_riscv::ops::{CsrOp, Op};
 
 /// The most instructions in a block.
@@ -42,6 +43,15 @@ fn ending(block: &Block) -> (bool, bool) {
     (links, !direct)
 }
 
+/// The code of a block or region as it goes into the cache.
+pub(crate) fn meddled(bytes: &[u8], meddle: Option<fn(&mut [u8])>) -> Cow<'_, [u8]> {
+    let mut bytes = Cow::Borrowed(bytes);
+    if let Some(meddle) = meddle {
+        meddle(bytes.to_mut());
+    }
+    bytes
+}
+
 impl Translator {
     /// Translates the block at `place`. `None` if it begins with what must be interpreted.
     pub fn translate(&mut self, cpu: &mut Cpu, place: Place) -> Option<u32> {
@@ -66,7 +76,8 @@ impl Translator {
             return Some(self.cache.remember(Translation::interpreted(place, code)));
         };
         let guest = guest.get(..code.bytes as usize / 2).map(<[u16]>::to_vec).unwrap_or(guest);
-        let number = self.cache.add(place, guest, code, self.emitter.bytes(), self.emitter.links())?;
+        let bytes = meddled(self.emitter.bytes(), self.options.meddle);
+        let number = self.cache.add(place, guest, code, &bytes, self.emitter.links())?;
         if let Some(block) = self.cache.blocks.get_mut(number as usize) {
             (block.call, block.returns) = (call, returns);
         }

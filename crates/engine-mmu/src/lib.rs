@@ -13,11 +13,13 @@
 mod contexts;
 mod filter;
 mod hash;
+mod regions;
 mod table;
 
 pub use contexts::{Context, Contexts, Key};
 pub use filter::PageFilter;
 pub use hash::{AddressHasher, AddressMap};
+pub use regions::Regions;
 pub use table::{ENTRIES, Entry, Table};
 
 /// Bits of an address inside a page.

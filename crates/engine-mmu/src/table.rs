@@ -2,7 +2,7 @@
 
 use crate::{Context, PAGE_MASK};
 
-/// Entries of a table; a power of two.
+/// Entries of a table whose engine has no wish of its own.
 pub const ENTRIES: usize = 1024;
 
 /// One remembered page.
@@ -22,54 +22,59 @@ impl Entry {
 }
 
 /// A direct-mapped table for one kind of access. Its entries lie in it, entry n for the pages whose number is n
-/// modulo [`ENTRIES`], so that emitted code finds them at a fixed distance.
+/// modulo `N`, a power of two, so that emitted code finds them at a fixed distance.
 #[derive(Clone, Debug)]
 #[repr(C)]
-pub struct Table {
-    entries: [Entry; ENTRIES],
+pub struct Table<const N: usize = ENTRIES> {
+    entries: [Entry; N],
     bias: u64,
 }
 
-impl Default for Table {
+impl<const N: usize> Default for Table<N> {
     fn default() -> Self {
         Table::biased(0)
     }
 }
 
-#[inline(always)]
-fn slot(va: u64) -> usize {
-    (va >> 12) as usize & (ENTRIES - 1)
-}
+impl<const N: usize> Table<N> {
+    const MASK: usize = {
+        assert!(N.is_power_of_two());
+        N - 1
+    };
 
-impl Table {
+    #[inline(always)]
+    fn slot(va: u64) -> usize {
+        (va >> 12) as usize & Self::MASK
+    }
+
     /// An empty table whose addends give the arena offset plus `bias`: the arena's address in the host, for an engine
     /// that accesses memory by adding an addend to a virtual address.
-    pub fn biased(bias: u64) -> Table {
-        Table { entries: [Entry { tag: 0, addend: 0 }; ENTRIES], bias }
+    pub fn biased(bias: u64) -> Self {
+        Table { entries: [Entry { tag: 0, addend: 0 }; N], bias }
     }
 
     /// The arena offset of `va`, if its page is remembered in `context`.
     #[inline(always)]
-    #[allow(clippy::indexing_slicing, reason = "slot() is below ENTRIES; the compiler drops the check")]
+    #[allow(clippy::indexing_slicing, reason = "slot() is below N; the compiler drops the check")]
     pub fn find(&self, context: Context, va: u64) -> Option<u64> {
-        let entry = &self.entries[slot(va)];
+        let entry = &self.entries[Self::slot(va)];
         (entry.tag == (va & !PAGE_MASK | context.tag))
             .then(|| va.wrapping_add(entry.addend).wrapping_sub(self.bias))
     }
 
     /// Remembers that the page of `va` starts at `offset` of the arena, in `context`.
-    #[allow(clippy::indexing_slicing, reason = "slot() is below ENTRIES")]
+    #[allow(clippy::indexing_slicing, reason = "slot() is below N")]
     pub fn fill(&mut self, context: Context, va: u64, offset: u64) {
         let page = va & !PAGE_MASK;
         let addend = (offset & !PAGE_MASK).wrapping_add(self.bias).wrapping_sub(page);
         let entry = Entry { tag: page | context.tag, addend };
-        self.entries[slot(va)] = entry;
+        self.entries[Self::slot(va)] = entry;
     }
 
     /// Forgets the page of `va` in `context`.
-    #[allow(clippy::indexing_slicing, reason = "slot() is below ENTRIES")]
+    #[allow(clippy::indexing_slicing, reason = "slot() is below N")]
     pub fn forget(&mut self, context: Context, va: u64) {
-        let entry = &mut self.entries[slot(va)];
+        let entry = &mut self.entries[Self::slot(va)];
         if entry.tag == va & !PAGE_MASK | context.tag {
             entry.tag = 0;
         }
@@ -102,7 +107,7 @@ mod tests {
     fn a_page_is_found_in_its_context_only() {
         let mut contexts = Contexts::default();
         let (a, b) = (contexts.get(Key { space: 1, mode: 0 }).0, contexts.get(Key { space: 2, mode: 0 }).0);
-        let mut table = Table::default();
+        let mut table = <Table>::default();
         assert_eq!(table.find(a, 0), None);
         table.fill(a, 0x7fff_1234, 0x5678);
         assert_eq!(table.find(a, 0x7fff_1abc), Some(0x5abc));
@@ -116,7 +121,7 @@ mod tests {
     fn a_biased_table_finds_offsets_and_forgets_by_them() {
         let mut contexts = Contexts::default();
         let (a, b) = (contexts.get(Key { space: 1, mode: 0 }).0, contexts.get(Key { space: 2, mode: 0 }).0);
-        let mut table = Table::biased(0x7f00_1234_5000);
+        let mut table = Table::<8>::biased(0x7f00_1234_5000);
         table.fill(a, 0x1000, 0x8000);
         table.fill(b, 0x2000, 0x8000);
         table.fill(a, 0x3000, 0x9000);
@@ -131,7 +136,7 @@ mod tests {
     fn high_addresses_work() {
         let mut contexts = Contexts::default();
         let c = contexts.get(Key { space: 0, mode: 1 }).0;
-        let mut table = Table::default();
+        let mut table = <Table>::default();
         table.fill(c, 0xffff_ffff_ffff_f000, 0);
         assert_eq!(table.find(c, u64::MAX), Some(0xfff));
     }

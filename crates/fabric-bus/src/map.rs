@@ -151,7 +151,13 @@ impl BusBuilder {
 
     /// The finished address space.
     pub fn build(self) -> Bus {
-        Bus { ram: self.ram, regions: self.regions, overlays: self.overlays }
+        let nothing = Main { base: 0, size: 0, offset: 0 };
+        let mut bus = Bus { main: nothing, ram: self.ram, regions: self.regions, overlays: self.overlays };
+        let largest = bus.bare().into_iter().filter(|block| block.writable).max_by_key(|block| block.size);
+        if let Some(Block { base, size, offset, .. }) = largest {
+            bus.main = Main { base, size, offset };
+        }
+        bus
     }
 }
 
@@ -177,8 +183,17 @@ fn find(list: &[Mapped], address: u64) -> Option<&Mapped> {
     list.get(at).filter(|m| address <= m.last)
 }
 
+/// The longest stretch of whole pages of writable RAM with nothing over it: nearly every question is about this, and gets
+/// its answer without a search.
+struct Main {
+    base: u64,
+    size: u64,
+    offset: u64,
+}
+
 /// One address space: guest-physical memory of a machine.
 pub struct Bus {
+    main: Main,
     ram: Arc<GuestRam>,
     regions: Vec<Mapped>,
     overlays: Vec<Mapped>,
@@ -239,7 +254,16 @@ impl Bus {
     }
 
     /// What the page that holds `address` is.
+    #[inline]
     pub fn page(&self, address: u64) -> Page {
+        let at = (address & !(PAGE - 1)).wrapping_sub(self.main.base);
+        if at < self.main.size {
+            return Page::Ram { offset: self.main.offset + at, writable: true };
+        }
+        self.find_page(address)
+    }
+
+    fn find_page(&self, address: u64) -> Page {
         let base = address & !(PAGE - 1);
         let last = base | (PAGE - 1);
         let touches = |m: &&Mapped| m.base <= last && m.last >= base;
@@ -325,7 +349,16 @@ impl Bus {
 
     /// The arena offset of `len` bytes of RAM (not ROM when `write`) at `address`, if they lie in
     /// one region and nothing overlays them.
+    #[inline]
     pub fn ram_range(&self, address: u64, len: u64, write: bool) -> Option<u64> {
+        let at = address.wrapping_sub(self.main.base);
+        if at < self.main.size && len != 0 && len <= self.main.size - at {
+            return Some(self.main.offset + at);
+        }
+        self.find_ram_range(address, len, write)
+    }
+
+    fn find_ram_range(&self, address: u64, len: u64, write: bool) -> Option<u64> {
         let last = address.checked_add(len.checked_sub(1)?)?;
         if self.overlays.iter().any(|o| o.base <= last && o.last >= address) {
             return None;
@@ -437,6 +470,36 @@ mod tests {
             }
         }
         assert_eq!(bare.len(), 2);
+    }
+
+    /// The stretch that is looked at first gives the answers that a search gives.
+    #[test]
+    fn main_memory_is_found_as_by_a_search() {
+        let (with_overlay, echo) = bus();
+        assert_eq!((with_overlay.main.base, with_overlay.main.size), (0x8000_2000, PAGE));
+        let mut b = BusBuilder::new(Arc::new(GuestRam::new(8 * PAGE).unwrap()));
+        b.ram("rom", 0x1000, 4 * PAGE, 4 * PAGE, false).unwrap();
+        b.ram("ram", 0x8000_0000, 3 * PAGE, PAGE, true).unwrap();
+        b.ram("more", 0x8000_3000, PAGE, 0, true).unwrap();
+        b.device("echo", 0x8000_4000, 0x100, echo).unwrap();
+        let plain = b.build();
+        assert_eq!((plain.main.base, plain.main.size, plain.main.offset), (0x8000_0000, 3 * PAGE, PAGE));
+        let mut builder = BusBuilder::new(Arc::new(GuestRam::new(PAGE).unwrap()));
+        builder.ram("rom", 0, PAGE, 0, false).unwrap();
+        let none = builder.build();
+        assert_eq!(none.main.size, 0);
+        for bus in [with_overlay, plain, none] {
+            let near = |at: u64| (0..12).map(move |n| at.wrapping_add(n * 0x800).wrapping_sub(0x1000));
+            for at in [0, 0x1000, 0x8000_0000, 0u64.wrapping_sub(0x1000)].into_iter().flat_map(near) {
+                assert_eq!(bus.page(at), bus.find_page(at), "{at:#x}");
+                for (len, write) in
+                    [(0, false), (8, false), (8, true), (0x800, true), (0x801, true), (u64::MAX, true)]
+                {
+                    let found = bus.ram_range(at, len, write);
+                    assert_eq!(found, bus.find_ram_range(at, len, write), "{at:#x} {len:#x}");
+                }
+            }
+        }
     }
 
     #[test]

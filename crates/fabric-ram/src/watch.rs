@@ -15,6 +15,9 @@ const UNWATCHED: u32 = 0;
 const OPEN: u32 = u32::MAX;
 /// Writes that leave a trace, after which a page is opened: each costs the hart a detour.
 const MANY: u32 = 200;
+/// Bits of a version that count writes, from 1 on. The others tell apart the times that the page was watched, so that a page
+/// that was given up and watched again meanwhile is never taken for one that has not been written.
+const COUNT: u32 = 0xff;
 /// Harts that can acknowledge.
 const HARTS: usize = 64;
 /// What a hart that is not running has acknowledged.
@@ -25,6 +28,8 @@ const ALL: u64 = u64::MAX;
 pub struct Watch {
     versions: Box<[AtomicU32]>,
     epoch: AtomicU64,
+    /// How often a page came to be watched.
+    times: AtomicU64,
     writes: AtomicU64,
     acknowledged: [AtomicU64; HARTS],
 }
@@ -35,7 +40,13 @@ impl Watch {
         let zeroes = vec![0u32; usize::try_from(pages).unwrap_or(0)];
         let versions = zeroes.into_iter().map(AtomicU32::new).collect();
         let acknowledged = std::array::from_fn(|_| AtomicU64::new(ALL));
-        Watch { versions, epoch: AtomicU64::new(0), writes: AtomicU64::new(0), acknowledged }
+        Watch {
+            versions,
+            epoch: AtomicU64::new(0),
+            times: AtomicU64::new(0),
+            writes: AtomicU64::new(0),
+            acknowledged,
+        }
     }
 
     #[inline]
@@ -46,7 +57,11 @@ impl Watch {
     /// Watches the page that holds `offset`; true if it was not watched before, so that the epoch has moved.
     pub fn add(&self, offset: u64) -> bool {
         let Some(version) = self.version_of(offset) else { return false };
-        let new = version.compare_exchange(UNWATCHED, 1, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        if version.load(Ordering::SeqCst) != UNWATCHED {
+            return false;
+        }
+        let first = (self.times.fetch_add(1, Ordering::SeqCst) as u32) << COUNT.count_ones() | 1;
+        let new = version.compare_exchange(UNWATCHED, first, Ordering::SeqCst, Ordering::SeqCst).is_ok();
         if new {
             self.epoch.fetch_add(1, Ordering::SeqCst);
         }
@@ -78,7 +93,7 @@ impl Watch {
         let Some(version) = self.version_of(offset) else { return };
         let next = |v| match v {
             UNWATCHED | OPEN => None,
-            v if v % MANY == 0 => Some(OPEN),
+            v if v & COUNT == MANY => Some(OPEN),
             v => Some(v + 1),
         };
         let _ = version.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
@@ -148,6 +163,17 @@ mod tests {
         assert_eq!(watch.version(0), None);
         watch.remove(0);
         assert!(watch.add(0) && watch.holds(0));
+    }
+
+    /// What happens between is not seen by a hart that keeps code of the page.
+    #[test]
+    fn a_page_that_is_watched_again_has_another_version() {
+        let watch = Watch::new(1);
+        watch.add(0);
+        let before = watch.version(0);
+        watch.remove(0);
+        watch.add(0);
+        assert_ne!(watch.version(0), before);
     }
 
     #[test]

@@ -29,6 +29,11 @@ pub enum ChoiceError {
     /// Not a number of harts.
     #[error("{0:?} is no number of CPUs; write a whole number such as 4")]
     Cpus(String),
+    /// Not an eagerness of the translator.
+    #[error(
+        "{0:?} is no number of times that code is interpreted before it is translated; write a number up to 255"
+    )]
+    Threshold(String),
     /// Not a firmware.
     #[error("the firmware's name is empty; give builtin, none or a file")]
     NoBios,
@@ -53,10 +58,9 @@ pub fn one_of<T: Copy + fmt::Display>(
 }
 
 /// What executes the instructions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
     /// The interpreter.
-    #[default]
     Interp,
     /// The translator.
     Jit(JitOptions),
@@ -64,7 +68,19 @@ pub enum Engine {
     Kvm(Irqchip),
 }
 
+/// How the translator's threshold is given.
+const THRESHOLD: &str = "jit,threshold=";
+
 impl Engine {
+    /// The engine where the user does not say: the translator where it works, for the boards that it knows.
+    pub fn default_for(machine: Machine) -> Engine {
+        if machine.x86() || engine_jit::Jit::missing().is_some() {
+            Engine::Interp
+        } else {
+            Engine::Jit(JitOptions::default())
+        }
+    }
+
     /// As a machine takes it.
     pub fn of_machine(self) -> vm_machine::Engine {
         match self {
@@ -77,10 +93,10 @@ impl Engine {
 
 impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.write_str(match *self {
             Engine::Interp => "interp",
-            Engine::Jit(JitOptions { threshold: 0 }) => "jit,threshold=0",
-            Engine::Jit(_) => "jit",
+            Engine::Jit(options) if options == JitOptions::default() => "jit",
+            Engine::Jit(JitOptions { threshold }) => return write!(f, "{THRESHOLD}{threshold}"),
             Engine::Kvm(Irqchip::Kernel) => "kvm",
             Engine::Kvm(Irqchip::User) => "kvm,irqchip=user",
         })
@@ -93,13 +109,19 @@ impl FromStr for Engine {
         if text == "kvm,irqchip=kernel" {
             return Ok(Engine::Kvm(Irqchip::Kernel));
         }
+        if let Some(given) = text.strip_prefix(THRESHOLD) {
+            // `parse` would take a plus sign.
+            let digits = given.bytes().all(|byte| byte.is_ascii_digit());
+            let threshold = given.parse().ok().filter(|_| digits);
+            let threshold = threshold.ok_or_else(|| ChoiceError::Threshold(given.to_owned()))?;
+            return Ok(Engine::Jit(JitOptions { threshold }));
+        }
         one_of(
             "engine",
             text,
             &[
                 Engine::Interp,
                 Engine::Jit(JitOptions::default()),
-                Engine::Jit(JitOptions { threshold: 0 }),
                 Engine::Kvm(Irqchip::Kernel),
                 Engine::Kvm(Irqchip::User),
             ],
@@ -353,7 +375,7 @@ from_text! {
 pub struct Cpus(pub u32);
 
 impl Default for Cpus {
-    /// One: an interpreter gains little by more, and only one hart can follow a virtual clock.
+    /// One: only one hart can follow a virtual clock, and a small guest gains little by more.
     fn default() -> Self {
         Cpus(1)
     }
@@ -426,6 +448,24 @@ mod tests {
         assert_eq!(bytes("1T"), Ok(1 << 40));
         for wrong in ["", "G", "2X", "-1", "+1", "1.5G", "2 G", "2GG", "99999999999999999999", "16777216T"] {
             assert_eq!(bytes(wrong), Err(ChoiceError::Memory(wrong.into())), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn the_translator_has_a_threshold() {
+        for threshold in [0, 1, 255] {
+            let engine = Engine::Jit(JitOptions { threshold });
+            assert_eq!(engine.to_string().parse(), Ok(engine));
+            assert_eq!(engine.to_string(), format!("jit,threshold={threshold}"));
+        }
+        let usual = Engine::Jit(JitOptions::default());
+        assert_eq!(("jit".parse(), usual.to_string()), (Ok(usual), "jit".to_owned()));
+        for wrong in ["", "-1", "+1", "256", "x", "1 "] {
+            let text = format!("jit,threshold={wrong}");
+            assert_eq!(text.parse::<Engine>(), Err(ChoiceError::Threshold(wrong.into())), "{text}");
+        }
+        for wrong in ["jit,", "jit,threshold", "Jit", "jit,tier=1"] {
+            assert!(matches!(wrong.parse::<Engine>(), Err(ChoiceError::NotOne { .. })), "{wrong}");
         }
     }
 

@@ -81,8 +81,10 @@ pub struct RunOptions {
     /// neither a kernel nor a firmware file is given]
     #[arg(value_name = "GUEST | FILE.toml")]
     pub what: Option<OsString>,
-    /// What executes the instructions: interp, or for microvm kvm, or kvm,irqchip=user, which keeps
-    /// the interrupt controllers in Hostel [default: interp]
+    /// What executes the instructions: interp; for RISC-V boards jit, or jit,threshold=N, which
+    /// interprets code N times (0 to 255) before it is translated; for microvm kvm, or
+    /// kvm,irqchip=user, which keeps the interrupt controllers in Hostel [default: jit for RISC-V
+    /// boards where this host can, else interp]
     #[arg(long, value_name = "NAME")]
     pub engine: Option<Engine>,
     /// The board: virt, spike, sifive_u, microvm [default: virt, or what the guest is for]

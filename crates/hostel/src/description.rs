@@ -107,7 +107,7 @@ pub fn resolve(options: &RunOptions) -> anyhow::Result<(Description, Origin)> {
     let clock = options.clock.or(file.clock).unwrap_or_default();
     let consoles = Consoles::given(&options.console).or(file.console).unwrap_or_default();
     let mut machine = Description {
-        engine: options.engine.or(file.engine).unwrap_or_default(),
+        engine: options.engine.or(file.engine).unwrap_or_else(|| Engine::default_for(kind)),
         machine: kind,
         cpu: options.cpu.clone().or(file.cpu).unwrap_or_else(|| Cpu::default_of(kind)),
         cpus: options.cpus.or(file.cpus).unwrap_or_else(|| kind.default_cpus(clock)),
@@ -184,6 +184,10 @@ fn check(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::
         );
         return Err((&["engine", "machine"], error));
     }
+    if let (Engine::Jit(_), Some(missing)) = (machine.engine, engine_jit::Jit::missing()) {
+        let error = anyhow!("translated code needs {missing}, which this host lacks; use --engine interp");
+        return Err((&["engine"], error));
+    }
     let (keys, error): (&[_], _) = match (&machine.bios, &machine.kernel) {
         (Bios::None, None) => (
             &["bios"],
@@ -218,6 +222,11 @@ fn check_x86(machine: &Description) -> Result<(), (&'static [&'static str], anyh
             &["machine"],
             "there is nothing to run: name a guest, such as debian-cloud-amd64, or give a bzImage, or an ELF executable \
              with a PVH entry, with --kernel FILE",
+        ),
+        () if matches!(machine.engine, Engine::Jit(_)) => (
+            &["engine", "machine"],
+            "the translator is for boards of RISC-V harts, and the board microvm has x86-64 processors; use \
+             --engine interp, or --engine kvm",
         ),
         () if machine.cpu != Cpu::default() => {
             (&["cpu"], "the CPU of the board microvm cannot be chosen yet; leave --cpu out")

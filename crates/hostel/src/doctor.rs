@@ -48,6 +48,7 @@ pub fn doctor() -> anyhow::Result<u8> {
     let mut findings = Findings::default();
     processor(&mut findings);
     memory(&mut findings);
+    translator(&mut findings);
     kvm(&mut findings);
     images(&mut findings);
     terminal(&mut findings);
@@ -102,6 +103,14 @@ fn memory(findings: &mut Findings) {
         made.map_err(|error| format!("guest memory cannot be made: {error}")),
         Verdict::Missing,
     );
+}
+
+fn translator(findings: &mut Findings) {
+    let (verdict, text) = match engine_jit::trial() {
+        Ok(()) => (Verdict::Ok, "runs translated code; RISC-V guests use it by default".to_owned()),
+        Err(error) => (Verdict::Note, format!("cannot be used: {error}; RISC-V guests are interpreted")),
+    };
+    findings.say(verdict, "translator", text);
 }
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

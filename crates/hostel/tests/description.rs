@@ -16,7 +16,7 @@ fn printed(files: &Files, arguments: &[&str]) -> String {
 #[test]
 fn the_whole_machine_is_printed() {
     let files = Files::new();
-    let arguments = ["--cpu", "rv64gc_sv39", "--bios", "none", "--kernel", "/k"];
+    let arguments = ["--engine", "interp", "--cpu", "rv64gc_sv39", "--bios", "none", "--kernel", "/k"];
     snapbox::assert_data_eq!(
         printed(&files, &arguments),
         str![[r##"
@@ -36,6 +36,28 @@ kernel = "/k"
     );
     let guest = printed(&files, &["--cpu", "rv64gc"]);
     assert!(guest.contains("guest = \"debian-busybox\"\nappend = \"console=ttyS0 loglevel=6\"\n"), "{guest}");
+}
+
+#[test]
+fn the_engine_is_the_best_that_there_is() {
+    let files = Files::new();
+    let usual = if engine_jit::Jit::missing().is_none() { "jit" } else { "interp" };
+    for machine in ["virt", "spike", "sifive_u"] {
+        let machine = printed(&files, &["--machine", machine, "--bios", "none", "--kernel", "/k"]);
+        assert!(machine.contains(&format!("engine = \"{usual}\"\n")), "{machine}");
+    }
+    let machine = printed(&files, &["--machine", "microvm", "--kernel", "/k"]);
+    assert!(machine.contains("engine = \"interp\"\n"), "{machine}");
+    if usual == "interp" {
+        return;
+    }
+    // What is printed is what is read.
+    for (given, printed_as) in [("jit,threshold=0", "jit,threshold=0"), ("jit,threshold=16", "jit")] {
+        let machine = printed(&files, &["--engine", given, "--bios", "none", "--kernel", "/k"]);
+        assert!(machine.contains(&format!("engine = \"{printed_as}\"\n")), "{machine}");
+        files.add("m.toml", machine.clone());
+        assert_eq!(printed(&files, &["m.toml"]), machine);
+    }
 }
 
 #[test]

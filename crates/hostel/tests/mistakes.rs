@@ -212,9 +212,16 @@ fn values_that_no_option_takes() {
         ),
         (
             "--engine",
-            "jit",
+            "tcg",
             str![[
-                r#"invalid value 'jit' for '--engine <NAME>': there is no engine "jit"; known engines: interp, kvm, kvm,irqchip=user; see `hostel run --help`"#
+                r#"invalid value 'tcg' for '--engine <NAME>': there is no engine "tcg"; known engines: interp, jit, kvm, kvm,irqchip=user; see `hostel run --help`"#
+            ]],
+        ),
+        (
+            "--engine",
+            "jit,threshold=256",
+            str![[
+                r#"invalid value 'jit,threshold=256' for '--engine <NAME>': "256" is no number of times that code is interpreted before it is translated; write a number up to 255; see `hostel run --help`"#
             ]],
         ),
         (

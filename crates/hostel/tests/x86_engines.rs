@@ -60,8 +60,14 @@ fn kvm_where_it_cannot_be_is_refused() {
     files.wrong(
         &["run", "--kernel", "k", "--engine", "tcg"],
         str![
-            "invalid value 'tcg' for '--engine <NAME>': there is no engine \"tcg\"; known engines: interp, kvm, kvm,irqchip=user; see `hostel run --help`"
+            "invalid value 'tcg' for '--engine <NAME>': there is no engine \"tcg\"; known engines: interp, jit, kvm, kvm,irqchip=user; see `hostel run --help`"
         ],
+    );
+    files.wrong(
+        &["run", "--machine", "microvm", "--kernel", "k", "--engine", "jit"],
+        str![[
+            "the translator is for boards of RISC-V harts, and the board microvm has x86-64 processors; use --engine interp, or --engine kvm"
+        ]],
     );
     files.add("m.toml", "machine = \"spike\"\nengine = \"kvm\"\nkernel = \"k\"\n");
     files.wrong(

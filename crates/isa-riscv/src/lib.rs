@@ -62,8 +62,8 @@ pub use generated::{EXTENSIONS as EXTENSION_CHAPTERS, Insn, ROWS, args, decode16
 pub use legal::Legal;
 pub use machine::RiscvMachine;
 pub use ops::Op;
-pub use pmp::{AccessKind, PageVerdict, Pmp};
+pub use pmp::{AccessKind, PageVerdict, Pmp, PmpStretch};
 pub use sensitivity::sensitivity;
 pub use state::{Csrs, Hart, Mode};
 pub use trap::{Cause, Exception, Interrupt, Trap, enabled_interrupts, pending_interrupt, take_trap, wakes};
-pub use walk::{AccessFault, Pbmt, PteMemory, Translation, WalkContext, WalkFault, walk};
+pub use walk::{AccessFault, Pbmt, PteMemory, Translation, WalkContext, WalkFault, walk, walk_leaf};

@@ -45,6 +45,29 @@ struct Range {
 
 const NOWHERE: Range = Range { first: u64::MAX, last: 0, cfg: 0 };
 
+/// A stretch of addresses about all of which PMP says the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PmpStretch {
+    range: Range,
+}
+
+impl PmpStretch {
+    /// No address at all: what to remember before the first question, and whenever an entry has changed.
+    pub const NONE: PmpStretch = PmpStretch { range: NOWHERE };
+
+    /// Whether the 4 KiB page that holds `pa` lies inside.
+    #[inline(always)]
+    pub fn holds_page(&self, pa: u64) -> bool {
+        self.range.first <= pa & !0xfff && pa | 0xfff <= self.range.last
+    }
+
+    /// What [`Pmp::check`] says about accesses inside.
+    #[inline(always)]
+    pub fn allows(&self, access: AccessKind, mode: Mode) -> bool {
+        allows(self.range.cfg, access, mode)
+    }
+}
+
 /// The PMP entries of a hart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pmp {
@@ -196,6 +219,27 @@ impl Pmp {
         if allowed { PageVerdict::All } else { PageVerdict::None }
     }
 
+    /// The longest stretch of addresses around `pa` of which each is matched by the same entry, or none.
+    pub fn stretch(&self, pa: u64) -> PmpStretch {
+        // What no entry matches, M-mode may touch, as if an entry without rights matched it that is not locked; and
+        // everybody where there are no entries.
+        let unmatched = if self.entries == 0 { R | W | X } else { 0 };
+        let mut found = Range { first: 0, last: u64::MAX, cfg: unmatched };
+        for range in self.active() {
+            if range.last < pa {
+                found.first = found.first.max(range.last + 1);
+            } else if pa < range.first {
+                found.last = found.last.min(range.first - 1);
+            } else {
+                found.first = found.first.max(range.first);
+                found.last = found.last.min(range.last);
+                found.cfg = range.cfg;
+                break;
+            }
+        }
+        PmpStretch { range: found }
+    }
+
     fn allowed_without_match(&self, mode: Mode) -> bool {
         mode == Mode::M || self.entries == 0
     }
@@ -206,6 +250,7 @@ fn legal_cfg(byte: u8) -> u8 {
     if byte & R == 0 { byte & !W } else { byte }
 }
 
+#[inline(always)]
 fn allows(cfg: u8, access: AccessKind, mode: Mode) -> bool {
     let bit = match access {
         AccessKind::Fetch => X,

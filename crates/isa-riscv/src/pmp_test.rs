@@ -1,7 +1,7 @@
 //! Physical memory protection against the manual's section of that name.
 
 use crate::AccessKind::{Fetch, Load, Store};
-use crate::{Mode, PageVerdict, Pmp};
+use crate::{Mode, PageVerdict, Pmp, PmpStretch};
 
 const OFF: u64 = 0;
 const TOR: u64 = 1 << 3;
@@ -140,6 +140,35 @@ fn verdict_agrees_with_check() {
                 PageVerdict::None => assert!(words.all(|ok| !ok)),
                 PageVerdict::Mixed => {}
             }
+            let at = page + 4 * (random() % 1024);
+            let stretch = pmp.stretch(at);
+            assert_eq!(stretch.allows(kind, mode), pmp.check(at, 4, kind, mode));
+            if stretch.holds_page(at) {
+                assert!(
+                    (0..1024).all(|i| pmp.check(page + 4 * i, 4, kind, mode) == stretch.allows(kind, mode))
+                );
+                assert_ne!(verdict, PageVerdict::Mixed);
+            }
         }
     }
+}
+
+#[test]
+fn a_stretch_ends_where_another_entry_begins() {
+    // The firmware's megabyte for nobody else, everything else for everybody.
+    let pmp = pmp(&[(NAPOT, 0x8000_0000 >> 2 | 0x1ffff), (NAPOT | RWX, u64::MAX >> 10)]);
+    let above = pmp.stretch(0x8765_4321);
+    assert!(
+        above.holds_page(0x8010_0000) && above.holds_page(0xff_ffff_ffff) && !above.holds_page(0x800f_ffff)
+    );
+    assert!(above.allows(Store, Mode::S));
+    let inside = pmp.stretch(0x8000_0000);
+    assert!(
+        inside.holds_page(0x800f_ffff) && !inside.holds_page(0x8010_0000) && !inside.holds_page(0x7fff_ffff)
+    );
+    assert!(!inside.allows(Load, Mode::S) && inside.allows(Load, Mode::M));
+    assert!(!PmpStretch::NONE.holds_page(0) && !PmpStretch::NONE.holds_page(u64::MAX));
+    // Without entries everybody may do everything, with some that are off only M-mode.
+    assert!(Pmp::new(0).stretch(0).allows(Store, Mode::U) && Pmp::new(0).stretch(0).holds_page(u64::MAX));
+    assert!(!Pmp::new(16).stretch(0).allows(Load, Mode::S) && Pmp::new(16).stretch(0).allows(Load, Mode::M));
 }

@@ -231,6 +231,29 @@ pub fn walk<M: PteMemory>(
     Err(WalkFault::Page)
 }
 
+/// The last step of a [`walk`]: `table` is the address of the table of `level` (0: of 4 KiB pages) in which the walk of
+/// `va` has ended before, as `memory` has it, and the pointers on the way there count as they were then. The translation
+/// names no PTE, and is global only if its leaf is.
+///
+/// # Errors
+/// [`WalkFault`]: there is no answer to be had here, and only a whole walk can tell what is the matter.
+#[inline(always)]
+pub fn walk_leaf<M: PteMemory>(
+    memory: &mut M,
+    context: &WalkContext,
+    va: u64,
+    access: AccessKind,
+    table: u64,
+    level: u32,
+) -> Result<Translation, WalkFault> {
+    let address = table + (va >> (12 + 9 * level) & 0x1ff) * 8;
+    let pte = memory.read_pte(address).map_err(|AccessFault| WalkFault::Access)?;
+    if pte & V == 0 || pte & (R | W | X) == 0 {
+        return Err(WalkFault::Page);
+    }
+    leaf(memory, context, pte, address, level, va, access)?.ok_or(WalkFault::Page)
+}
+
 /// Steps 3 and 5 to 10 of the process, for a PTE that is no pointer; `None` if the PTE changed before
 /// A and D could be set.
 #[inline(always)]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::AccessKind::{self, Fetch, Load, Store};
-use crate::{AccessFault, Exception, Mode, Pbmt, PteMemory, WalkContext, WalkFault, walk};
+use crate::{AccessFault, Exception, Mode, Pbmt, PteMemory, WalkContext, WalkFault, walk, walk_leaf};
 
 const V: u64 = 1;
 const R: u64 = 2;
@@ -267,5 +267,35 @@ fn race_for_the_pte() {
         assert_eq!(result.map(|t| t.pa), expected);
         let dirty = if race == 0 { 0 } else { A | D };
         assert_eq!(memory.ptes[&(ROOT + 0x2000)], race | dirty);
+    }
+}
+
+/// Where the last step alone gives an answer, the whole walk gives the same; and it gives one wherever the whole walk
+/// ends at that table.
+#[test]
+fn the_last_step_agrees_with_the_walk() {
+    let va = 0x12_3456_7123 & ((1 << 38) - 1);
+    for level in 0..3 {
+        let aligned = 0x45_4000_0000 >> (12 + 9 * level) << (12 + 9 * level);
+        for bits in 0..256u64 {
+            for high in [0, N, 1 << 54, 1 << 61, 2 << 61, 3 << 61] {
+                for low in [0, 8] {
+                    let pte = (aligned >> 12 | low) << 10 | bits | high;
+                    let mut memory = tables(3, level, va, pte);
+                    for (mode, sum, mxr) in
+                        [(Mode::S, false, false), (Mode::S, true, true), (Mode::U, false, false)]
+                    {
+                        let context = WalkContext { mode, sum, mxr, ..context(3) };
+                        for kind in [Fetch, Load, Store] {
+                            let table = ROOT + (2 - level) * 0x1000;
+                            let last = walk_leaf(&mut memory, &context, va, kind, table, level as u32);
+                            let whole = walk(&mut memory, &context, va, kind);
+                            let place = |t: crate::Translation| (t.pa, t.page_bits, t.readable, t.writable);
+                            assert_eq!(last.map(place).ok(), whole.map(place).ok(), "{pte:#x} {level}");
+                        }
+                    }
+                }
+            }
+        }
     }
 }

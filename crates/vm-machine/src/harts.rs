@@ -75,7 +75,8 @@ impl Machine {
             };
             let mut cpu: Box<dyn Hosted<State = Hart>> = match self.spec.engine {
                 Engine::Jit(JitOptions { threshold }) => {
-                    let options = engine_jit::Options { threshold, harts: u64::from(self.spec.board.cpus) };
+                    let (threshold, harts) = (u32::from(threshold), u64::from(self.spec.board.cpus));
+                    let options = engine_jit::Options { threshold, harts, ..engine_jit::Options::default() };
                     Box::new(Jit::new(config, options).map_err(BuildError::CodeCache)?)
                 }
                 _ => Box::new(Interp::new(config)),

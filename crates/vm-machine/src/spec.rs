@@ -37,8 +37,8 @@ pub enum ClockKind {
 /// How the translator works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JitOptions {
-    /// How often code is interpreted before it is translated, at most 255 times.
-    pub threshold: u32,
+    /// How often code is interpreted before it is translated.
+    pub threshold: u8,
 }
 
 impl Default for JitOptions {

@@ -6,7 +6,6 @@
 //! and `--mutants` proves that a wrong meaning would be noticed.
 #![forbid(unsafe_code)]
 
-mod assembler;
 mod coverage;
 mod elf;
 mod explained;
@@ -14,7 +13,6 @@ mod explained_system;
 mod mutants;
 mod mutants_system;
 mod qemu;
-mod random;
 mod system;
 mod system_case;
 mod system_run;
@@ -34,6 +32,7 @@ use coverage::{Coverage, ENOUGH};
 use differential_core::matches;
 use isa_riscv::ROWS;
 use isa_riscv::rows::Row;
+use random_programs::{assembler, random};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use user::Findings;

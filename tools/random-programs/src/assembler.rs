@@ -46,6 +46,8 @@ pub struct Assembler {
     open: Vec<(usize, &'static str, &'static str, Label)>,
     /// Offsets of `auipc`, `addi` pairs that give the address of a label.
     pairs: Vec<(usize, Label)>,
+    /// Offsets of words that hold the distance of a label from another.
+    distances: Vec<(usize, Label, Label)>,
 }
 
 impl Assembler {
@@ -130,6 +132,12 @@ impl Assembler {
         self.opi("addi", rd, rd, 0);
     }
 
+    /// A word of data: the distance of `label` from `from`.
+    pub fn distance(&mut self, label: Label, from: Label) {
+        self.distances.push((self.bytes.len(), label, from));
+        self.bytes.extend([0; 4]);
+    }
+
     /// `jal rd, label`
     pub fn jal(&mut self, rd: i64, label: Label) {
         self.to("jal", &[("rd", rd)], "imm_j", label);
@@ -173,6 +181,10 @@ impl Assembler {
             let low = distance << 52 >> 52;
             self.patch(at, "auipc", "imm_u", distance - low);
             self.patch(at + 4, "addi", "imm_i", low);
+        }
+        for (at, label, from) in std::mem::take(&mut self.distances) {
+            let distance = self.address(label).wrapping_sub(self.address(from)) as u32;
+            self.bytes[at..at + 4].copy_from_slice(&distance.to_le_bytes());
         }
         for (at, name, field, label) in std::mem::take(&mut self.open) {
             let distance = self.address(label).wrapping_sub(self.base + at as u64) as i64;
