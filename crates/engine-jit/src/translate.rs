@@ -7,8 +7,8 @@ use engine_interp::{Cpu, FP};
 use engine_mmu::PAGE_MASK;
 use isa_ir::{Block, Node};
 use isa_riscv::lift::{X, lift};
-use std::borrow::Cow;
 use isa_riscv::ops::{CsrOp, Op};
+use std::borrow::Cow;
 
 /// The most instructions in a block.
 pub(crate) const LONGEST: usize = 64;
