@@ -6,7 +6,7 @@ use crate::jit::{Translator, fflags, mxcsr};
 use engine_emit::{Info, Leave};
 use engine_interp::{Cpu, FP};
 use isa_riscv::ops::{self, Op};
-use isa_riscv::{Exception, Trap};
+use isa_riscv::{Exception, Trap, priv_ops};
 
 /// Leaves for the interpreter, which does the instruction.
 pub(crate) fn step(cpu: &mut Cpu, info: Info) -> Answer {
@@ -53,7 +53,9 @@ fn with_translator<R>(cpu: &mut Cpu, f: impl FnOnce(&mut Translator, &mut Cpu) -
 /// Goes on at the program counter.
 fn elsewhere(cpu: &mut Cpu, value: u64) -> Answer {
     let go = cpu.stop_at != 0 && cpu.native.budget > 0;
-    let host = if go { with_translator(cpu, Translator::find) } else { None };
+    // The code that called is still needed: nothing may be put in its place.
+    let find = |t: &mut Translator, cpu: &mut Cpu| if t.cache.full() { None } else { t.find(cpu) };
+    let host = if go { with_translator(cpu, find) } else { None };
     Answer { value, status: host.unwrap_or(Leave::Lookup as u64 + 1) }
 }
 
@@ -67,9 +69,45 @@ fn fold_flags(cpu: &mut Cpu) {
     }
 }
 
+/// Runs one of the operations that are hot by themselves.
+#[inline]
+fn hot(cpu: &mut Cpu, number: u32, info: Info) -> Option<Answer> {
+    const ECALL: u32 = Op::Ecall.number();
+    const MRET: u32 = Op::Mret.number();
+    const SRET: u32 = Op::Sret.number();
+    let returned = match number {
+        ECALL => {
+            begin(cpu, info);
+            let trap = priv_ops::ecall(cpu);
+            return Some(take(cpu, info, trap));
+        }
+        MRET => {
+            begin(cpu, info);
+            priv_ops::mret(cpu)
+        }
+        SRET => {
+            begin(cpu, info);
+            priv_ops::sret(cpu)
+        }
+        _ => return None,
+    };
+    if returned.is_err() {
+        return Some(step(cpu, info));
+    }
+    cpu.hart.pc = cpu.next_pc;
+    cpu.native.budget += info.left() - 1;
+    Some(elsewhere(cpu, 0))
+}
+
 /// Runs the operation with this number. `status` says that MXCSR is in the processor's state if floating-point instructions
 /// are legal, and what is there then counts after it.
+#[inline]
 pub(crate) fn run(cpu: &mut Cpu, number: u32, info: Info, status: bool) -> Answer {
+    hot(cpu, number, info).unwrap_or_else(|| any(cpu, number, info, status))
+}
+
+#[inline(never)]
+fn any(cpu: &mut Cpu, number: u32, info: Info, status: bool) -> Answer {
     let Some(op) = Op::from_number(number) else { return step(cpu, info) };
     begin(cpu, info);
     let args = cpu.native.args;

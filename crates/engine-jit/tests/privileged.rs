@@ -136,7 +136,8 @@ fn compare(seed: u64) {
     let [one, other] = config(&program, random);
     let buses = [Arc::clone(&one.bus), Arc::clone(&other.bus)];
     let mut interp = Interp::new(one);
-    let mut jit = Jit::new(other, Options { threshold: random.below(3) as u32, harts: 1 }).unwrap();
+    let mut jit =
+        Jit::new(other, Options { threshold: random.below(3) as u32, ..Options::default() }).unwrap();
     for slice in 0..60 {
         let budget = random.of(&[1, 2, 3, 7, 50, 1000]);
         let exits = [interp.run(budget), jit.run(budget)];
