@@ -1,7 +1,5 @@
 //! The instructions that the emitter uses, each in its shortest form, over the assembler library.
 
-#![allow(clippy::useless_conversion, reason = "the assembler's macro converts whatever it is given")]
-
 use crate::reg::{Reg, Xmm};
 use dynasmrt::{DynasmApi, SimpleAssembler, dynasm};
 

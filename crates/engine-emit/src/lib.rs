@@ -13,11 +13,13 @@ mod alu;
 #[allow(clippy::useless_conversion, reason = "the assembler's macro converts numbers of registers")]
 mod asm;
 mod atomic;
+mod cold;
 mod emit;
 mod facts;
 mod float;
 mod group;
 mod layout;
+mod memory;
 mod reg;
 mod region;
 mod scan;

@@ -1,0 +1,196 @@
+//! Ways out of a block, and what is emitted behind it because it is rarely run.
+
+use crate::asm::{Alu, Cc, Patch, Rmi};
+use crate::emit::{Cold, Emitter, Link, Stored, To};
+use crate::layout::{Info, Leave};
+use crate::reg::{RAX, RCX, RDX};
+
+impl Emitter {
+    /// Goes to the code for the program counter in rax, if the jump table has it.
+    pub(crate) fn probe(&mut self) {
+        self.depart();
+        let l = self.layout;
+        self.asm.mov32(RCX, RAX);
+        self.asm.and32(RCX, l.jump_mask);
+        self.asm.shl32(RCX, 4);
+        self.asm.load(RDX, l.code_number);
+        self.asm.cmp_entry(RAX, RCX, l.jump);
+        let other = self.asm.jcc(Cc::Ne);
+        self.asm.cmp_entry(RDX, RCX, l.jump + 8);
+        let stale = self.asm.jcc(Cc::Ne);
+        self.asm.jmp_entry(RCX, l.jump + 16);
+        let here = self.asm.len();
+        self.asm.patch(other, here);
+        self.asm.patch(stale, here);
+        self.asm.save(l.pc, RAX);
+        self.leave(Leave::Lookup as u32);
+    }
+
+    pub(crate) fn leave(&mut self, reason: u32) {
+        self.asm.mov_imm(RAX, u64::from(reason));
+        let to = self.asm.jmp();
+        self.outside(to, self.ways().leave);
+    }
+
+    /// Makes a jump or call go to an address outside the unit.
+    pub(crate) fn outside(&mut self, from: Patch, to: u64) {
+        let distance = to.wrapping_sub(self.base);
+        self.asm.patch(from, distance as usize);
+    }
+
+    pub(crate) fn save_pc(&mut self, k: i64) {
+        self.asm.load(RCX, self.layout.page_va);
+        self.asm.lea(RCX, RCX, k as i32);
+        self.asm.save(self.layout.pc, RCX);
+    }
+
+    /// Leaves for the interpreter at an instruction.
+    pub(crate) fn step(&mut self, k: i64) {
+        self.depart();
+        self.save_pc(k);
+        self.leave(Leave::Step as u32);
+    }
+
+    /// Emits what is rarely run; gives where the way out for a budget that does not suffice begins.
+    pub(crate) fn cold_code(&mut self) -> usize {
+        let (mut n, mut stale) = (0, 0);
+        let mut failed = Vec::new();
+        while let Some(&cold) = self.cold.get(n) {
+            n += 1;
+            let here = self.asm.len();
+            match cold {
+                Cold::Jump { from, target } => self.cold_jump(from, target),
+                Cold::Budget { from, insns, start } => {
+                    self.asm.patch(from, here);
+                    self.asm.alu(Alu::Add, crate::reg::BUDGET, Rmi::I(insns as i32));
+                    self.depart();
+                    stale = self.asm.len();
+                    self.save_pc(i64::from(start));
+                    self.leave(Leave::Budget as u32);
+                }
+                Cold::Load { from, back, va, info, to } => {
+                    self.asm.patch(from, here);
+                    self.slow_address(va);
+                    self.asm.mov_imm(RAX, u64::from(info.0));
+                    failed.push(self.call_shared(self.ways().load));
+                    self.take(to);
+                    self.back(back);
+                }
+                Cold::Store { from, back, va, info, value } => {
+                    self.asm.patch(from, here);
+                    self.slow_address(va);
+                    match value {
+                        Stored::Float(r) => self.asm.from_f(RCX, r),
+                        Stored::Operand(Rmi::R(r)) => self.asm.mov(RCX, r),
+                        Stored::Operand(Rmi::M(m)) => self.asm.load(RCX, m),
+                        Stored::Operand(Rmi::I(k)) => self.asm.mov_imm(RCX, k as i64 as u64),
+                    }
+                    self.asm.mov_imm(RAX, u64::from(info.0));
+                    failed.push(self.call_shared(self.ways().store));
+                    self.back(back);
+                }
+                Cold::Nan { from, back, d, bits } => {
+                    self.asm.patch(from, here);
+                    self.asm.mov_imm(RAX, bits);
+                    self.asm.to_f(d, RAX);
+                    self.back(back);
+                }
+                Cold::Call { from, back, id, info, args, rm, to } => {
+                    self.asm.patch(from, here);
+                    for (n, arg) in (0..).zip(args) {
+                        if let Some(arg) = arg {
+                            self.asm.save_f(self.layout.args + 8 * n, arg);
+                        }
+                    }
+                    self.asm.save_imm(self.layout.args + 24, rm as i32);
+                    failed.push(self.call(id, info));
+                    self.take(to);
+                    self.back(back);
+                }
+                Cold::Atomic { from, back, va, info, what } => {
+                    self.asm.patch(from, here);
+                    failed.push(self.atomic_call(va, info, what));
+                    self.back(back);
+                }
+                Cold::Failed { from } => failed.push(from),
+                Cold::Elsewhere { from, result: None } => failed.push(from),
+                Cold::Elsewhere { from, result } => {
+                    self.asm.patch(from, here);
+                    self.elsewhere(result);
+                    failed.push(self.asm.jmp());
+                }
+            }
+        }
+        if !failed.is_empty() {
+            let here = self.asm.len();
+            failed.into_iter().for_each(|from| self.asm.patch(from, here));
+            self.depart();
+            let to = self.asm.jmp();
+            self.outside(to, self.ways().failed);
+        }
+        stale
+    }
+
+    /// A direct jump.
+    pub(crate) fn cold_jump(&mut self, from: Patch, target: i64) {
+        let here = self.asm.len();
+        match u32::try_from(target) {
+            Ok(target) if target < 4096 => match self.region.as_ref().and_then(|r| r.label(target)) {
+                Some(label) => self.asm.patch(from, label),
+                None if self.region.is_some() => {
+                    self.asm.patch(from, here);
+                    self.depart();
+                    let from = self.asm.jmp();
+                    let here = self.asm.len();
+                    self.asm.patch(from, here);
+                    self.unlinked(from, target);
+                }
+                None => {
+                    self.asm.patch(from, here);
+                    self.unlinked(from, target);
+                }
+            },
+            _ => {
+                self.asm.patch(from, here);
+                self.asm.load(RAX, self.layout.page_va);
+                self.asm.lea(RAX, RAX, target as i32);
+                self.probe();
+            }
+        }
+    }
+
+    /// Calls shared code; gives the jump that is taken if it says to leave.
+    pub(crate) fn call_shared(&mut self, to: u64) -> Patch {
+        let call = self.asm.call();
+        self.outside(call, to);
+        self.asm.jcc(Cc::Ne)
+    }
+
+    pub(crate) fn take(&mut self, to: To) {
+        match to {
+            To::Reg(d, true, log) if log < 3 => self.asm.extend(true, log, d, RAX),
+            To::Reg(d, ..) => self.asm.mov(d, RAX),
+            To::Float(d) => self.asm.to_f(d, RAX),
+        }
+    }
+
+    pub(crate) fn back(&mut self, to: usize) {
+        let jump = self.asm.jmp();
+        self.asm.patch(jump, to);
+    }
+
+    /// Calls an operation whose arguments are in their place; its result is in rax.
+    pub(crate) fn call(&mut self, id: u32, info: Info) -> Patch {
+        self.asm.mov_imm(RDX, u64::from(id));
+        self.asm.mov_imm(RAX, u64::from(info.0));
+        self.call_shared(self.ways().float)
+    }
+
+    /// What a link does while it is not linked.
+    pub(crate) fn unlinked(&mut self, from: Patch, target: u32) {
+        let number = self.first_link + self.links.len() as u32;
+        self.links.push(Link { at: from.0, unlinked: self.asm.len(), target });
+        self.save_pc(i64::from(target));
+        self.leave(Leave::Link as u32 + number);
+    }
+}
