@@ -50,7 +50,7 @@ impl Random {
     /// An address: of data, mostly aligned, often near the end of a page; of the device; of nothing.
     pub fn address(&mut self) -> u64 {
         let at = match self.below(16) {
-            0 => return DEVICE + self.below(0x1000) & !7,
+            0 => return (DEVICE + self.below(0x1000)) & !7,
             1 => return self.next(),
             2 => DATA + DATA_SIZE - 16 + self.below(16),
             3..5 => DATA + 0x1000 * self.below(3) + 0xff0 + self.below(16),
