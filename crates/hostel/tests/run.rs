@@ -215,7 +215,9 @@ fn translated_code_has_names_for_perf() {
     let map = std::fs::read_to_string(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     let names: Vec<&str> = map.lines().filter_map(|line| line.split(' ').nth(2)).collect();
-    assert_eq!(names[..2], ["hostel_shared", "guest_0x80000000"], "{map}");
+    assert_eq!(names[0], "hostel_shared", "{map}");
+    // The boot ROM goes first.
+    assert!(names.contains(&"guest_0x80000000"), "{map}");
     for line in map.lines() {
         let numbers = line.split(' ').take(2).map(|number| u64::from_str_radix(number, 16));
         assert!(numbers.flatten().filter(|n| *n > 0).count() == 2, "{line}");
