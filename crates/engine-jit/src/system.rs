@@ -124,13 +124,17 @@ fn any(cpu: &mut Cpu, number: u32, info: Info, status: bool) -> Answer {
         Err(Trap { cause: Exception::IllegalInsn, tval: 0 }) => return step(cpu, info),
         Err(trap) => return take(cpu, info, trap),
     };
-    if op == Op::FenceI {
-        with_translator(cpu, Translator::catch_up);
-    }
+    // A region holds blocks that it goes on to by itself: if any block is gone, this code is not what to go on with.
+    let holds = op != Op::FenceI
+        || with_translator(cpu, |t, cpu| {
+            let killed = t.cache.killed;
+            t.catch_up(cpu);
+            t.cache.killed == killed
+        });
     if status {
         cpu.note_floats();
     }
-    if cpu.code.number() == code && cpu.stop_at != 0 && cpu.next_pc == next {
+    if holds && cpu.code.number() == code && cpu.stop_at != 0 && cpu.next_pc == next {
         return Answer { value, status: 0 };
     }
     cpu.hart.pc = cpu.next_pc;
