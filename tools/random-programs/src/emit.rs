@@ -118,7 +118,7 @@ impl Emit<'_> {
         self.a.opi("addi", 2, 2, FRAME);
         match function.tail {
             Some(to) if to < self.functions.len() => self.a.jal(0, self.functions[to]),
-            _ if number % 2 == 0 => self.a.op("c.jr", &[("c_rs1", 1)]),
+            _ if number.is_multiple_of(2) => self.a.op("c.jr", &[("c_rs1", 1)]),
             _ => self.a.opi("jalr", 0, 1, 0),
         }
     }

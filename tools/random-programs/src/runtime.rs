@@ -143,7 +143,7 @@ impl<'a> Handler<'a> {
         self.leave();
         exit(self.a, self.program, next);
         self.a.bind(switch);
-        self.to_context();
+        self.enter_context();
         let a = &mut *self.a;
         a.bind(alias);
         a.ld(29, CURRENT as i64, 31);
@@ -157,7 +157,7 @@ impl<'a> Handler<'a> {
     }
 
     /// Switches to the context with number x29, at the same place in the code.
-    fn to_context(&mut self) {
+    fn enter_context(&mut self) {
         let (a, registers) = (&mut *self.a, &self.program.registers);
         let csr = |name| ("csr", number(name));
         a.op("slli", &[("rd", 29), ("rs1", 29), ("shamt", i64::from(CONTEXT.trailing_zeros()))]);

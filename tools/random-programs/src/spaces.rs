@@ -157,9 +157,9 @@ impl Maker<'_> {
             true => 0,
             false => self.random.pick(&[1, 0x8000, 0xff00]) + number,
         };
-        let satp = (levels + 5) << 60 | asid << 44 | (self.slot + TABLES) / 4096 + root;
+        let satp = (levels + 5) << 60 | asid << 44 | ((self.slot + TABLES) / 4096 + root);
         let global = if self.spaces.flush { 0 } else { G };
-        let linear = RAM / 4096 << 10 | V | R | W | A | D | global;
+        let linear = (RAM / 4096) << 10 | V | R | W | A | D | global;
         self.map(root, levels, LINEAR, 2, linear);
         let (s, u) = self.regions();
         let linear = LINEAR + (self.slot - RAM);
@@ -235,7 +235,7 @@ impl Maker<'_> {
     /// Maps both windows; gives the offset in the slot of the first leaf entry of the data, if it can be edited.
     fn windows(&mut self, root: u64, levels: u64, region: Region, user: u64) -> u64 {
         if region.large {
-            let leaf = (self.slot & !0x1f_ffff) / 4096 << 10 | V | R | W | X | A | D | user;
+            let leaf = ((self.slot & !0x1f_ffff) / 4096) << 10 | V | R | W | X | A | D | user;
             self.map(root, levels, region.code & !0x1f_ffff, 1, leaf);
             return 0;
         }
@@ -295,7 +295,6 @@ pub fn is_slot(address: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::BASE;
 
     /// Where `va` is, by the tables alone: the last entry, and the bits of the address that it does not translate.
     fn walk(spaces: &Spaces, slot: u64, satp: u64, va: u64) -> (u64, u64) {
@@ -336,7 +335,6 @@ mod tests {
                 check(context.data + 0xfff0, slot + DATA + 0xfff0, V | R | W | A | D, user);
                 check(context.s_linear, slot, V | R | W | A | D, 0);
                 check(context.s_linear + TABLES, slot + TABLES, V | R | W, 0);
-                assert!(BASE < RANDOM_PAGES * 4096);
             }
         }
     }
