@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// So many differences are enough.
 const ENOUGH: u64 = 5;
 /// Programs of a sample.
-const SAMPLE: u64 = 700;
+const SAMPLE: u64 = 2500;
 /// Programs if nothing says how many.
 const DEFAULT: u64 = 10_000;
 /// Programs in which a planted mistake must show.
