@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// So many differences are enough.
 const ENOUGH: u64 = 5;
 /// Programs of a sample.
-const SAMPLE: u64 = 700;
+const SAMPLE: u64 = 2500;
 /// Programs if nothing says how many.
 const DEFAULT: u64 = 10_000;
 /// Programs in which a planted mistake must show.
@@ -199,4 +199,43 @@ pub fn trace(arguments: &Arguments, range: &str) -> Result<bool> {
     let program = program(arguments.seed, arguments.number.unwrap_or(0));
     print!("{}", executed(arguments.pair()?.first, &program, from, to)?);
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engines::find;
+
+    #[test]
+    fn a_program_is_a_function_of_its_seed_and_nearly_all_end() {
+        let again = |number| random_programs::image(&program(3, number), None);
+        let pair = Pair { first: find("interp").unwrap(), second: find("interp").unwrap() };
+        let mut ended = 0;
+        for number in 0..20 {
+            assert!(again(number) == again(number), "{number}");
+            let program = program(3, number);
+            match pair.compare(&program, &Stops::new(&program)).unwrap() {
+                Outcome::Same { done, .. } => ended += u64::from(done),
+                _ => panic!("program {number} differs from itself, or is too large"),
+            }
+        }
+        assert!(ended >= 16, "{ended} of 20 came to their end");
+    }
+
+    #[test]
+    fn a_planted_mistake_is_found_to_the_instruction_in_a_smaller_program() {
+        let pair = Pair { first: find("interp").unwrap(), second: find("miscount").unwrap() };
+        let program = program(1, 0);
+        let stops = Stops::new(&program);
+        let small = smaller(&pair, &program, &stops);
+        assert!(pieces(&small) < pieces(&program) / 4, "{} of {}", pieces(&small), pieces(&program));
+        let Outcome::Differs { good, bad } = pair.compare(&small, &stops).unwrap() else {
+            panic!("no difference")
+        };
+        let at = pair.first_difference(&small, &stops, good, bad).unwrap();
+        let (a, b) = pair.states(&small, &stops, at - 1).unwrap().unwrap();
+        assert!(a == b);
+        let report = difference(&pair, &small, &stops, at).unwrap();
+        assert!(report.contains("retired"), "{report}");
+    }
 }

@@ -161,7 +161,7 @@ impl Emit<'_> {
                 let (over, beside) = (self.a.label(), self.a.label());
                 self.a.address_of(self.program.registers.address[0], beside);
                 self.a.bytes.extend(code);
-                self.a.jal(0, over);
+                self.a.to("c.j", &[], "c_jump", over);
                 self.a.bind(beside);
                 self.a.bytes.extend(data);
                 self.a.bind(over);
@@ -254,7 +254,11 @@ impl Emit<'_> {
             How::Direct => self.a.jal(1, function),
             How::Indirect => {
                 self.a.address_of(t, function);
-                self.a.opi("jalr", 1, t, 0);
+                if depth.is_multiple_of(2) {
+                    self.a.opi("jalr", 1, t, 0);
+                } else {
+                    self.a.op("c.jalr", &[("c_rs1", t)]);
+                }
             }
             How::Elsewhere => {
                 let back = self.a.label();
