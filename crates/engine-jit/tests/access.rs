@@ -108,7 +108,7 @@ fn through_page_tables() {
             pair.code(at, &words);
             let mut hart = random.hart(&Features::FULL, at);
             hart.mode = if user { Mode::U } else { Mode::S };
-            hart.csr.satp = 8 << 60 | round % 3 << 44 | TABLES >> 12;
+            hart.csr.satp = 8 << 60 | (round % 3) << 44 | TABLES >> 12;
             hart.csr.pmp.set_addr(0, u64::MAX);
             hart.csr.pmp.set_cfg_register(0, 0x1f);
             for bit in [mstatus::SUM, mstatus::MXR] {
