@@ -127,7 +127,7 @@ fn noticed(meddle: Option<fn(&mut [u8])>, most: u64) -> Option<bool> {
 
 #[test]
 fn planted_mistakes_are_noticed() {
-    let most = count(6000);
+    let most = count(25_000);
     const PLANTS: [fn(&mut [u8]); MUTANTS.len()] = [
         plant::<0>,
         plant::<1>,

@@ -14,7 +14,7 @@ const ENOUGH: usize = 5;
 /// A program of no more pieces is printed.
 const FEW: usize = 20;
 /// Programs of a sample.
-const SAMPLE: u64 = 30 * BATCH;
+const SAMPLE: u64 = 4 * BATCH;
 /// Programs if nothing says how many.
 const DEFAULT: u64 = 100 * BATCH;
 
