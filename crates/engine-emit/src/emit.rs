@@ -236,6 +236,10 @@ impl Emitter {
         if self.scan.step {
             self.step(i64::from(start + bytes));
         }
+        if self.scan.apart {
+            let from = self.asm.jmp();
+            self.cold.push(Cold::Jump { from, target: i64::from(start + bytes) });
+        }
         bytes
     }
 

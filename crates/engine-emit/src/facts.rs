@@ -85,7 +85,9 @@ impl Emitter {
 
     pub(crate) fn know_un(&mut self, op: Un, a: Value, at: Value) {
         let facts = match op {
-            Un::Sext8 | Un::Sext16 | Un::Sext32 => SIGNED | if self.facts(a) == SMALL { LOW } else { 0 },
+            // A small value stays what it is; of one that is narrower still the sign may come in.
+            Un::Sext32 => SIGNED | if self.facts(a) == SMALL { LOW } else { 0 },
+            Un::Sext8 | Un::Sext16 => SIGNED,
             Un::Zext8 | Un::Zext16 | Un::Clz | Un::Ctz | Un::Popcount => SMALL,
             Un::Zext32 => LOW | if self.facts(a) == SMALL { SIGNED } else { 0 },
             _ => 0,

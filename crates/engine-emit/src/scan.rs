@@ -17,6 +17,8 @@ pub(crate) struct Scan {
     pub insns: u32,
     /// Whether the block goes on with an instruction that must be interpreted.
     pub step: bool,
+    /// Whether it goes on with a trap, which is a block of its own, so that it does not weigh on this one's budget.
+    pub apart: bool,
     /// For each node, where its value is wanted.
     pub hints: Vec<Hint>,
     /// For each node, what it is used as.
@@ -114,12 +116,18 @@ impl Scan {
 
     /// How far the block can be emitted.
     fn extent(&mut self, nodes: &[Node], modes: Modes, operations: fn(u32, Modes) -> Operation) {
-        (self.nodes, self.insns, self.step) = (nodes.len(), 0, false);
+        (self.nodes, self.insns, self.step, self.apart) = (nodes.len(), 0, false, false);
         let mut begin = 0;
         for (at, node) in nodes.iter().enumerate() {
             if matches!(node, Node::Insn { .. }) {
                 begin = at;
                 self.insns += 1;
+            }
+            if matches!(node, Node::Trap { .. }) && self.insns > 1 {
+                self.nodes = begin;
+                self.insns -= 1;
+                self.apart = true;
+                return;
             }
             if !supported(node, modes, operations) {
                 self.nodes = begin;

@@ -72,7 +72,7 @@ fn physical_addresses() {
     for _ in 0..count(20_000) {
         let at = random.place();
         let words = words(&mut random, &rows);
-        pair.code(at, &words);
+        pair.case(at, &words);
         let mut hart = random.hart(&Features::FULL, at);
         for r in [8, 9] {
             hart.x[r] = match random.below(8) {
@@ -105,7 +105,7 @@ fn through_page_tables() {
         for _ in 0..40 {
             let at = random.place();
             let words = words(&mut random, &rows);
-            pair.code(at, &words);
+            pair.case(at, &words);
             let mut hart = random.hart(&Features::FULL, at);
             hart.mode = if user { Mode::U } else { Mode::S };
             hart.csr.satp = 8 << 60 | (round % 3) << 44 | TABLES >> 12;

@@ -30,7 +30,7 @@ fn special_operands_in_every_rounding_mode() {
                     // The same operation three times, of other registers: with what the first ones leave, too.
                     let words: [u32; 3] = std::array::from_fn(|_| rounded(row, random.insn(row), rm));
                     let at = random.place();
-                    pair.code(at, &words);
+                    pair.case(at, &words);
                     let mut hart = random.hart(&Features::FULL, at);
                     hart.csr.frm = frm;
                     hart.csr.set_fp_dirty();
@@ -66,7 +66,7 @@ fn chains_of_operations() {
             })
             .collect();
         let at = random.place();
-        pair.code(at, &words);
+        pair.case(at, &words);
         let mut hart = random.hart(&Features::FULL, at);
         hart.csr.frm = frm;
         pair.set(&hart);

@@ -114,7 +114,7 @@ fn noticed(meddle: Option<fn(&mut [u8])>, most: u64) -> Option<bool> {
         let last = random.one_of(&rows);
         words.push(random.insn(last));
         let at = random.place();
-        pair.code(at, &words);
+        pair.case(at, &words);
         let mut hart = random.hart(&Features::FULL, at);
         hart.csr.set_fp_dirty();
         pair.set(&hart);
@@ -127,7 +127,7 @@ fn noticed(meddle: Option<fn(&mut [u8])>, most: u64) -> Option<bool> {
 
 #[test]
 fn planted_mistakes_are_noticed() {
-    let most = count(25_000);
+    let most = count(6000);
     const PLANTS: [fn(&mut [u8]); MUTANTS.len()] = [
         plant::<0>,
         plant::<1>,

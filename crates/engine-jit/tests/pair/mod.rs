@@ -121,6 +121,14 @@ impl Pair {
         self.put(at, &bytes);
     }
 
+    /// The same for a case that runs exactly these. What follows is no instruction: a block would else go on into whatever
+    /// was there before, and the budget of a block that is longer than the budget is the interpreter's.
+    pub fn case(&mut self, at: u64, words: &[u32]) {
+        let mut code = bytes(words);
+        code.extend([0; 2]);
+        self.put(at, &code);
+    }
+
     /// Brings both harts into this state. Their fetches see all stores so far.
     pub fn set(&mut self, hart: &Hart) {
         let cpus: [&mut dyn Vcpu<State = Hart>; 2] = [&mut self.jit.cpu, &mut self.interp.cpu];
