@@ -159,11 +159,6 @@ impl Asm {
         self.ops.ops.len()
     }
 
-    /// Whether there is no code yet.
-    pub fn is_empty(&self) -> bool {
-        self.ops.ops.is_empty()
-    }
-
     /// Makes the rel32 at `patch` point to `target`, a place in the code.
     pub fn patch(&mut self, patch: Patch, target: usize) {
         let distance = (target as i64 - (patch.0 as i64 + 4)) as i32;
@@ -293,11 +288,6 @@ impl Asm {
         dynasm!(self.ops ; .arch x64 ; test Rq(d.0), Rq(d.0));
     }
 
-    /// `test d32, d32`
-    pub fn test32(&mut self, d: Reg) {
-        dynasm!(self.ops ; .arch x64 ; test Rd(d.0), Rd(d.0));
-    }
-
     /// `lea d, [s + k]`
     pub fn lea(&mut self, d: Reg, s: Reg, k: i32) {
         match i8::try_from(k) {
@@ -309,15 +299,6 @@ impl Asm {
     /// `lea d, [a + b]`
     pub fn lea_sum(&mut self, d: Reg, a: Reg, b: Reg) {
         dynasm!(self.ops ; .arch x64 ; lea Rq(d.0), [Rq(a.0) + Rq(b.0)]);
-    }
-
-    /// `lea d, [a + b * scale]`, scale 2, 4 or 8.
-    pub fn lea_scaled(&mut self, d: Reg, a: Reg, b: Reg, shift: u8) {
-        match shift {
-            1 => dynasm!(self.ops ; .arch x64 ; lea Rq(d.0), [Rq(a.0) + Rq(b.0) * 2]),
-            2 => dynasm!(self.ops ; .arch x64 ; lea Rq(d.0), [Rq(a.0) + Rq(b.0) * 4]),
-            _ => dynasm!(self.ops ; .arch x64 ; lea Rq(d.0), [Rq(a.0) + Rq(b.0) * 8]),
-        }
     }
 
     /// `not d`
@@ -338,16 +319,6 @@ impl Asm {
             Shift::Shr => dynasm!(self.ops ; .arch x64 ; shr Rq(d.0), k),
             Shift::Sar => dynasm!(self.ops ; .arch x64 ; sar Rq(d.0), k),
         }
-    }
-
-    /// `shr d32, k`: the low half only.
-    pub fn shr32(&mut self, d: Reg, k: u8) {
-        dynasm!(self.ops ; .arch x64 ; shr Rd(d.0), k as i8);
-    }
-
-    /// `sar d32, k`
-    pub fn sar32(&mut self, d: Reg, k: u8) {
-        dynasm!(self.ops ; .arch x64 ; sar Rd(d.0), k as i8);
     }
 
     /// `shl d32, k`

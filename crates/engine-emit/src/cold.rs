@@ -189,7 +189,7 @@ impl Emitter {
     /// What a link does while it is not linked.
     pub(crate) fn unlinked(&mut self, from: Patch, target: u32) {
         let number = self.first_link + self.links.len() as u32;
-        self.links.push(Link { at: from.0, unlinked: self.asm.len(), target });
+        self.links.push(Link { at: from.0, target });
         self.save_pc(i64::from(target));
         self.leave(Leave::Link as u32 + number);
     }

@@ -21,8 +21,6 @@ use isa_ir::{Block, Node, Value};
 pub struct Link {
     /// Where the rel32 is, in bytes from the start of the unit.
     pub at: usize,
-    /// Where it goes when it is not linked.
-    pub unlinked: usize,
     /// The guest code it wants, in bytes from the start of the page.
     pub target: u32,
 }

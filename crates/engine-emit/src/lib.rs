@@ -27,11 +27,12 @@ mod shared;
 mod system;
 mod value;
 
-pub use asm::{Alu, Asm, Cc, Patch, Rmi, Shift, Sse};
+pub use asm::Sse;
+pub(crate) use asm::{Alu, Cc, Rmi};
 pub use emit::{Code, Emitter, Link};
 pub use float::{Float, Operation};
-pub use layout::{Info, Layout, Leave, SPILLS, Shared, Ways};
-pub use reg::{F_HOMES, Homes, Reg, X_HOMES, Xmm};
+pub use layout::{Info, Layout, Leave, Shared, Ways};
+pub(crate) use reg::Xmm;
 pub use scan::Modes;
 pub use shared::{Helpers, SharedCode, shared};
 pub use system::{Access, Register};

@@ -42,7 +42,7 @@ impl Region {
 /// Likely targets of an indirect jump that are compared with.
 const LIKELY: usize = 4;
 
-/// How often blocks mention each register; registers in loops count for more, but which those are is not known.
+/// How often blocks mention each integer register.
 fn weights(blocks: &[(Block, u32)]) -> [u32; 32] {
     let mut weights = [0; 32];
     for node in blocks.iter().flat_map(|(block, _)| block.nodes()) {

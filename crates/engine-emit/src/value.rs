@@ -183,7 +183,9 @@ impl Place<'_> {
 
     /// A place in memory for a value. There are more than values that can be alive outside registers.
     fn spill_slot(&mut self) -> u8 {
-        let free = self.values.spills.iter().position(|used| !used).unwrap_or(0);
+        let free = self.values.spills.iter().position(|used| !used);
+        debug_assert!(free.is_some(), "more values than places for them");
+        let free = free.unwrap_or(0);
         if let Some(spill) = self.values.spills.get_mut(free) {
             *spill = true;
         }
@@ -204,10 +206,9 @@ impl Place<'_> {
             self.values.temps.get(n) == Some(&None) && self.values.pinned.get(n) == Some(&false)
         });
         let r = free.unwrap_or_else(|| {
-            let r = TEMPS
-                .into_iter()
-                .find(|r| self.values.pinned.get(usize::from(r.0)) == Some(&false))
-                .unwrap_or(TEMPS[0]);
+            let free = TEMPS.into_iter().find(|r| self.values.pinned.get(usize::from(r.0)) == Some(&false));
+            debug_assert!(free.is_some(), "a node that wants more scratch registers than there are");
+            let r = free.unwrap_or(TEMPS[0]);
             self.spill(r);
             r
         });

@@ -2,7 +2,6 @@
 
 use engine_emit::{Code, Layout, Link, Shared, shared};
 use engine_mmu::AddressMap;
-use std::collections::HashMap;
 use std::io;
 use support_hostmap::CodeMap;
 
@@ -69,12 +68,6 @@ impl Translation {
     }
 }
 
-/// A link, in offsets of the cache.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Site {
-    pub at: usize,
-}
-
 /// A page of guest memory that blocks were translated from.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Page {
@@ -96,8 +89,9 @@ pub(crate) struct Cache {
     pub shared: Shared,
     pub blocks: Vec<Translation>,
     pub by_place: AddressMap<Place, u32>,
-    pub pages: HashMap<u64, Page>,
-    pub sites: Vec<Site>,
+    pub pages: AddressMap<u64, Page>,
+    /// Where links are, in offsets of the cache, by their numbers.
+    pub sites: Vec<usize>,
     /// How many blocks no longer held.
     pub killed: u64,
     /// How often it was emptied: numbers of blocks and links from before mean nothing.
@@ -125,7 +119,7 @@ impl Cache {
             shared: code.shared,
             blocks: Vec::new(),
             by_place: AddressMap::default(),
-            pages: HashMap::new(),
+            pages: AddressMap::default(),
             sites: Vec::new(),
             killed: 0,
             emptied: 0,
@@ -176,7 +170,7 @@ impl Cache {
         let targets = links.iter().map(|link| link.target).collect();
         let blank = Translation::interpreted(place, guest);
         let number = self.remember(Translation { indirect, direct, stale, targets, ..blank });
-        self.sites.extend(links.iter().map(|link| Site { at: at + link.at }));
+        self.sites.extend(links.iter().map(|link| at + link.at));
         Some(number)
     }
 
@@ -188,7 +182,7 @@ impl Cache {
             return;
         }
         self.filled = (at + bytes.len()).next_multiple_of(16);
-        self.sites.extend(links.iter().map(|link| Site { at: at + link.at }));
+        self.sites.extend(links.iter().map(|link| at + link.at));
         for &member in members {
             if let Some(block) = self.blocks.get_mut(member as usize) {
                 block.regions.push(first);

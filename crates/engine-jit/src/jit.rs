@@ -306,7 +306,7 @@ impl Translator {
         }
         let number = self.block(cpu)?;
         let target = self.cache.blocks.get(number as usize)?.direct;
-        let site = self.cache.sites.get(site as usize)?.at;
+        let site = *self.cache.sites.get(site as usize)?;
         self.cache.patch(site, target);
         Some(host)
     }

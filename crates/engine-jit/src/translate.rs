@@ -7,27 +7,10 @@ use engine_interp::{Cpu, FP};
 use engine_mmu::PAGE_MASK;
 use isa_ir::{Block, Node};
 use isa_riscv::lift::{X, lift};
-use isa_riscv::ops::{CsrOp, Op};
 use std::borrow::Cow;
 
 /// The most instructions in a block.
 pub(crate) const LONGEST: usize = 64;
-
-/// The number of the operation that the instruction is, if it accesses a CSR.
-fn csr_number(word: u32) -> Option<u32> {
-    if word & 0x7f != 0x73 {
-        return None;
-    }
-    let writes = word >> 15 & 31 != 0;
-    let op = match word >> 12 & 3 {
-        0 => return None,
-        1 => CsrOp::Write,
-        _ if !writes => CsrOp::Read,
-        2 => CsrOp::Set,
-        _ => CsrOp::Clear,
-    };
-    Some(Op::Csr(op, (word >> 20) as u16).number())
-}
 
 /// Whether a block ends with a call (it writes a link register, which is to say x1 or x5, after which it jumps), and
 /// whether with a jump to somewhere else than where its code says.
@@ -116,7 +99,9 @@ impl Translator {
                 guest.push((word >> 16) as u16);
             }
             at += length;
-            if ends && !csr_number(word).is_some_and(|number| goes_on(operation(number, modes))) {
+            let inline =
+                |node: &Node| matches!(*node, Node::Call { id, .. } if goes_on(operation(id, modes)));
+            if ends && !self.builder.last_insn().iter().any(inline) {
                 break;
             }
         }

@@ -87,6 +87,12 @@ impl Builder {
         Ok(())
     }
 
+    /// What the instruction begun last has become so far.
+    pub fn last_insn(&self) -> &[Node] {
+        let from = self.block.nodes.iter().rposition(|node| matches!(node, Node::Insn { .. })).unwrap_or(0);
+        self.block.nodes.get(from..).unwrap_or_default()
+    }
+
     /// Whether an instruction of so many nodes fits: to be asked before one that may have more than [`Builder::insn`] makes
     /// sure of.
     pub fn has_room(&self, nodes: u32) -> bool {
