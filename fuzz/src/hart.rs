@@ -53,7 +53,8 @@ pub fn jit(data: &[u8]) {
     let Some(arenas) = arenas() else { return };
     let [one, other] = &*arenas.lock().unwrap_or_else(PoisonError::into_inner);
     let Some((set_up, code)) = data.split_first_chunk::<8>() else { return };
-    let step = u64::from(set_up[0] >> 4) * 70 + 1;
+    // No step that no block fits into.
+    let step = u64::from(set_up[0] >> 4) * 70 + 70;
     let step = if step > 700 { LONG } else { step };
     let options = Options { threshold: u32::from(set_up[2] & 3), cache: CACHE, ..Options::default() };
     let Ok(mut translator) = Jit::new(split(one, set_up, code), options) else { return };

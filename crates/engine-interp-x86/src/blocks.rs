@@ -126,13 +126,6 @@ impl Blocks {
         }
     }
 
-    /// Makes nothing be found by linear address: context numbers start again.
-    pub fn forget_virtual(&mut self) {
-        for entry in &mut self.quick {
-            entry.context = 0;
-        }
-    }
-
     /// The block at a physical place (of its rest too, if it has one in another page), and its number: if memory is `same`
     /// as its code. If not, somebody else has changed the memory, and the block is ended.
     pub fn at(
@@ -168,7 +161,9 @@ impl Blocks {
             self.by_address.clear();
             self.crossing.clear();
             self.by_page.clear();
-            self.forget_virtual();
+            for entry in &mut self.quick {
+                entry.context = 0;
+            }
         }
     }
 

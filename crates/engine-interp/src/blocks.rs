@@ -105,13 +105,6 @@ impl Blocks {
         }
     }
 
-    /// Makes nothing be found by virtual address: context numbers start again.
-    pub fn forget_virtual(&mut self) {
-        for entry in &mut self.quick {
-            entry.context = 0;
-        }
-    }
-
     /// The block at a physical place.
     pub fn at(&self, place: Place) -> Option<Block> {
         self.all.get(*self.by_address.get(&place)? as usize).copied()
@@ -137,7 +130,9 @@ impl Blocks {
             self.code.clear();
             self.all.clear();
             self.by_address.clear();
-            self.forget_virtual();
+            for entry in &mut self.quick {
+                entry.context = 0;
+            }
         }
     }
 

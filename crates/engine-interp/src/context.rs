@@ -9,7 +9,7 @@ use isa_riscv::{AccessKind, Hart, Mode, csr_fields::mstatus, enabled_interrupts}
 /// Bits of the pending word that are interrupt lines of a hart: MSIP, MTIP, SEIP, MEIP.
 pub(crate) const LINES: u64 = 1 << 3 | 1 << 7 | 1 << 9 | 1 << 11;
 
-/// Bits of a context's key: for fetches; and with floating-point instructions legal.
+/// A bit of a context's key: it is for fetches.
 const CODE: u32 = 1 << 8;
 /// Floating-point instructions are legal.
 pub const FP: u32 = 1 << 9;
@@ -105,15 +105,19 @@ impl Cpu {
         }
     }
 
-    /// What of the floating-point state the meaning of code depends on: which instructions are legal, what rounds how,
-    /// and whether FS must be made dirty still.
+    /// What the meaning of code depends on, beside the privilege mode: which floating-point instructions are legal, and for
+    /// emitted code what rounds how, whether FS must be made dirty still, and whether loads need a table.
     pub fn floats(&self) -> u32 {
         let csr = &self.hart.csr;
-        let linear = if self.linear { LINEAR } else { 0 };
-        match csr.mstatus & mstatus::FS {
-            0 => linear,
-            fs => linear | FP | if fs == mstatus::FS { DIRTY } else { 0 } | u32::from(csr.frm) << FRM,
+        let fs = csr.mstatus & mstatus::FS;
+        let fp = if fs != 0 { FP } else { 0 };
+        if !self.native.emits {
+            return fp;
         }
+        let linear = if self.linear { LINEAR } else { 0 };
+        let dirty = if fs == mstatus::FS { DIRTY } else { 0 };
+        let frm = if fs != 0 { u32::from(csr.frm) << FRM } else { 0 };
+        linear | fp | dirty | frm
     }
 
     /// Whether loads of the whole of [`crate::Native::linear_base`] are allowed, where addresses are physical.

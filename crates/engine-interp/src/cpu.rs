@@ -60,12 +60,12 @@ pub struct Cpu {
     pub data: Context,
     /// Context of fetches.
     pub code: Context,
+    /// What of the modes beside privilege that holds for ([`Cpu::floats`]).
+    pub code_floats: u32,
     /// In which tables walks ended.
     pub regions: Regions,
     /// What PMP said when it was last asked.
     pub stretch: PmpStretch,
-    /// What of the floating-point state that holds for.
-    pub code_floats: u32,
     /// Loads need no table: addresses are physical, and the memory that emitted code knows may be loaded from.
     pub linear: bool,
     /// Where the block being run starts.

@@ -218,10 +218,16 @@ impl Interp {
             Stop::Alone => {
                 self.cpu.hart.pc = self.cpu.pc_now();
                 self.cpu.position = 0;
-                self.by_itself(|interp| {
+                let exit = self.by_itself(|interp| {
                     let ran = run_block(&mut interp.cpu, &interp.blocks, block_pc, span, index);
                     interp.ended(block_pc, span, ran)
-                })
+                });
+                if self.cpu.stop_at != 0 {
+                    // It found memory after all, which another hart has mapped there: other blocks come before the next
+                    // look, which the rest of this one may not outlive.
+                    self.rest = None;
+                }
+                exit
             }
             Stop::Trap(mut trap) => {
                 self.cpu.position &= 0xffff;

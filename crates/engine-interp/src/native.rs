@@ -21,6 +21,8 @@ pub struct Jump {
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Native {
+    /// The engine emits code, whose meaning depends on more modes than that of decoded instructions does.
+    pub emits: bool,
     /// Instructions left, while emitted code is not running.
     pub budget: i64,
     /// Instructions that are retired when none is left.
@@ -57,6 +59,7 @@ impl Default for Native {
         // All exceptions masked, as Rust code has it.
         let mxcsr = 0x1f80;
         Native {
+            emits: false,
             budget: 0,
             end: 0,
             page_va: 0,

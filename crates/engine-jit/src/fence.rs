@@ -12,11 +12,11 @@ impl Translator {
     /// Makes every store so far visible to fetches.
     pub fn fence(&mut self, cpu: &mut Cpu) {
         let writes = cpu.ram.watch().writes();
-        if writes == self.writes && !self.unsettled {
+        if writes == Some(self.writes) && !self.unsettled {
             return;
         }
-        self.writes = writes;
-        self.unsettled = false;
+        self.unsettled = writes.is_none();
+        self.writes = writes.unwrap_or(self.writes);
         let before = self.cache.killed;
         let mut pages = std::mem::take(&mut self.cache.pages);
         pages.retain(|&page, about| self.renew(cpu, page, about));

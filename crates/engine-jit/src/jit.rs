@@ -47,6 +47,8 @@ pub(crate) struct Translator {
     pub emitter: Emitter,
     /// Regions made.
     pub regions: u64,
+    /// Instructions retired in translated code.
+    translated: u64,
     /// [`fabric_ram::Watch::writes`] at the last fence.
     pub writes: u64,
     /// Some page's stores may go unnoticed: because not all harts have heard that it is watched, or it counts as written
@@ -58,6 +60,17 @@ pub(crate) struct Translator {
     /// [`fabric_ram::Watch::epoch`] when stores were last forgotten.
     epoch: u64,
     pub options: Options,
+}
+
+/// What a translator has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Regions made.
+    pub regions: u64,
+    /// How often the code cache was emptied.
+    pub emptied: u64,
+    /// Instructions that were retired in translated code; the others were interpreted.
+    pub translated: u64,
 }
 
 /// One hart, translated.
@@ -106,6 +119,7 @@ impl Jit {
             builder: Builder::new(&isa_riscv::lift::ISA, Limits::default()),
             emitter,
             regions: 0,
+            translated: 0,
             writes: 0,
             unsettled: false,
             heat: vec![0; HEATS].into_boxed_slice(),
@@ -115,20 +129,22 @@ impl Jit {
         };
         let mut interp = Interp::new(config);
         let cpu = interp.cpu_mut();
-        if let Some((base, size, offset)) = cpu.bus.plain_ram().filter(|(_, size, _)| *size > 8) {
+        cpu.native.emits = true;
+        if let Some((base, size, offset)) = cpu.bus.main_ram().filter(|(_, size, _)| *size > 8) {
             let arena = cpu.ram.map().address().as_ptr() as u64;
             let native = &mut cpu.native;
             (native.linear_base, native.linear_limit) = (base, size - 8);
             native.linear_host = arena + offset;
-            cpu.contexts.flush(|_| true);
-            cpu.enter_context();
         }
+        cpu.contexts.flush(|_| true);
+        cpu.enter_context();
         Ok(Jit { interp, translator })
     }
 
-    /// How many regions were made, and how often the code cache was emptied.
-    pub fn counts(&self) -> (u64, u64) {
-        (self.translator.regions, self.translator.cache.emptied)
+    /// What was done so far.
+    pub fn counts(&self) -> Counts {
+        let Translator { regions, translated, cache, .. } = &self.translator;
+        Counts { regions: *regions, emptied: cache.emptied, translated: *translated }
     }
 
     /// Runs code until the next look around.
@@ -174,7 +190,7 @@ impl Jit {
                     self.translator.sample(cpu);
                     // There may be more to run than a stretch.
                     let room = self.interp.cpu().stop_at.saturating_sub(self.interp.cpu().retired);
-                    return if room >= longest { None } else { self.interp.block() };
+                    return if room == 0 || room >= longest { None } else { self.interp.block() };
                 }
                 3 => return cpu.native.exit.take(),
                 link => {
@@ -204,7 +220,9 @@ impl Jit {
         // SAFETY: `host` is the entry of a block in the same cache, emitted for the layout of `Cpu`. It accesses the
         // processor's state, and guest RAM at addresses that entries of the TLB give; both outlive the call.
         let reason = unsafe { enter(std::ptr::from_mut(cpu), host) };
+        let before = cpu.native.end - room as u64;
         cpu.retired = cpu.native.end.wrapping_sub(cpu.native.budget as u64);
+        self.translator.translated += cpu.retired.saturating_sub(before);
         let flags = fflags(cpu.native.mxcsr);
         if flags != 0 {
             cpu.hart.csr.fflags |= flags;

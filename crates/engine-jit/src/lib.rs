@@ -19,6 +19,6 @@ mod system;
 mod translate;
 mod trial;
 
-pub use jit::{Jit, Options};
+pub use jit::{Counts, Jit, Options};
 pub use perf_map::PerfMap;
 pub use trial::trial;

@@ -88,6 +88,7 @@ fn physical_addresses() {
         }
         run(&mut pair, &hart, &words);
     }
+    pair.assert_translated();
 }
 
 /// S- and U-mode, SUM, MXR, MPRV; pages that may be read, written, executed or nothing, that are dirty or not, accessed or
@@ -130,6 +131,7 @@ fn through_page_tables() {
             run(&mut pair, &hart, &words);
         }
     }
+    pair.assert_translated();
 }
 
 /// Page tables (Privileged Architecture, "Sv39"): RAM is where it is, in one large page; and small pages with rights of their

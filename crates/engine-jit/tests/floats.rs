@@ -42,6 +42,7 @@ fn special_operands_in_every_rounding_mode() {
             }
         }
     }
+    pair.assert_translated();
 }
 
 /// Results that meet: what one operation of a block gives is another one's operand, boxed or not, in both formats.
@@ -73,4 +74,5 @@ fn chains_of_operations() {
         let result = pair.run(words.len() as u64);
         assert!(result.is_ok(), "{} frm {frm}{}\n{hart:x?}", result.unwrap_err(), listing(&words));
     }
+    pair.assert_translated();
 }

@@ -75,7 +75,7 @@ fn program(random: &mut Random, rows: &[&Row]) -> Vec<u32> {
     words
 }
 
-fn check(options: engine_jit::Options, first: u64, programs: u64) -> Option<(u64, u64)> {
+fn check(options: engine_jit::Options, first: u64, programs: u64) -> Option<engine_jit::Counts> {
     let mut pair = Pair::new(options)?;
     let mut random = Random::new(first);
     let rows = plain();
@@ -102,14 +102,15 @@ fn check(options: engine_jit::Options, first: u64, programs: u64) -> Option<(u64
             );
         }
     }
+    pair.assert_translated();
     Some(pair.jit.cpu.counts())
 }
 
 #[test]
 fn blocks_that_go_round() {
     let programs = count(1_500);
-    let Some((regions, _)) = check(eager(), seed(31), programs) else { return };
-    assert!(regions > programs / 10, "{regions}");
+    let Some(counts) = check(eager(), seed(31), programs) else { return };
+    assert!(counts.regions > programs / 10, "{counts:?}");
 }
 
 #[test]
@@ -121,6 +122,6 @@ fn code_that_is_interpreted_first() {
 fn with_room_for_few_blocks() {
     let programs = count(500);
     let options = engine_jit::Options { cache: 0, ..eager() };
-    let Some((_, emptied)) = check(options, seed(33), programs) else { return };
-    assert!(emptied > programs / 50, "{emptied}");
+    let Some(counts) = check(options, seed(33), programs) else { return };
+    assert!(counts.emptied > programs / 50, "{counts:?}");
 }

@@ -95,7 +95,7 @@ fn plant<const N: usize>(code: &mut [u8]) {
     }
 }
 
-/// In how many cases (out of at most `most`, up to the first) something was noticed.
+/// Whether something was noticed in at most `most` cases.
 fn noticed(meddle: Option<fn(&mut [u8])>, most: u64) -> Option<bool> {
     let mut pair = Pair::new(Options { meddle, ..eager() })?;
     let mut random = Random::new(seed(41));

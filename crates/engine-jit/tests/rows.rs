@@ -33,6 +33,7 @@ fn every_row_in_random_states() {
             assert!(result.is_ok(), "{}: {}", row.name, result.unwrap_err());
         }
     }
+    pair.assert_translated();
 }
 
 /// What is known of a value without computing it: an extension that is left out must be one that changes nothing.
@@ -61,6 +62,7 @@ fn extensions_of_extended_values() {
         let result = check(&mut pair, &mut random, &words, 6);
         assert!(result.is_ok(), "{}", result.unwrap_err());
     }
+    pair.assert_translated();
 }
 
 #[test]
@@ -73,6 +75,7 @@ fn a_sign_that_a_small_value_has() {
         let result = check(&mut pair, &mut random, &words, 3);
         assert!(result.is_ok(), "{}", result.unwrap_err());
     }
+    pair.assert_translated();
 }
 
 /// Budgets stop in the middle of blocks, too.
@@ -95,6 +98,7 @@ fn blocks_of_rows_in_random_states() {
         let result = check(&mut pair, &mut random, &words, instructions);
         assert!(result.is_ok(), "{}", result.unwrap_err());
     }
+    pair.assert_translated();
 }
 
 /// Rows without traps and jumps, few registers: values depend on each other, move between registers and find none free.
@@ -134,4 +138,5 @@ fn long_dependent_blocks() {
         let result = check(&mut pair, &mut random, &words, length);
         assert!(result.is_ok(), "{}", result.unwrap_err());
     }
+    pair.assert_translated();
 }

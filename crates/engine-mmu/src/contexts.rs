@@ -55,7 +55,7 @@ impl Default for Contexts {
 }
 
 /// How many contexts are kept; the oldest is forgotten beyond that.
-const KEPT: usize = 24;
+const KEPT: usize = 64;
 /// How many separate ranges of large pages are told apart.
 const RANGES: usize = 8;
 /// Large pages this close together make one range.

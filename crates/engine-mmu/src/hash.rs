@@ -23,6 +23,9 @@ impl Hasher for AddressHasher {
     fn write_u8(&mut self, n: u8) {
         self.write_u64(u64::from(n));
     }
+    fn write_u32(&mut self, n: u32) {
+        self.write_u64(u64::from(n));
+    }
     fn write_isize(&mut self, n: isize) {
         self.write_u64(n as u64);
     }
@@ -41,14 +44,19 @@ mod tests {
     #[test]
     fn neighbours_land_apart() {
         #[derive(Hash)]
-        struct Key(u64, bool);
-        let hash = |key: Key| BuildHasherDefault::<AddressHasher>::default().hash_one(key);
-        let all = |from: fn(u64) -> u64| -> usize {
-            let hashes = (0..4096u64).map(|n| from(hash(Key(0x4000_0000 + 16 * n, n & 1 != 0))));
-            hashes.collect::<HashSet<_>>().len()
-        };
-        assert_eq!(all(|hash| hash), 4096);
-        assert!(all(|hash| hash & 0xffff) > 3000, "{}", all(|hash| hash & 0xffff));
-        assert!(all(|hash| hash >> 57) > 120, "{}", all(|hash| hash >> 57));
+        struct Key<T>(u64, T);
+        fn hash(key: impl Hash) -> u64 {
+            BuildHasherDefault::<AddressHasher>::default().hash_one(key)
+        }
+        let keys: [fn(u64) -> u64; 2] = [
+            |n| hash(Key(0x4000_0000 + 16 * n, n & 1 != 0)),
+            |n| hash(Key(0x4000_0000 + 16 * n, 0x3_0000 | (n & 1) as u32)),
+        ];
+        for key in keys {
+            let all = |from: fn(u64) -> u64| (0..4096).map(|n| from(key(n))).collect::<HashSet<_>>().len();
+            assert_eq!(all(|hash| hash), 4096);
+            assert!(all(|hash| hash & 0xffff) > 3000, "{}", all(|hash| hash & 0xffff));
+            assert!(all(|hash| hash >> 57) > 120, "{}", all(|hash| hash >> 57));
+        }
     }
 }

@@ -287,15 +287,10 @@ impl Bus {
         if end > m.last { Err(BusFault) } else { Ok(m) }
     }
 
-    /// The largest stretch of writable memory, if no device lies over it: its address, size and offset in the arena.
-    pub fn plain_ram(&self) -> Option<(u64, u64, u64)> {
-        let blocks = self.regions.iter().filter_map(|m| match m.region {
-            Region::Ram { offset, writable: true } => Some((m.base, m.last - m.base + 1, offset)),
-            _ => None,
-        });
-        let (base, size, offset) = blocks.max_by_key(|&(_, size, _)| size)?;
-        let covered = self.overlays.iter().any(|m| m.base < base + size && m.last >= base);
-        (!covered).then_some((base, size, offset))
+    /// The longest stretch of writable memory that no device lies over: its address, size and offset in the arena.
+    pub fn main_ram(&self) -> Option<(u64, u64, u64)> {
+        let Main { base, size, offset } = self.main;
+        (size > 0).then_some((base, size, offset))
     }
 
     /// Reads `size` bytes (1, 2, 4 or 8, naturally aligned), zero-extended.

@@ -61,8 +61,8 @@ impl GuestRam {
         &self.dirty
     }
 
-    /// Which pages code was translated from. Whoever stores without marking the dirty log behind it calls
-    /// [`Watch::touch`] behind the store.
+    /// Which pages code was translated from. In a machine whose engine translates, whoever stores without marking the
+    /// dirty log behind it calls [`Watch::touch`] behind the store.
     pub fn watch(&self) -> &Watch {
         &self.watch
     }

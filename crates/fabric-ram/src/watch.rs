@@ -30,13 +30,15 @@ pub struct Watch {
     epoch: AtomicU64,
     /// How often a page came to be watched.
     times: AtomicU64,
+    /// Changes of versions that were begun, and that are done.
+    begun: AtomicU64,
     writes: AtomicU64,
     acknowledged: [AtomicU64; HARTS],
 }
 
 impl Watch {
     pub(crate) fn new(pages: u64) -> Self {
-        // Zeroed memory costs nothing until it is touched; an iterator would touch it.
+        // Zeroed memory costs nothing until it is touched; with optimisation this conversion does not.
         let zeroes = vec![0u32; usize::try_from(pages).unwrap_or(0)];
         let versions = zeroes.into_iter().map(AtomicU32::new).collect();
         let acknowledged = std::array::from_fn(|_| AtomicU64::new(ALL));
@@ -44,6 +46,7 @@ impl Watch {
             versions,
             epoch: AtomicU64::new(0),
             times: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             acknowledged,
         }
@@ -96,15 +99,23 @@ impl Watch {
             v if v & COUNT == MANY => Some(OPEN),
             v => Some(v + 1),
         };
-        let _ = version.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+        self.change(|| {
+            let _ = version.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+        });
+    }
+
+    /// Changes a version. Whoever asks [`Watch::writes`] meanwhile learns that something is going on: what another hart
+    /// stores as soon as the version has changed may leave no trace of its own.
+    fn change(&self, change: impl FnOnce()) {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        change();
         self.writes.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Watches the page that holds `offset` no longer: nobody runs code from it.
     pub fn remove(&self, offset: u64) {
         if let Some(version) = self.version_of(offset) {
-            version.store(UNWATCHED, Ordering::SeqCst);
-            self.writes.fetch_add(1, Ordering::SeqCst);
+            self.change(|| version.store(UNWATCHED, Ordering::SeqCst));
         }
     }
 
@@ -127,10 +138,11 @@ impl Watch {
         self.epoch.load(Ordering::SeqCst)
     }
 
-    /// Moves whenever a watched page is written.
+    /// Moves whenever a watched page is written; `None` while a version is being changed.
     #[inline]
-    pub fn writes(&self) -> u64 {
-        self.writes.load(Ordering::SeqCst)
+    pub fn writes(&self) -> Option<u64> {
+        let done = self.writes.load(Ordering::SeqCst);
+        (self.begun.load(Ordering::SeqCst) == done).then_some(done)
     }
 }
 
@@ -142,14 +154,16 @@ mod tests {
     fn only_watched_pages_leave_a_trace() {
         let watch = Watch::new(4);
         watch.touch(0);
-        assert_eq!((watch.writes(), watch.epoch()), (0, 0));
+        assert_eq!((watch.writes(), watch.epoch()), (Some(0), 0));
         assert!(watch.add(PAGE + 5) && !watch.add(PAGE));
         assert_eq!(watch.epoch(), 1);
         assert!(watch.holds(PAGE) && !watch.holds(0));
         let before = watch.version(PAGE);
         watch.touch(PAGE + 100);
         assert_ne!(watch.version(PAGE), before);
-        assert_eq!(watch.writes(), 1);
+        assert_eq!(watch.writes(), Some(1));
+        watch.change(|| assert_eq!(watch.writes(), None));
+        assert_eq!(watch.writes(), Some(2));
     }
 
     #[test]

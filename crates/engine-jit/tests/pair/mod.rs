@@ -148,6 +148,12 @@ impl Pair {
         self.differ().map_or(Ok(exit), Err)
     }
 
+    /// Panics unless most instructions ran in translated code: a comparison of the interpreter with itself finds nothing.
+    pub fn assert_translated(&self) {
+        let (translated, all) = (self.jit.cpu.counts().translated, self.jit.cpu.retired());
+        assert!(translated > all / 2, "only {translated} of {all} instructions ran in translated code");
+    }
+
     /// In what they differ.
     pub fn differ(&self) -> Option<String> {
         let (jit, interp) = (self.jit.cpu.state(), self.interp.cpu.state());
