@@ -48,7 +48,8 @@ void together(unsigned count, void (*work)(unsigned))
     pthread_t threads[8];
     the_work = work;
     for (unsigned n = 1; n < count; n++)
-        pthread_create(&threads[n], 0, thread, (void *)(u64)n);
+        if (pthread_create(&threads[n], 0, thread, (void *)(u64)n))
+            _exit(1);
     work(0);
     for (unsigned n = 1; n < count; n++)
         pthread_join(threads[n], 0);

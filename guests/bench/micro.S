@@ -16,12 +16,14 @@
 #endif
 #define STRIDE 4160
 
-/* FUNCTION begins a loop, TURN ends it. */
+/* FUNCTION begins a loop, TURN ends it. What is loaded or read goes through t0 into a2, and so into the checksum: neither
+ * can be left out. The loop without the operation makes the same additions, of a t0 that does not change. */
 .macro FUNCTION name
     .balign 64
     .globl \name
 \name:
     li      a2, 0
+    li      t0, 1
     mv      a6, a1
     mv      a7, ra
 1:
@@ -32,18 +34,22 @@
     mv      a0, a2
     jr      a7
 .endm
-/* What needs nothing but a loop: how many operations a turn has, and how many turns are made. */
-.macro SIMPLE per_turn turns
-    .globl micro_before, micro_after
-micro_before:
-micro_after:
-    ret
+/* How many operations a turn has, and how many turns are made. */
+.macro COUNTS per_turn turns
     .section .rodata
     .balign 8
     .globl per_turn, turns
 per_turn: .dword \per_turn
 turns: .dword \turns
     .text
+.endm
+/* What needs nothing but a loop. */
+.macro SIMPLE per_turn turns
+    .globl micro_before, micro_after
+micro_before:
+micro_after:
+    ret
+    COUNTS  \per_turn, \turns
 .endm
 /* A handler of its own while the loops run: trap_entry. */
 .macro TRAPPING per_turn turns
@@ -59,12 +65,7 @@ micro_after:
     ret
     .local  saved_vector
     .comm   saved_vector, 8, 8
-    .section .rodata
-    .balign 8
-    .globl per_turn, turns
-per_turn: .dword \per_turn
-turns: .dword \turns
-    .text
+    COUNTS  \per_turn, \turns
 .endm
 .macro NAME name
     .section .rodata
@@ -73,7 +74,7 @@ micro_name: .asciz "\name"
 micro_empty_name: .asciz "\name\().empty"
     .text
 .endm
-/* A walk over \count places, 8 an inner turn; BODY is given the offset and does the access. */
+/* A walk over \count places, each in a page of its own, 8 an inner turn; \access has the address in a6. */
 .macro WALK count access
     mv      a6, a1
     li      t5, \count / 8
@@ -86,22 +87,33 @@ micro_empty_name: .asciz "\name\().empty"
     addi    t5, t5, -1
     bnez    t5, 2b
 .endm
-.macro NOTHING
-.endm
 .macro LOAD
     ld      t0, 0(a6)
+    add     a2, a2, t0
+.endm
+.macro NO_LOAD
+    add     a2, a2, t0
 .endm
 .macro STORE
     sd      a0, 0(a6)
+.endm
+.macro NO_STORE
+.endm
+/* Both loops of a walk. */
+.macro WALKS count access without
+FUNCTION micro_empty
+    WALK    \count, \without
+    TURN
+FUNCTION micro_full
+    WALK    \count, \access
+    TURN
 .endm
 /* The next of a sequence of pseudo-random offsets below 32 MiB, multiples of 8. */
 .macro RANDOM
     mul     t1, t1, t2
     add     t1, t1, t3
-    srli    t4, t1, 39
+    srli    t4, t1, 42
     slli    t4, t4, 3
-    slli    t4, t4, 39
-    srli    t4, t4, 39
     add     t4, t4, a1
 .endm
 .macro RANDOM_START
@@ -109,17 +121,19 @@ micro_empty_name: .asciz "\name\().empty"
     li      t2, 6364136223846793005
     li      t3, 1442695040888963407
 .endm
+/* A function of one instruction. */
+.macro LEAF name instruction:vararg
+    .balign 16
+\name: \instruction
+    ret
+.endm
 
     .text
 #if defined(OP_call)
 NAME "call"
 SIMPLE per_turn=4, turns=5000000
-    .balign 16
-leaf0: addi a2, a2, 1
-    ret
-    .balign 16
-leaf1: addi a2, a2, 2
-    ret
+LEAF leaf0, addi a2, a2, 1
+LEAF leaf1, addi a2, a2, 2
 FUNCTION micro_empty
     .rept 2
     addi    a2, a2, 1
@@ -136,18 +150,10 @@ FUNCTION micro_full
 #elif defined(OP_icall)
 NAME "icall"
 SIMPLE per_turn=4, turns=5000000
-    .balign 16
-leaf0: addi a2, a2, 1
-    ret
-    .balign 16
-leaf1: addi a2, a2, 2
-    ret
-    .balign 16
-leaf2: xor  a2, a2, a0
-    ret
-    .balign 16
-leaf3: addi a2, a2, 4
-    ret
+LEAF leaf0, addi a2, a2, 1
+LEAF leaf1, addi a2, a2, 2
+LEAF leaf2, xor a2, a2, a0
+LEAF leaf3, addi a2, a2, 4
     .section .data
     .balign 8
 leaves: .dword leaf0, leaf1, leaf2, leaf3, leaf1, leaf0, leaf3, leaf2
@@ -161,7 +167,6 @@ leaves: .dword leaf0, leaf1, leaf2, leaf3, leaf1, leaf0, leaf3, leaf2
 .endm
 FUNCTION micro_empty
     la      a5, leaves
-    mv      a3, a0
 1:  TARGET
     .rept 4
     addi    a2, a2, 1
@@ -179,10 +184,16 @@ FUNCTION micro_full
 NAME "csrr"
 SIMPLE per_turn=4, turns=2000000
 FUNCTION micro_empty
+    csrw    SCRATCH, t0
+1:  .rept 4
+    add     a2, a2, t0
+    .endr
     TURN
 FUNCTION micro_full
-    .rept 4
+    csrw    SCRATCH, t0
+1:  .rept 4
     csrr    t0, SCRATCH
+    add     a2, a2, t0
     .endr
     TURN
 
@@ -201,11 +212,20 @@ FUNCTION micro_full
 #elif defined(OP_rdtime)
 NAME "rdtime"
 SIMPLE per_turn=2, turns=1000000
+/* The topmost bit, which is 0 wherever it runs, goes into the checksum. */
+.macro TOP
+    srli    t1, t0, 63
+    add     a2, a2, t1
+.endm
 FUNCTION micro_empty
+    TOP
+    TOP
     TURN
 FUNCTION micro_full
     rdtime  t0
+    TOP
     rdtime  t0
+    TOP
     TURN
 
 #elif defined(OP_trap)
@@ -265,7 +285,7 @@ FUNCTION micro_full
 NAME "sfence_touch"
 SIMPLE per_turn=64, turns=50000
 FUNCTION micro_empty
-    WALK    64, NOTHING
+    WALK    64, NO_LOAD
     TURN
 FUNCTION micro_full
     sfence.vma
@@ -284,44 +304,53 @@ FUNCTION micro_full
 #elif defined(OP_load_hit)
 NAME "load_hit"
 SIMPLE per_turn=64, turns=1000000
-FUNCTION micro_empty
-    WALK    64, NOTHING
-    TURN
-FUNCTION micro_full
-    WALK    64, LOAD
-    TURN
+WALKS 64, LOAD, NO_LOAD
 
 #elif defined(OP_store_hit)
 NAME "store_hit"
 SIMPLE per_turn=64, turns=1000000
-FUNCTION micro_empty
-    WALK    64, NOTHING
-    TURN
-FUNCTION micro_full
-    WALK    64, STORE
-    TURN
+WALKS 64, STORE, NO_STORE
 
 #elif defined(OP_pages_1000)
+/* Fits the tables of Hostel's engines; QEMU's, which grows only at flushes, misses already. */
 NAME "pages_1000"
 SIMPLE per_turn=1000, turns=6000
-FUNCTION micro_empty
-    WALK    1000, NOTHING
-    TURN
-FUNCTION micro_full
-    WALK    1000, LOAD
-    TURN
+WALKS 1000, LOAD, NO_LOAD
 
-#elif defined(OP_pages_8000)
-NAME "pages_8000"
-SIMPLE per_turn=8000, turns=600
+#elif defined(OP_pages_16384)
+/* Twice as many pages as the tables of Hostel's engines have entries (8192, direct-mapped), each once a turn: whoever
+ * keeps fewer translations than pages finds another page's in its place. Their order is that of a congruential generator
+ * modulo 16384, with the full period as its increment is odd and its multiplier is 1 modulo 4. */
+NAME "pages_16384"
+SIMPLE per_turn=16384, turns=300
+.macro SHUFFLED access
+    li      t1, 0
+    li      t2, 13309
+    li      t3, 4937
+    li      t4, STRIDE
+    li      t5, 16384 / 8
+2:
+    .rept 8
+    mul     t1, t1, t2
+    add     t1, t1, t3
+    slli    a6, t1, 64 - 14
+    srli    a6, a6, 64 - 14
+    mul     a6, a6, t4
+    add     a6, a6, a1
+    \access
+    .endr
+    addi    t5, t5, -1
+    bnez    t5, 2b
+.endm
 FUNCTION micro_empty
-    WALK    8000, NOTHING
+    SHUFFLED NO_LOAD
     TURN
 FUNCTION micro_full
-    WALK    8000, LOAD
+    SHUFFLED LOAD
     TURN
 
 #elif defined(OP_random_32m)
+/* 32 MiB are just what 8192 entries reach: caches of data miss, translations do not. */
 NAME "random_32m"
 SIMPLE per_turn=4, turns=1000000
 FUNCTION micro_empty
@@ -344,10 +373,14 @@ FUNCTION micro_full
 NAME "amoadd"
 SIMPLE per_turn=4, turns=20000000
 FUNCTION micro_empty
+    .rept 4
+    add     a2, a2, t0
+    .endr
     TURN
 FUNCTION micro_full
     .rept 4
     amoadd.d t0, a0, (a6)
+    add     a2, a2, t0
     .endr
     TURN
 
@@ -356,12 +389,14 @@ NAME "lr_sc"
 SIMPLE per_turn=1, turns=20000000
 FUNCTION micro_empty
     addi    t0, t0, 1
+    add     a2, a2, t0
     TURN
 FUNCTION micro_full
 2:  lr.d    t0, (a6)
     addi    t0, t0, 1
     sc.d    t1, t0, (a6)
     bnez    t1, 2b
+    add     a2, a2, t0
     TURN
 
 #elif defined(OP_syscall)
@@ -438,7 +473,7 @@ SIMPLE per_turn=2, turns=300000
     li      t4, STRIDE
     mv      a6, a1
     .rept 8
-    ld      t0, 0(a6)
+    LOAD
     add     a6, a6, t4
     .endr
 .endm

@@ -5,8 +5,13 @@
 #ifndef ROUNDS
 #define ROUNDS 0
 #endif
-/* 8192 pages at a distance that spreads their lines over the sets of a cache, for loops over pages. */
-char pages[8192 * 4160 + 4096] __attribute__((aligned(4096)));
+#ifdef OP_pages_16384
+#define PAGES 16384
+#else
+#define PAGES 8192
+#endif
+/* Pages at a distance that spreads their lines over the sets of a cache, for loops over pages; 32 MiB at least. */
+char pages[PAGES * 4160 + 4096] __attribute__((aligned(4096)));
 
 u64 micro_empty(u64 turns, char *memory);
 u64 micro_full(u64 turns, char *memory);

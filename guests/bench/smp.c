@@ -32,11 +32,13 @@ int kernel_parts(void)
     begin("smp.1");
     together(1, work);
     end("smp.1", mix(sums[0], shared), rounds);
-    if (workers() < 2)
-        return 0;
+    if (workers() < 2) {
+        say("there is no second hart\n");
+        return 1;
+    }
     begin("smp.2");
     together(2, work);
-    end("smp.2", mix(sums[0], shared), rounds * (sums[0] == sums[1] ? 2 : 0));
+    end("smp.2", mix(mix(sums[0], sums[1]), shared), 2 * rounds);
     return 0;
 }
 

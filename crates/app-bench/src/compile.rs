@@ -59,6 +59,9 @@ const COMMON: &[&str] = &[
     "-fno-math-errno",
 ];
 const RISCV: &[&str] = &["-march=rv64gc", "-mabi=lp64d"];
+const STATIC: &[&str] = &["-static", "-pthread"];
+/// The least of programs, to see whether any can be built.
+const TRIAL: &str = "trial.c";
 const METAL: &[&str] = &[
     "-mcmodel=medany",
     "-fno-pic",
@@ -109,9 +112,24 @@ impl Compiler {
         if !folder.exists() {
             remove_old(cache);
         }
-        let compiler = Compiler { folder, native };
+        let mut compiler = Compiler { folder, native };
         compiler.lay_out().with_context(|| format!("cannot write to {}", cache.display()))?;
+        if native && let Err(why) = compiler.try_native() {
+            note(&format!("nothing runs natively: {why:#}"));
+            compiler.native = false;
+        }
         Ok(compiler)
+    }
+
+    /// Whether programs of this host can be linked as its programs are: a compiler may be there without the C library.
+    fn try_native(&self) -> Result<()> {
+        let path = self.path(TRIAL, Target::Native, false);
+        if path.exists() {
+            return Ok(());
+        }
+        let mut command = self.command(NATIVE);
+        command.args(STATIC).arg(TRIAL);
+        finish(command, &path)
     }
 
     fn lay_out(&self) -> std::io::Result<()> {
@@ -121,7 +139,10 @@ impl Compiler {
         for (name, text) in sources::FILES {
             write_whole(&self.folder.join("sources").join(name), text.as_bytes())?;
         }
-        Ok(())
+        write_whole(
+            &self.folder.join("sources").join(TRIAL),
+            b"#include <pthread.h>\nint main(void) { return 0; }\n",
+        )
     }
 
     /// Whether programs can be built for this host.
@@ -199,10 +220,10 @@ impl Compiler {
                 command.args(RISCV).args(METAL).arg("-DSV39");
             }
             Target::Linux => {
-                command.args(RISCV).args(["-static", "-pthread", "linux.c"]);
+                command.args(RISCV).args(STATIC).arg("linux.c");
             }
             Target::Native => {
-                command.args(["-static", "-pthread", "linux.c"]).args(fused());
+                command.args(STATIC).arg("linux.c").args(fused());
             }
         }
         if check {
@@ -219,7 +240,7 @@ fn parts(program: &Program) -> Vec<String> {
         Kind::Operation => {
             vec![format!("-DOP_{}", program.name), "micro.c".to_owned(), "micro.S".to_owned()]
         }
-        Kind::Kernel | Kind::Parallel | Kind::Python => vec![format!("{}.c", program.name)],
+        Kind::Kernel | Kind::Float | Kind::Parallel | Kind::Python => vec![format!("{}.c", program.name)],
     }
 }
 
@@ -232,13 +253,13 @@ fn fused() -> Option<&'static str> {
 
 /// Runs a compiler whose result shall be at `path`, whole or not at all.
 fn finish(mut command: Command, path: &Path) -> Result<()> {
-    let partial = path.with_extension(format!("{}.partial", std::process::id()));
+    let partial = partial(path);
     command.arg("-o").arg(&partial);
     let output =
         command.output().with_context(|| format!("cannot run {}", command.get_program().display()))?;
     if !output.status.success() {
         let complaint = String::from_utf8_lossy(&output.stderr);
-        if complaint.contains("stdlib.h") || complaint.contains("pthread.h") || complaint.contains("-lc") {
+        if complaint.contains("pthread.h") || complaint.contains("-lc") {
             bail!(
                 "there is no C library to build programs with: apt install libc6-dev-riscv64-cross libc6-dev"
             );
@@ -249,8 +270,13 @@ fn finish(mut command: Command, path: &Path) -> Result<()> {
     fs::rename(&partial, path).with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// What is to be at `path` once it is whole.
+fn partial(path: &Path) -> PathBuf {
+    path.with_extension(format!("{}.partial", std::process::id()))
+}
+
 fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let partial = path.with_extension(format!("{}.partial", std::process::id()));
+    let partial = partial(path);
     fs::write(&partial, bytes)?;
     fs::rename(&partial, path)
 }

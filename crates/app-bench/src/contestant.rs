@@ -2,6 +2,7 @@
 
 use crate::options::{BenchOptions, Form};
 use anyhow::{Result, bail};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -16,6 +17,8 @@ pub enum What {
         program: PathBuf,
         /// Its `--engine`, if one was named.
         engine: Option<String>,
+        /// Whether it is the one that is measured, and not a peer.
+        ours: bool,
     },
     /// QEMU's machine.
     Qemu,
@@ -45,8 +48,8 @@ const QEMU_LEAST: u32 = 10;
 pub struct Machine<'a> {
     /// Harts.
     pub cpus: u32,
-    /// Memory, as both take it.
-    pub memory: &'a str,
+    /// Memory, in MiB.
+    pub memory: u64,
     /// A firmware file, or none at all.
     pub firmware: Firmware<'a>,
     /// The kernel, or a bare-metal image.
@@ -75,6 +78,20 @@ impl Contestant {
         matches!(self.what, What::Hostel { .. } | What::Qemu)
     }
 
+    /// Whether it is the Hostel that is measured, with one engine or another.
+    pub fn ours(&self) -> bool {
+        matches!(self.what, What::Hostel { ours: true, .. })
+    }
+
+    /// Whether this, which is ours, is compared with `other`: not with itself, and with another Hostel only on the same
+    /// engine.
+    pub fn compares_with(&self, other: &Contestant) -> bool {
+        match (&self.what, &other.what) {
+            (What::Hostel { engine, .. }, What::Hostel { engine: its, ours, .. }) => !ours && engine == its,
+            _ => true,
+        }
+    }
+
     /// Whether it has part in this form.
     pub fn takes_part(&self, form: Form) -> bool {
         match self.what {
@@ -87,7 +104,7 @@ impl Contestant {
     /// The command that runs this machine; `None` if it runs none.
     pub fn machine(&self, machine: Machine<'_>) -> Option<Command> {
         match &self.what {
-            What::Hostel { program, engine } => Some(hostel(program, engine.as_deref(), machine)),
+            What::Hostel { program, engine, .. } => Some(hostel(program, engine.as_deref(), machine)),
             What::Qemu => Some(qemu(machine)),
             What::Native | What::QemuUser => None,
         }
@@ -110,7 +127,7 @@ impl Contestant {
 fn hostel(program: &Path, engine: Option<&str>, machine: Machine<'_>) -> Command {
     let mut command = Command::new(program);
     command.args(["run", "--machine", "virt", "--cpus", &machine.cpus.to_string()]);
-    command.args(["--memory", machine.memory]);
+    command.args(["--memory", &format!("{}M", machine.memory)]);
     if let Some(engine) = engine {
         command.args(["--engine", engine]);
     }
@@ -134,9 +151,10 @@ fn hostel(program: &Path, engine: Option<&str>, machine: Machine<'_>) -> Command
 
 fn qemu(machine: Machine<'_>) -> Command {
     let mut command = Command::new(QEMU);
-    command.args(["-M", "virt,memory-backend=ram", "-smp", &machine.cpus.to_string(), "-m", machine.memory]);
+    let memory = format!("{}M", machine.memory);
+    command.args(["-M", "virt,memory-backend=ram", "-smp", &machine.cpus.to_string(), "-m", &memory]);
     // The memory gets a name of its own, by which it can be told from QEMU's.
-    command.args(["-object", &format!("memory-backend-memfd,id=ram,size={}", machine.memory)]);
+    command.args(["-object", &format!("memory-backend-memfd,id=ram,size={memory}")]);
     command.args(["-nographic", "-net", "none"]);
     match machine.firmware {
         Firmware::None => {
@@ -155,42 +173,52 @@ fn qemu(machine: Machine<'_>) -> Command {
     command
 }
 
-/// Whether this is the name of the Hostel that is measured, with one engine or another.
-pub fn is_ours(name: &str) -> bool {
-    name == "hostel" || name.starts_with("hostel-")
+/// A Hostel with each of the engines, or with its own choice of one.
+fn hostels<'a>(
+    name: &'a str,
+    program: &'a Path,
+    engines: &'a [String],
+    ours: bool,
+) -> impl Iterator<Item = Contestant> + 'a {
+    let one = move |name: String, engine: Option<&String>| {
+        let what = What::Hostel { program: program.to_owned(), engine: engine.cloned(), ours };
+        Contestant { name, what }
+    };
+    let many = if engines.len() > 1 { engines } else { &[] };
+    let single = many.is_empty().then(|| one(name.to_owned(), engines.first()));
+    single.into_iter().chain(many.iter().map(move |engine| one(format!("{name}-{engine}"), Some(engine))))
 }
 
 /// Everybody, in the order in which they run.
 ///
 /// # Errors
-/// If one that was asked for is not there.
+/// If one that was asked for is not there, or two would have the same name.
 pub fn all(options: &BenchOptions, program: PathBuf, note: fn(&str)) -> Result<Vec<Contestant>> {
     let mut all = vec![Contestant { name: "native".to_owned(), what: What::Native }];
-    let mut add = |name: String, what| all.push(Contestant { name, what });
-    if options.engine.is_empty() {
-        add("hostel".to_owned(), What::Hostel { program: program.clone(), engine: None });
-    }
-    for engine in &options.engine {
-        let what = What::Hostel { program: program.clone(), engine: Some(engine.clone()) };
-        let name = if options.engine.len() > 1 { format!("hostel-{engine}") } else { "hostel".to_owned() };
-        add(name, what);
-    }
+    all.extend(hostels("hostel", &program, &options.engine, true));
     for peer in &options.against {
         if peer == "qemu" {
             qemu_or_why(QEMU, "qemu-system-riscv")?;
-            add("qemu".to_owned(), What::Qemu);
+            all.push(Contestant { name: "qemu".to_owned(), what: What::Qemu });
             match qemu_or_why(QEMU_USER, "qemu-user") {
-                Ok(()) => add("qemu-user".to_owned(), What::QemuUser),
+                Ok(()) => all.push(Contestant { name: "qemu-user".to_owned(), what: What::QemuUser }),
                 Err(why) => note(&format!("{why}; left out")),
             }
         } else if Path::new(peer).is_file() {
             let program = std::path::absolute(peer)?;
             let name = program.file_name().map_or_else(|| peer.clone(), |n| n.display().to_string());
-            let name = if is_ours(&name) { format!("other-{name}") } else { name };
-            add(name, What::Hostel { program, engine: options.engine.first().cloned() });
+            let name = if name.starts_with("hostel") { format!("other-{name}") } else { name };
+            all.extend(hostels(&name, &program, &options.engine, false));
         } else {
             bail!("there is no file {peer}; --against takes qemu or the path of a hostel");
         }
+    }
+    let mut names = HashSet::new();
+    if let Some(twice) = all.iter().find(|contestant| !names.insert(&contestant.name)) {
+        bail!(
+            "two would be called {}; name each once, and give another binary a file name of its own",
+            twice.name
+        );
     }
     Ok(all)
 }
@@ -227,7 +255,7 @@ mod tests {
     fn both_are_given_the_same_machine() {
         let machine = Machine {
             cpus: 2,
-            memory: "128M",
+            memory: 128,
             firmware: Firmware::None,
             kernel: Some(Path::new("k.elf")),
             ..Machine::default()
@@ -257,6 +285,31 @@ mod tests {
         assert_eq!(major("QEMU emulator version 10.0.2 (Debian 1:10.0.2)\n"), Some(10));
         assert_eq!(major("qemu-riscv64 version 7.2.15"), Some(7));
         assert_eq!(major(""), None);
+    }
+
+    #[test]
+    fn a_peer_is_compared_on_the_same_engine_and_names_are_unique() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, "").unwrap();
+            path.display().to_string()
+        };
+        let (before, hostel) = (file("before"), file("hostel"));
+        let with = |engines: &[&str], peers: &[&String]| {
+            let engine = engines.iter().map(ToString::to_string).collect();
+            let against = peers.iter().map(ToString::to_string).collect();
+            all(&BenchOptions { engine, against, ..BenchOptions::default() }, "h".into(), |_| ())
+        };
+        let two = with(&["a", "b"], &[&before]).unwrap();
+        let names: Vec<&str> = two.iter().map(|contestant| &*contestant.name).collect();
+        assert_eq!(names, ["native", "hostel-a", "hostel-b", "before-a", "before-b"]);
+        let of_a: Vec<bool> = two.iter().map(|other| two[1].compares_with(other)).collect();
+        assert_eq!(of_a, [true, false, false, true, false]);
+        assert_eq!(with(&[], &[&hostel]).unwrap()[2].name, "other-hostel");
+        for twice in [with(&["a", "a"], &[]), with(&[], &[&before, &before])] {
+            assert!(twice.unwrap_err().to_string().starts_with("two would be called "));
+        }
     }
 
     #[test]

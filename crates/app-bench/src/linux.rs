@@ -3,10 +3,10 @@
 use crate::Bench;
 use crate::catalog::{Choice, Kind, Program};
 use crate::compile::Target;
-use crate::contestant::{Contestant, Firmware, Machine, What};
+use crate::contestant::{Contestant, Firmware, Machine};
 use crate::options::Form;
 use crate::parts::{self, Part};
-use crate::programs::{PATIENCE, native_too, portable};
+use crate::programs::{PATIENCE, native_too, runs};
 use crate::results::{Collector, Row};
 use crate::session::Session;
 use crate::sources;
@@ -14,6 +14,8 @@ use anyhow::{Context, Result};
 use host_image::{DEFAULT_GUEST, Image, Newc, Silent};
 use std::path::{Path, PathBuf};
 
+/// The memory of a Linux guest, in MiB.
+pub const MEMORY: u64 = 1024;
 /// Process 1 of the guest: it has the console, so what it runs says its lines there.
 const INIT: &str = "\
 #!/bin/busybox sh
@@ -54,29 +56,25 @@ fn image_file(image: &Image, name: &str) -> Result<PathBuf> {
     image.file(name).with_context(|| format!("the image {} has no {name}", image.manifest.name))
 }
 
-/// Measures the chosen programs as Linux programs.
+/// Measures the chosen programs as Linux programs. `rows` keep what was measured before an error.
 ///
 /// # Errors
-/// If one cannot be built, or a guest does not run to its end.
-pub fn measure(bench: &Bench, choice: &Choice) -> Result<Vec<Row>> {
+/// If one cannot be built, a guest does not run to its end, or is not there and was asked for.
+pub fn measure(bench: &Bench, choice: &Choice, rows: &mut Vec<Row>) -> Result<()> {
     let chosen: Vec<&Program> = choice.programs(Form::Linux).collect();
     if chosen.is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
-    let guest = match Guest::get(bench) {
-        Ok(guest) => guest,
-        Err(why) => {
-            (bench.note)(&format!("nothing runs inside a Linux guest: {why:#}"));
-            return Ok(Vec::new());
-        }
+    let insists = choice.insists_on(Form::Linux);
+    let Some(guest) = bench.unless(insists, Guest::get(bench), "nothing runs inside a Linux guest")? else {
+        return Ok(());
     };
-    let programs: Vec<&Program> = chosen.iter().copied().filter(|program| portable(program)).collect();
+    let programs: Vec<&Program> = chosen.iter().copied().filter(|program| program.portable()).collect();
     bench.compiler.build(&programs, Target::Linux, bench.check)?;
     native_too(bench, &programs)?;
     let scripts: Vec<&Program> =
         chosen.iter().copied().filter(|program| program.kind == Kind::Python).collect();
     let folder = tempfile::tempdir().context("cannot make a folder for the guest's initial RAM disk")?;
-    let mut rows = Vec::new();
     // One boot with one hart for most, and one with two for those that want two.
     let parallel = |program: &&Program| program.kind == Kind::Parallel;
     let (two, one): (Vec<&Program>, Vec<&Program>) = programs.into_iter().partition(parallel);
@@ -88,22 +86,18 @@ pub fn measure(bench: &Bench, choice: &Choice) -> Result<Vec<Row>> {
         std::fs::write(&initrd, archive(bench, &guest.initrd, &programs)?)
             .context("cannot write the initial RAM disk")?;
         let boot = Boot { guest: &guest, initrd, cpus, programs };
-        rows.extend(boot.measure(bench)?);
+        boot.measure(bench, rows)?;
     }
-    if !scripts.is_empty() {
-        match image(bench, "debian-python") {
-            Ok(python) => {
-                let initrd = folder.path().join("python.cpio");
-                let python = image_file(&python, "python.cpio")?;
-                let bytes = python_archive(&guest.initrd, &python, &scripts, bench.check)?;
-                std::fs::write(&initrd, bytes).context("cannot write the initial RAM disk")?;
-                let boot = Boot { guest: &guest, initrd, cpus: 1, programs: scripts };
-                rows.extend(boot.measure(bench)?);
-            }
-            Err(why) => (bench.note)(&format!("no Python is measured: {why:#}")),
-        }
+    if !scripts.is_empty()
+        && let Some(python) = bench.unless(insists, image(bench, "debian-python"), "no Python is measured")?
+    {
+        let initrd = folder.path().join("python.cpio");
+        let python = image_file(&python, "python.cpio")?;
+        let bytes = python_archive(&guest.initrd, &python, &scripts, bench.check)?;
+        std::fs::write(&initrd, bytes).context("cannot write the initial RAM disk")?;
+        Boot { guest: &guest, initrd, cpus: 1, programs: scripts }.measure(bench, rows)?;
     }
-    Ok(rows)
+    Ok(())
 }
 
 /// The default guest's files, Python's behind them, and an init that runs the chosen parts of the script.
@@ -115,7 +109,7 @@ fn python_archive(initrd: &Path, python: &Path, scripts: &[&Program], check: boo
     let parts: Vec<&str> = scripts.iter().map(|program| program.name).collect();
     let least = if check { "least" } else { "" };
     let init = format!(
-        "{INIT}/usr/bin/python3.13 -I /bench/python.py {} {least}\n/bin/busybox poweroff -f\n",
+        "{INIT}/usr/bin/python3.13 -I /bench/python.py {} {least} || echo failed python $?\n/bin/busybox poweroff -f\n",
         parts.join(" ")
     );
     archive.file("bench/init", 0o755, init.as_bytes())?;
@@ -142,7 +136,7 @@ fn archive(bench: &Bench, initrd: &Path, programs: &[&Program]) -> Result<Vec<u8
         let program_bytes =
             std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         archive.file(&format!("bench/{}", program.name), 0o755, &program_bytes)?;
-        init += &format!("/bench/{}\n", program.name);
+        init += &format!("/bench/{0} || echo failed {0} $?\n", program.name);
     }
     init += "/bin/busybox poweroff -f\n";
     archive.file("bench/init", 0o755, init.as_bytes())?;
@@ -158,41 +152,41 @@ struct Boot<'a> {
 }
 
 impl Boot<'_> {
-    fn measure(&self, bench: &Bench) -> Result<Vec<Row>> {
+    fn measure(&self, bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
         let names: Vec<&str> = self.programs.iter().map(|program| program.name).collect();
         bench.progress(&format!("linux: {}", names.join(", ")));
-        let mut collector = Collector::new(Form::Linux);
-        for _ in 0..bench.rounds {
-            for contestant in bench.contestants.iter().filter(|c| c.takes_part(Form::Linux)) {
-                let parts =
-                    self.one(bench, contestant).with_context(|| format!("linux on {}", contestant.name))?;
-                collector.add(&contestant.name, &parts);
+        Collector::fill(Form::Linux, rows, |collector| {
+            for _ in 0..bench.rounds {
+                for contestant in bench.contestants.iter().filter(|c| c.takes_part(Form::Linux)) {
+                    let parts = self
+                        .one(bench, contestant)
+                        .with_context(|| format!("linux on {}", contestant.name))?;
+                    collector.add(&contestant.name, &parts);
+                }
             }
-        }
-        Ok(collector.rows())
+            Ok(())
+        })
     }
 
     /// All parts, of one contestant in one round.
     fn one(&self, bench: &Bench, contestant: &Contestant) -> Result<Vec<Part>> {
         let machine = Machine {
             cpus: self.cpus,
-            memory: "1G",
+            memory: MEMORY,
             firmware: Firmware::Own(&self.guest.firmware),
             kernel: Some(&self.guest.kernel),
             initrd: Some(&self.initrd),
             append: "console=ttyS0 loglevel=1 rdinit=/bench/init",
         };
         if let Some(command) = contestant.machine(machine) {
-            return parts::of(Session::start(command, PATIENCE)?);
-        }
-        if contestant.what == What::Native && !bench.compiler.native() {
-            return Ok(Vec::new());
+            let wanted: Vec<String> = self.programs.iter().flat_map(|p| p.parts(Form::Linux)).collect();
+            return parts::of(Session::start(&command, PATIENCE)?, &wanted);
         }
         let mut parts = Vec::new();
-        for program in self.programs.iter().filter(|program| portable(program)) {
+        for program in self.programs.iter().filter(|program| runs(bench, contestant, program)) {
             let path = |target| bench.compiler.path(program.name, target, bench.check);
             if let Some(command) = contestant.program(&path(Target::Native), &path(Target::Linux)) {
-                parts.extend(parts::of(Session::start(command, PATIENCE)?)?);
+                parts.extend(parts::of(Session::start(&command, PATIENCE)?, &program.parts(Form::Linux))?);
             }
         }
         Ok(parts)

@@ -1,6 +1,7 @@
 //! The options of `hostel bench`.
 
 use clap::{Args, ValueEnum};
+use std::fmt;
 use std::path::PathBuf;
 
 /// What a program runs on.
@@ -17,16 +18,6 @@ pub enum Form {
 }
 
 impl Form {
-    /// Its name, as typed.
-    pub fn name(self) -> &'static str {
-        match self {
-            Form::Bare => "bare",
-            Form::Sv39 => "sv39",
-            Form::Linux => "linux",
-            Form::Machine => "machine",
-        }
-    }
-
     /// What the table calls it.
     pub fn about(self) -> &'static str {
         match self {
@@ -35,6 +26,13 @@ impl Form {
             Form::Linux => "inside a Linux guest",
             Form::Machine => "whole machines",
         }
+    }
+}
+
+/// As typed.
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.to_possible_value().as_ref().map_or("", |value| value.get_name()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The speeds as bars, in an SVG file: how many times faster or slower than a reference.
 
-use crate::contestant;
+use crate::contestant::{Contestant, What};
 use crate::options::Form;
 use crate::results::{Row, Unit};
 use std::fmt::Write as _;
@@ -23,35 +23,44 @@ struct Chart {
     bars: Vec<Bar>,
 }
 
-/// The file's text: a chart for each form, next to QEMU if it was measured, else next to the host's processor.
-pub fn svg(rows: &[Row]) -> String {
-    let mut series: Vec<String> = Vec::new();
+/// Next to whom `who` is drawn: QEMU if it was measured, else the first other Hostel, else the host's processor.
+fn reference<'a>(who: &Contestant, all: &'a [Contestant]) -> Option<&'a Contestant> {
+    let rank = |other: &Contestant| match other.what {
+        What::Qemu => 0,
+        What::Hostel { .. } => 1,
+        What::Native => 2,
+        What::QemuUser => 3,
+    };
+    all.iter().filter(|other| who.compares_with(other)).min_by_key(|other| rank(other))
+}
+
+/// The file's text: a chart for each form. Only what takes time has a speed.
+pub fn svg(rows: &[Row], contestants: &[Contestant]) -> String {
+    let ours = contestants.iter().filter(|contestant| contestant.ours());
+    let series: Vec<(&Contestant, &Contestant)> =
+        ours.filter_map(|who| Some((who, reference(who, contestants)?))).collect();
+    let mut references: Vec<&str> = series.iter().map(|(_, other)| &*other.name).collect();
+    references.dedup();
     let mut charts = Vec::new();
-    let all = || rows.iter().flat_map(|row| &row.samples);
-    let reference = if all().any(|samples| samples.who == "qemu") { "qemu" } else { "native" };
-    for samples in all().filter(|samples| contestant::is_ours(&samples.who)) {
-        if !series.contains(&samples.who) {
-            series.push(samples.who.clone());
-        }
-    }
     for form in [Form::Bare, Form::Sv39, Form::Linux, Form::Machine] {
-        let of_form = rows.iter().filter(|row| row.form == form && row.unit != Unit::Times);
-        let bars: Vec<Bar> = of_form
-            .flat_map(|row| {
-                let ratio = |who: &String| row.ratio(who, reference);
-                let bars = series.iter().enumerate().filter_map(move |(n, who)| Some((n, ratio(who)?)));
-                bars.map(|(series, ratio)| Bar { label: row.name.clone(), series, ratio })
-            })
-            .collect();
+        let timed = |row: &&Row| !matches!(row.unit, Unit::Times | Unit::Mebibytes);
+        let mut bars = Vec::new();
+        for row in rows.iter().filter(|row| row.form == form).filter(timed) {
+            for (series, (who, other)) in series.iter().enumerate() {
+                let ratio = row.ratio(&who.name, &other.name);
+                bars.extend(ratio.map(|ratio| Bar { label: row.name.clone(), series, ratio }));
+            }
+        }
         if !bars.is_empty() {
-            let title = format!("{}: times the speed of {reference}", form.about());
+            let title = format!("{}: times the speed of {}", form.about(), references.join(", "));
             charts.push(Chart { title, bars });
         }
     }
-    draw(&charts, &series)
+    let names: Vec<&str> = series.iter().map(|(who, _)| &*who.name).collect();
+    draw(&charts, &names)
 }
 
-fn draw(charts: &[Chart], series: &[String]) -> String {
+fn draw(charts: &[Chart], series: &[&str]) -> String {
     let ratios = || charts.iter().flat_map(|chart| &chart.bars).map(|bar| bar.ratio.log2());
     // Whole powers of two, with 1 among them.
     let low = ratios().fold(0.0, f64::min).floor();
@@ -134,6 +143,36 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::results::Group;
+
+    fn contestants(with: &[(&str, What)]) -> Vec<Contestant> {
+        let hostel = What::Hostel { program: "h".into(), engine: None, ours: true };
+        let all = [("native", What::Native), ("hostel", hostel)];
+        let all = all.iter().chain(with);
+        all.map(|(name, what)| Contestant { name: (*name).into(), what: what.clone() }).collect()
+    }
+
+    fn svg(rows: &[Row]) -> String {
+        super::svg(rows, &contestants(&[("qemu", What::Qemu)]))
+    }
+
+    #[test]
+    fn the_reference_is_whom_it_was_measured_against() {
+        let before = ("before", What::Hostel { program: "b".into(), engine: None, ours: false });
+        let name = |with: &[(&str, What)]| {
+            let all = contestants(with);
+            reference(&all[1], &all).unwrap().name.clone()
+        };
+        assert_eq!(name(&[]), "native");
+        assert_eq!(name(std::slice::from_ref(&before)), "before");
+        assert_eq!(name(&[before, ("qemu", What::Qemu)]), "qemu");
+    }
+
+    #[test]
+    fn memory_has_no_speed() {
+        let mut memory = row("memory", 4.0, 8.0);
+        memory.unit = Unit::Mebibytes;
+        assert!(!svg(&[memory]).contains("height=\"14\""));
+    }
 
     fn row(name: &str, hostel: f64, qemu: f64) -> Row {
         let mut row = Row::new(Form::Bare, name, Unit::Seconds, Group::Kernel);

@@ -11,33 +11,33 @@ use crate::session::Session;
 use anyhow::{Context, Result};
 use std::time::Duration;
 
-/// The longest that one image may take: an interpreter on a busy host needs some time.
+/// The longest that a guest may be silent, which is what one part may take: an interpreter on a busy host needs some time.
 pub const PATIENCE: Duration = Duration::from_secs(300);
-/// The memory of a bare-metal machine; page tables of the images map as much.
-pub const MEMORY: &str = "128M";
+/// The memory of a bare-metal machine, in MiB; page tables of the images map as much.
+pub const MEMORY: u64 = 128;
 
-/// Measures the chosen programs in a bare-metal form.
+/// Measures the chosen programs in a bare-metal form. `rows` keep what was measured before an error.
 ///
 /// # Errors
 /// If one cannot be built, or does not run to its end.
-pub fn bare_metal(bench: &Bench, form: Form, choice: &Choice) -> Result<Vec<Row>> {
+pub fn bare_metal(bench: &Bench, form: Form, choice: &Choice, rows: &mut Vec<Row>) -> Result<()> {
     let programs: Vec<&Program> = choice.programs(form).collect();
     bench.compiler.build(&programs, Target::of(form), bench.check)?;
     native_too(bench, &programs)?;
-    let mut rows = Vec::new();
     for program in programs {
-        bench.progress(&format!("{}: {}", form.name(), program.name));
-        let mut collector = Collector::new(form);
-        for _ in 0..bench.rounds {
-            for contestant in bench.contestants.iter().filter(|c| c.takes_part(form)) {
-                let parts = one(bench, contestant, program, form)
-                    .with_context(|| format!("{} on {}, {}", program.name, contestant.name, form.name()))?;
-                collector.add(&contestant.name, &parts);
+        bench.progress(&format!("{form}: {}", program.name));
+        Collector::fill(form, rows, |collector| {
+            for _ in 0..bench.rounds {
+                for contestant in bench.contestants.iter().filter(|c| c.takes_part(form)) {
+                    let parts = one(bench, contestant, program, form)
+                        .with_context(|| format!("{} on {}, {form}", program.name, contestant.name))?;
+                    collector.add(&contestant.name, &parts);
+                }
             }
-        }
-        rows.extend(collector.rows());
+            Ok(())
+        })?;
     }
-    Ok(rows)
+    Ok(())
 }
 
 /// Builds those of the programs that run on the host itself, if it has a compiler.
@@ -45,16 +45,20 @@ pub fn bare_metal(bench: &Bench, form: Form, choice: &Choice) -> Result<Vec<Row>
 /// # Errors
 /// What the compiler complained of.
 pub fn native_too(bench: &Bench, programs: &[&Program]) -> Result<()> {
-    let native: Vec<&Program> = programs.iter().copied().filter(|program| portable(program)).collect();
+    let native: Vec<&Program> = programs.iter().copied().filter(|program| program.portable()).collect();
     if bench.compiler.native() {
         bench.compiler.build(&native, Target::Native, bench.check)?;
     }
     Ok(())
 }
 
-/// Whether a program is C that runs anywhere.
-pub fn portable(program: &Program) -> bool {
-    matches!(program.kind, Kind::Kernel | Kind::Parallel)
+/// Whether the contestant, who runs programs and not machines, runs this one: on the host's own processor if there is a
+/// compiler for it, and two threads at once only where there are two processors.
+pub fn runs(bench: &Bench, contestant: &Contestant, program: &Program) -> bool {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    program.portable()
+        && (contestant.what != What::Native || bench.compiler.native())
+        && (program.kind != Kind::Parallel || processors > 1)
 }
 
 fn one(bench: &Bench, contestant: &Contestant, program: &Program, form: Form) -> Result<Vec<Part>> {
@@ -67,10 +71,10 @@ fn one(bench: &Bench, contestant: &Contestant, program: &Program, form: Form) ->
         kernel: Some(&image),
         ..Machine::default()
     };
-    let runs = contestant.what != What::Native || bench.compiler.native() && portable(program);
-    let command = contestant.machine(machine).or_else(|| contestant.program(&path(Target::Native), &image));
-    match command.filter(|_| runs) {
-        Some(command) => parts::of(Session::start(command, PATIENCE)?),
+    let program_too =
+        || runs(bench, contestant, program).then(|| contestant.program(&path(Target::Native), &image));
+    match contestant.machine(machine).or_else(|| program_too().flatten()) {
+        Some(command) => parts::of(Session::start(&command, PATIENCE)?, &program.parts(form)),
         None => Ok(Vec::new()),
     }
 }

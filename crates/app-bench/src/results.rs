@@ -4,6 +4,7 @@ use crate::catalog::{Kind, PROGRAMS};
 use crate::options::Form;
 use crate::parts::Part;
 use crate::stats;
+use anyhow::Result;
 
 /// What a sample is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub struct Samples {
     pub checksums: Vec<u64>,
     /// Seconds by the guest's own clock.
     pub by_guest: Vec<f64>,
+    /// Of an operation, nanoseconds for each in the loop without it.
+    pub empty: Vec<f64>,
 }
 
 /// One thing that was measured.
@@ -83,8 +86,9 @@ impl Row {
     /// Adds a sample.
     pub fn add(&mut self, who: &str, value: f64) -> &mut Samples {
         let at = self.samples.iter().position(|samples| samples.who == who).unwrap_or_else(|| {
-            let (values, checksums, by_guest) = (Vec::new(), Vec::new(), Vec::new());
-            self.samples.push(Samples { who: who.to_owned(), values, checksums, by_guest });
+            let who = who.to_owned();
+            let (values, checksums, by_guest, empty) = Default::default();
+            self.samples.push(Samples { who, values, checksums, by_guest, empty });
             self.samples.len() - 1
         });
         let samples = &mut self.samples[at];
@@ -129,6 +133,21 @@ impl Collector {
         Collector { form, rows: Vec::new() }
     }
 
+    /// Has `measure` fill a collector, and moves its rows to `rows` whether or not it succeeds.
+    ///
+    /// # Errors
+    /// Those of `measure`.
+    pub fn fill(
+        form: Form,
+        rows: &mut Vec<Row>,
+        measure: impl FnOnce(&mut Collector) -> Result<()>,
+    ) -> Result<()> {
+        let mut collector = Collector::new(form);
+        let result = measure(&mut collector);
+        rows.extend(collector.rows());
+        result
+    }
+
     /// Adds what one contestant did in one round. The parts of an operation are two, the first without it.
     pub fn add(&mut self, who: &str, parts: &[Part]) {
         let per_unit = |part: &Part| part.took.as_secs_f64() / part.units.max(1) as f64 * 1e9;
@@ -136,12 +155,14 @@ impl Collector {
         for part in parts.iter().filter(|part| !part.name.ends_with(".empty")) {
             let empty = parts.iter().find(|other| other.name.strip_suffix(".empty") == Some(&part.name));
             let (value, unit) = match empty {
-                Some(empty) => ((per_unit(part) - per_unit(empty)).max(0.0), Unit::Nanoseconds),
+                // Noise makes this negative at times; a median without those would be too great.
+                Some(empty) => (per_unit(part) - per_unit(empty), Unit::Nanoseconds),
                 None => (part.took.as_secs_f64(), Unit::Seconds),
             };
             let samples = self.row(&part.name, unit).add(who, value);
             samples.checksums.push(part.checksum);
             samples.by_guest.push(part.by_guest.as_secs_f64());
+            samples.empty.extend(empty.map(per_unit));
         }
         if let (Some(one), Some(two)) = (seconds("smp.1"), seconds("smp.2"))
             && one > 0.0
@@ -167,8 +188,8 @@ impl Collector {
 
 fn group(name: &str) -> Group {
     match PROGRAMS.iter().find(|program| program.name == name).map(|program| program.kind) {
-        Some(Kind::Kernel) if ["matmul", "mandel", "nbody_f32"].contains(&name) => Group::Float,
         Some(Kind::Kernel) => Group::Kernel,
+        Some(Kind::Float) => Group::Float,
         Some(Kind::Python) => Group::Python,
         _ => Group::Alone,
     }
@@ -193,7 +214,8 @@ mod tests {
         assert_eq!(rows.len(), 1);
         assert_eq!((rows[0].unit, rows[0].group), (Unit::Nanoseconds, Group::Alone));
         assert!((rows[0].median("h").unwrap() - 300.0).abs() < 1e-6);
-        assert_eq!(rows[0].median("q"), Some(0.0), "noise gives no negative times");
+        assert!((rows[0].median("q").unwrap() + 100.0).abs() < 1e-6, "noise is kept");
+        assert_eq!(rows[0].of("q").unwrap().empty, [500.0]);
         assert_eq!(rows[0].ratio("h", "q"), None, "and no ratio");
     }
 
@@ -209,6 +231,17 @@ mod tests {
         assert_eq!((rows[0].unit, rows[0].group), (Unit::Seconds, Group::Float));
         assert!((rows[0].ratio("h", "q").unwrap() - 3.0).abs() < 1e-9);
         assert_eq!(rows[0].ratio("h", "nobody"), None);
+    }
+
+    #[test]
+    fn what_was_measured_before_a_failure_is_kept() {
+        let mut rows = vec![Row::new(Form::Bare, "fib", Unit::Seconds, Group::Kernel)];
+        let result = Collector::fill(Form::Bare, &mut rows, |collector| {
+            collector.add("h", &[part("core", 10, 1)]);
+            Err(anyhow::anyhow!("later"))
+        });
+        assert_eq!((rows.len(), &*rows[1].name), (2, "core"));
+        assert_eq!(result.unwrap_err().to_string(), "later");
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! A guest's process: what it says, with the moment at which each piece arrived.
 
 use anyhow::{Context, Result, bail};
+use host_image::child::{self, Running};
 use std::io::{Read, Write};
-use std::process::{Child, Command, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -19,7 +21,7 @@ pub struct Heard {
 
 /// A running process.
 pub struct Session {
-    child: Child,
+    running: Running,
     pieces: Receiver<(Instant, Vec<u8>)>,
     /// What was heard and not yet given out. Bytes: a piece may end within a character.
     left: Vec<u8>,
@@ -32,16 +34,33 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts `command`. Nothing is waited for longer than `patience`.
+    /// Starts the program of `command` with its arguments, to be ended when this process ends, however it does. Nothing
+    /// is waited for longer than `patience`.
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn start(mut command: Command, patience: Duration) -> Result<Session> {
+    pub fn start(command: &Command, patience: Duration) -> Result<Session> {
+        let mut guarded = child::command(command.get_program());
+        guarded.args(command.get_args());
+        Session::spawn(guarded, command.get_program().display().to_string(), patience)
+    }
+
+    /// The same of a guest that ends by itself at once: nothing outlives this process for long, and the start takes no
+    /// longer for what would prevent it.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start_short(mut command: Command, patience: Duration) -> Result<Session> {
         let name = command.get_program().display().to_string();
+        command.process_group(0);
+        Session::spawn(command, name, patience)
+    }
+
+    fn spawn(mut command: Command, name: String, patience: Duration) -> Result<Session> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let started = Instant::now();
-        let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        let mut out = child.stdout.take().context("no pipe")?;
+        let mut running = Running::spawn(&mut command).with_context(|| format!("cannot start {name}"))?;
+        let mut out = running.child.stdout.take().context("no pipe")?;
         let (send, pieces) = channel();
         std::thread::spawn(move || {
             let mut buffer = [0; 65536];
@@ -53,12 +72,12 @@ impl Session {
                 }
             }
         });
-        Ok(Session { child, pieces, left: Vec::new(), latest: started, name, patience, started })
+        Ok(Session { running, pieces, left: Vec::new(), latest: started, name, patience, started })
     }
 
-    /// The number of its process.
+    /// The number of its process. What starts a program so that it ends with this process becomes it.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.running.child.id()
     }
 
     /// Waits for `text`. `None` if it has closed its output instead.
@@ -101,7 +120,7 @@ impl Session {
     /// # Errors
     /// If nobody reads it.
     pub fn types(&mut self, text: &str) -> Result<()> {
-        let stdin = self.child.stdin.as_mut().context("no pipe")?;
+        let stdin = self.running.child.stdin.as_mut().context("no pipe")?;
         stdin.write_all(text.as_bytes()).with_context(|| format!("cannot type to {}", self.name))
     }
 
@@ -121,27 +140,20 @@ impl Session {
             }
         }
         // The output is closed; what is left to do takes no time, or the process is stuck.
-        while self.child.try_wait()?.is_none() {
+        let status = loop {
+            if let Some(status) = self.running.try_wait()? {
+                break status;
+            }
             if Instant::now() > deadline {
                 bail!("{} closed its output but did not end; {}", self.name, self.tail());
             }
             std::thread::sleep(Duration::from_micros(50));
-        }
+        };
         let age = self.started.elapsed();
-        let status = self.child.wait()?;
         if !status.success() {
             bail!("{} ended with {status}; {}", self.name, self.tail());
         }
         Ok(age)
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        if !matches!(self.child.try_wait(), Ok(Some(_))) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
     }
 }
 
@@ -157,7 +169,14 @@ mod tests {
     fn shell(script: &str, patience: u64) -> Session {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        Session::start(command, Duration::from_millis(patience)).unwrap()
+        Session::start(&command, Duration::from_millis(patience)).unwrap()
+    }
+
+    #[test]
+    fn its_number_is_that_of_the_program_itself() {
+        let mut session = shell("echo $$; read x", 5000);
+        let number = session.hears("\n").unwrap().unwrap().text;
+        assert_eq!(number, session.id().to_string());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Runs a program of the host's: watched, killed with everything it started when it must end early.
 use crate::error::Error;
 use rustix::process::{Pid, Signal, kill_process_group};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::unix::process::CommandExt;
@@ -18,7 +19,8 @@ const SETPRIV: &str = "/usr/bin/setpriv";
 
 /// A running program; dropping it kills its process group and reaps it.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub struct Running {
+    /// Its process, for its pipes and its number; it is waited for by this struct's functions.
     pub child: Child,
     ended: bool,
 }
@@ -32,11 +34,12 @@ pub(crate) struct Finished {
 }
 
 /// A command for `program` with a fixed locale and no standard input. It gets its own process group, so
-/// that its own children can be killed with it.
-pub(crate) fn command(program: &str) -> Command {
+/// that its own children can be killed with it, and is told to end when the thread that starts it ends.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let program = program.as_ref();
     let mut command = if Path::new(SETPRIV).exists() {
         let mut command = Command::new(SETPRIV);
-        command.args(["--pdeathsig", "TERM", "--", program]);
+        command.args(["--pdeathsig", "TERM", "--"]).arg(program);
         command
     } else {
         Command::new(program)
@@ -57,13 +60,30 @@ fn find(program: &'static str) -> Result<(), Error> {
 /// Starts `command`, which runs `program`.
 pub(crate) fn start(program: &'static str, mut command: Command) -> Result<Running, Error> {
     find(program)?;
-    let child = command.spawn().map_err(|source| Error::NoProgram { program, source })?;
-    Ok(Running { child, ended: false })
+    Running::spawn(&mut command).map_err(|source| Error::NoProgram { program, source })
 }
 
 impl Running {
+    /// Starts `command`, which leads a process group of its own.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn spawn(command: &mut Command) -> io::Result<Running> {
+        Ok(Running { child: command.spawn()?, ended: false })
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// If the host does not say.
+    pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        let status = self.child.try_wait()?;
+        self.ended |= status.is_some();
+        Ok(status)
+    }
+
     /// Waits for the end, however long that takes.
-    pub fn wait(&mut self) -> io::Result<ExitStatus> {
+    pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
         let status = self.child.wait()?;
         self.ended = true;
         Ok(status)
@@ -100,9 +120,8 @@ pub(crate) fn run(
     let mut running = start(program, command)?;
     let (mut last, mut moved) = (0, Instant::now());
     let status = loop {
-        let ended = running.child.try_wait().map_err(|source| Error::NoProgram { program, source })?;
+        let ended = running.try_wait().map_err(|source| Error::NoProgram { program, source })?;
         if let Some(status) = ended {
-            running.ended = true;
             break status;
         }
         let now = watch();

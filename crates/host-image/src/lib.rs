@@ -25,7 +25,7 @@
 mod apt;
 mod build;
 mod catalog;
-mod child;
+pub mod child;
 mod cpio;
 mod deb;
 mod error;

@@ -16,5 +16,9 @@ pub fn bench(options: MeasureOptions) -> anyhow::Result<u8> {
     let hostel = std::env::current_exe().context("cannot find Hostel's own binary")?;
     let outcome = app_bench::run(&options.bench, options.fetch.options(), hostel, say::note)?;
     say::answer(&outcome.text)?;
+    if let Some(failure) = outcome.failure {
+        // What was measured before it is said all the same.
+        return Err(failure);
+    }
     Ok(if outcome.agreed { status::SUCCESS } else { status::DISAGREED })
 }

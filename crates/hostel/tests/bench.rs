@@ -3,6 +3,7 @@
 mod guest;
 
 use guest::Files;
+use snapbox::cmd::cargo_bin;
 use snapbox::str;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -56,15 +57,69 @@ fn a_kernel_is_timed_and_drawn() {
     }
     let files = Files::new();
     let (plot, json) = (files.path().join("speed.svg"), files.path().join("speed.json"));
-    let arguments = ["bench", "--form", "bare", "--kernel", "csrr", "--rounds", "1"];
+    let arguments = ["bench", "--form", "bare", "--kernel", "trap", "--kernel", "sieve", "--rounds", "1"];
     let outputs = ["--plot", plot.to_str().unwrap(), "--json", json.to_str().unwrap()];
     let assert = patient(&files, &[&arguments[..], &outputs].concat()).assert().code(0).stderr_eq("");
     let text = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
-    let line = text.lines().find(|line| line.starts_with("csrr")).unwrap();
-    let nanoseconds: f64 = line.split_whitespace().nth(2).unwrap().parse().unwrap();
-    assert!((0.0..1e6).contains(&nanoseconds), "{text}");
-    assert!(std::fs::read_to_string(plot).unwrap().starts_with("<svg"));
-    assert!(std::fs::read_to_string(json).unwrap().contains("\"csrr\""));
+    let cells = |name: &str| -> Vec<String> {
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(name))
+            .unwrap_or_else(|| panic!("no {name} in\n{text}"));
+        line.split_whitespace().map(str::to_owned).collect()
+    };
+    // A trap is never free, and not everything else is; the host's own processor runs kernels only.
+    let trap = cells("ecall_mret");
+    let nanoseconds: f64 = trap[3].parse().unwrap();
+    assert!(trap[1] == "ns" && trap[2] == "-" && (1.0..1e6).contains(&nanoseconds), "{text}");
+    let sieve: Vec<f64> = cells("sieve")[2..].iter().map(|cell| cell.parse().unwrap()).collect();
+    let [native, hostel, times] = sieve[..] else { panic!("{text}") };
+    assert!(native > 0.0 && hostel > 0.0 && (times / (hostel / native) - 1.0).abs() < 0.1, "{text}");
+    let plot = std::fs::read_to_string(plot).unwrap();
+    let bars =
+        plot.lines().filter(|line| line.starts_with("<rect") && line.contains("height=\"14\"")).count();
+    assert!(plot.contains(">sieve<") && bars == 1, "{plot}");
+    let json = std::fs::read_to_string(json).unwrap();
+    assert!(json.contains("\"ecall_mret\"") && json.contains("\"empty\": ["), "{json}");
+}
+
+#[test]
+fn what_was_measured_before_a_failure_is_said() {
+    if lacks(CROSS) {
+        return;
+    }
+    let files = Files::new();
+    // A Hostel that fails in what comes second.
+    let peer = files.path().join("before");
+    std::fs::write(&peer, "#!/bin/sh\ncase \"$*\" in *sieve*) exit 3;; esac\nexec \"$HOSTEL\" \"$@\"\n")
+        .unwrap();
+    std::fs::set_permissions(&peer, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let json = files.path().join("speed.json");
+    let arguments = ["bench", "--form", "bare", "--kernel", "fib", "--kernel", "sieve", "--rounds", "1"];
+    let more = ["--against", peer.to_str().unwrap(), "--json", json.to_str().unwrap()];
+    let command = patient(&files, &[&arguments[..], &more].concat()).env("HOSTEL", cargo_bin!("hostel"));
+    let assert = command.assert().code(125).stderr_eq(str![[r#"
+hostel: sieve on before, bare: [..]/before ended with exit status: 3[..]
+
+"#]]);
+    let text = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
+    let has = |name: &str| text.lines().any(|line| line.starts_with(name));
+    assert!(has("fib ") && has("sieve "), "{text}");
+    let json = std::fs::read_to_string(json).unwrap();
+    assert!(json.contains("\"failure\": \"sieve on before, bare"), "{json}");
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_said_before_anything_is_measured() {
+    if lacks(CROSS) {
+        return;
+    }
+    let files = Files::new();
+    let arguments = ["bench", "--form", "bare", "--kernel", "fib", "--json", "/proc/no/such.json"];
+    patient(&files, &arguments).assert().code(125).stdout_eq("").stderr_eq(str![[r#"
+hostel: cannot write /proc/no/such.json: [..]
+
+"#]]);
 }
 
 #[test]
@@ -84,6 +139,20 @@ hostel: there is nothing called "fub" to measure; `hostel bench --list` says wha
         &["bench", "--kernel", "fib", "--against", "bochs"],
         str![[r#"
 hostel: there is no file bochs; --against takes qemu or the path of a hostel
+
+"#]],
+    );
+    error(
+        &["bench", "--check", "--form", "machine"],
+        str![[r#"
+hostel: --check compares what is computed, and whole machines compute nothing; leave --form machine out
+
+"#]],
+    );
+    error(
+        &["bench", "--engine", "jit", "--engine", "jit"],
+        str![[r#"
+hostel: two would be called hostel-jit; name each once, and give another binary a file name of its own
 
 "#]],
     );
