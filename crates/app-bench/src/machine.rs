@@ -54,7 +54,8 @@ fn starts(bench: &Bench, start: &mut Row, end: &mut Row) -> Result<()> {
             let mut session = Session::start_short(command, PATIENCE)?;
             let began = session.started;
             let heard = session.hears("\n")?;
-            let heard = heard.with_context(|| format!("an empty guest on {} says nothing", contestant.name))?;
+            let heard =
+                heard.with_context(|| format!("an empty guest on {} says nothing", contestant.name))?;
             let took = session.ends().with_context(|| format!("an empty guest on {}", contestant.name))?;
             start.add(&contestant.name, (heard.at - began).as_secs_f64() * 1e3);
             end.add(&contestant.name, took.as_secs_f64() * 1e3);

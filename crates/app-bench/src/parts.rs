@@ -30,7 +30,10 @@ enum Line {
         nanoseconds: u64,
     },
     /// What process 1 says of a program that ended otherwise than with status 0, by itself or by a signal.
-    Failed { name: String, status: String },
+    Failed {
+        name: String,
+        status: String,
+    },
     /// Of a kernel, say.
     Other,
 }

@@ -106,11 +106,15 @@ impl Row {
         stats::median(&self.of(who)?.values)
     }
 
-    /// How many times as long `other` takes as `who`.
+    /// How many times as long `other` takes as `who`. `None` if that would be a ratio of noise: an operation is a difference
+    /// of two times, and may be smaller than what they vary by.
     pub fn ratio(&self, who: &str, other: &str) -> Option<f64> {
-        let (ours, theirs) = (self.median(who)?, self.median(other)?);
-        let comparable = self.unit != Unit::Times && ours > 0.0 && theirs > 0.0;
-        comparable.then_some(theirs / ours)
+        let clear = |who| {
+            let noise = stats::spread(&self.of(who)?.values)?;
+            self.median(who).filter(|median| *median > 0.0 && (self.unit != Unit::Nanoseconds || noise < 0.5))
+        };
+        let (ours, theirs) = (clear(who)?, clear(other)?);
+        (self.unit != Unit::Times).then_some(theirs / ours)
     }
 
     /// Whether all have computed the same, in all rounds.
@@ -217,6 +221,14 @@ mod tests {
         assert!((rows[0].median("q").unwrap() + 100.0).abs() < 1e-6, "noise is kept");
         assert_eq!(rows[0].of("q").unwrap().empty, [500.0]);
         assert_eq!(rows[0].ratio("h", "q"), None, "and no ratio");
+        let mut row = Row::new(Form::Bare, "call", Unit::Nanoseconds, Group::Alone);
+        for (ours, theirs, steady) in [(0.1, 4.0, 1.0), (0.4, 4.0, 1.1), (0.0, 4.0, 0.9)] {
+            row.add("h", ours);
+            row.add("q", theirs);
+            row.add("s", steady);
+        }
+        assert_eq!(row.ratio("h", "q"), None, "as much noise as there is to measure");
+        assert_eq!(row.ratio("s", "q"), Some(4.0));
     }
 
     #[test]

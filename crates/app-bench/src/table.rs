@@ -56,8 +56,10 @@ fn table(text: &mut String, rows: &[&Row], contestants: &[Contestant]) {
     for contestant in &there {
         let _ = write!(text, "{:>17}", contestant.name);
     }
-    for pair in &pairs {
-        let _ = write!(text, "{:>16}", heading(*pair, &there));
+    let headings: Vec<String> = pairs.iter().map(|pair| heading(*pair, &there)).collect();
+    let width = 2 + headings.iter().map(|heading| heading.chars().count()).max().unwrap_or(0).max(14);
+    for heading in &headings {
+        let _ = write!(text, "{heading:>width$}");
     }
     text.push('\n');
     for row in rows {
@@ -67,7 +69,7 @@ fn table(text: &mut String, rows: &[&Row], contestants: &[Contestant]) {
         }
         for pair in &pairs {
             let ratio = ratio(row, *pair).map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
-            let _ = write!(text, "{ratio:>16}");
+            let _ = write!(text, "{ratio:>width$}");
         }
         text.push('\n');
     }
@@ -76,15 +78,15 @@ fn table(text: &mut String, rows: &[&Row], contestants: &[Contestant]) {
         if of_group.len() > 1 && !pairs.is_empty() {
             let _ = write!(
                 text,
-                "{:width$}",
+                "{:indent$}",
                 format!("geomean of {} {title}", of_group.len()),
-                width = 20 + 17 * there.len()
+                indent = 20 + 17 * there.len()
             );
             for pair in &pairs {
                 let ratios: Vec<f64> = of_group.iter().filter_map(|row| ratio(row, *pair)).collect();
                 let mean = stats::geomean(&ratios).filter(|_| ratios.len() == of_group.len());
-                let _ =
-                    write!(text, "{:>16}", mean.map_or_else(|| "-".to_owned(), |mean| format!("{mean:.2}")));
+                let mean = mean.map_or_else(|| "-".to_owned(), |mean| format!("{mean:.2}"));
+                let _ = write!(text, "{mean:>width$}");
             }
             text.push('\n');
         }
@@ -199,6 +201,11 @@ mod tests {
         let text = text(&rows, &contestants(&["hostel", "qemu"]), 2);
         let widths: Vec<usize> = text.lines().skip(3).map(|line| line.chars().count()).collect();
         assert_eq!(widths, [70, 70]);
+        let rows =
+            [row("fib", Unit::Seconds, Group::Kernel, &[("hostel-a-long-one", &[1.0]), ("native", &[4.0])])];
+        let text = super::text(&rows, &contestants(&["native", "hostel-a-long-one", "hostel-b"]), 1);
+        let widths: Vec<usize> = text.lines().skip(3).map(|line| line.chars().count()).collect();
+        assert_eq!(widths[0], widths[1], "{text}");
     }
 
     #[test]
