@@ -1,7 +1,6 @@
 //! The values that options take, each with one spelling for the command line and for TOML files.
 
-use crate::say;
-use crate::text::from_text;
+use crate::{say, text::from_text};
 use host_image::Architecture;
 use std::ffi::OsString;
 use std::fmt;
@@ -69,25 +68,16 @@ pub enum Engine {
     Kvm(Irqchip),
 }
 
-/// Whether this host runs translated code, found out by running some: a host may have all that is needed and yet refuse.
-///
-/// # Errors
-/// What the host lacks or refuses.
-pub fn translator() -> std::io::Result<()> {
-    engine_jit::trial()
-}
-
 /// How the translator's threshold is given.
 const THRESHOLD: &str = "jit,threshold=";
 
 impl Engine {
-    /// The engine where the user does not say: the translator where it works, for the boards that it knows. A host that has
-    /// what it takes and refuses it makes guests much slower, so it is said.
+    /// Where the user names none: the translator, for the boards that it knows. A host that has what it takes may refuse it.
     pub fn default_for(machine: Machine) -> Engine {
         if machine.x86() || engine_jit::Jit::missing().is_some() {
             return Engine::Interp;
         }
-        match translator() {
+        match engine_jit::trial() {
             Ok(()) => Engine::Jit(JitOptions::default()),
             Err(why) => {
                 say::note(&format!("the translator cannot be used: {why}; the guest is interpreted"));

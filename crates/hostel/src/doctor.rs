@@ -1,6 +1,6 @@
 //! `hostel doctor`: what this host offers, and what Hostel can use of it.
 
-use crate::{choice, say, status};
+use crate::{say, status};
 use host_image::{DEFAULT_GUEST, Mirror, State, Store, archive_keys};
 use rustix::fs::{Access, MemfdFlags, access, ftruncate, memfd_create};
 use std::fmt::Write as _;
@@ -106,7 +106,7 @@ fn memory(findings: &mut Findings) {
 }
 
 fn translator(findings: &mut Findings) {
-    let (verdict, text) = match choice::translator() {
+    let (verdict, text) = match engine_jit::trial() {
         Ok(()) => (Verdict::Ok, "runs translated code; RISC-V guests use it by default".to_owned()),
         Err(error) => (Verdict::Note, format!("cannot be used: {error}; RISC-V guests are interpreted")),
     };
