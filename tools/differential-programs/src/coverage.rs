@@ -1,12 +1,12 @@
 //! What programs do: instructions by mode, traps, and which rows are executed.
 
-use crate::compare::{LONGEST, ram};
+use crate::compare::{LONGEST, machine};
 use crate::engines::Engine;
-use crate::machine::{End, Machine};
+use crate::machine::{End, instruction};
 use anyhow::Result;
 use isa_riscv::disasm::row_of;
 use isa_riscv::{Mode, ROWS};
-use random_programs::layout::{RAM, WINDOW};
+use random_programs::layout::{SERVICE, WINDOW};
 use random_programs::{Program, image};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -37,23 +37,17 @@ fn letter(mode: Mode) -> char {
 }
 
 impl Coverage {
-    /// Runs `program`, one instruction after the other, at most `most` of them.
+    /// Runs `program`, one instruction after the other.
     ///
     /// # Errors
     /// If the host gives no memory.
-    pub fn add(&mut self, engine: Engine, program: &Program, most: u64) -> Result<()> {
+    pub fn add(&mut self, engine: Engine, program: &Program) -> Result<()> {
         let Some(image) = image(program, None) else { return Ok(()) };
-        let mut machine = Machine::new(engine, ram(), &[(program.slot - RAM, &image)], program.slot)?;
+        let mut machine = machine(engine, program, &image)?;
         self.programs += 1;
-        for stop in 1..=most.min(LONGEST) {
+        for stop in 1..=LONGEST {
             let before = machine.cpu.state().clone();
-            let at = if (program.slot..program.slot + WINDOW).contains(&before.pc) {
-                before.pc
-            } else {
-                program.slot | before.pc & (WINDOW - 1)
-            };
-            let half = |at: u64| machine.bus.read(at, 2).unwrap_or(0) as u32;
-            let word = half(at) | half(at + 2) << 16;
+            let word = instruction(before.pc, |at| machine.bus.read(program.slot + at, 2).unwrap_or(0));
             machine.run_to(stop);
             let after = machine.cpu.state();
             self.retired += 1;
@@ -74,7 +68,7 @@ impl Coverage {
                 println!("{:?} runs off at {stop}: {:#x}", program.name, before.pc);
                 return Ok(());
             }
-            if jumped && trap.is_none() && after.pc != 0x20_0000_0000 {
+            if jumped && trap.is_none() && after.pc != SERVICE {
                 println!(
                     "{:?} jumps into the runtime at {stop}: {:#x} {:#x} ",
                     program.name, before.pc, after.pc

@@ -1,22 +1,11 @@
 //! Random loads, stores, atomics and cache-block operations.
 
-use crate::assembler::{Assembler, word};
+use crate::assembler::{Assembler, access, word};
 use crate::draft::Draft;
 use crate::plain::{BY_USE, instance, plain};
 use crate::random::Random;
 use crate::spaces::Context;
-use isa_riscv::rows::{Field, Kind, Row, flag};
-
-/// The base of an access, if it is a field, and the field of the offset.
-fn access(row: &Row) -> Option<(Option<&'static Field>, Option<&'static Field>)> {
-    let open = row.asm.find('(')?;
-    let inside = row.asm[open + 1..].split(')').next()?;
-    let base = row.fields.iter().find(|f| inside == format!("{{{}}}", f.name)).copied();
-    let before = &row.asm[..open];
-    let offset =
-        row.fields.iter().find(|f| f.kind == Kind::I32 && before.ends_with(&format!("{{{}}}", f.name)));
-    Some((base, offset.copied()))
-}
+use isa_riscv::rows::{Row, flag};
 
 /// Whether a row stores beyond what a function has on the stack if its operands are just any.
 fn stores_by_sp(row: &Row) -> bool {

@@ -17,8 +17,8 @@ use crate::layout::{
     STATE, TRAPS, record,
 };
 use crate::op::Program;
+use crate::pte::{A, D, R, V, W};
 use crate::runtime_start::{exit, start};
-use crate::spaces::{A, D, R, V, W};
 use isa_riscv::csr_fields::{irq, mstatus};
 
 /// Where the handler in M-mode is, in the code.
