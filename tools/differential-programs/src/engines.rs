@@ -34,6 +34,9 @@ pub const ENGINES: &[Engine] = &[
     Engine { name: "jit-late", kind: Kind::Own(Own::JitLate) },
 ];
 
+/// Those that a sample has besides the default: few programs each.
+pub const OTHERS: &[&str] = &["jit-small", "jit-late"];
+
 /// The interpreter.
 pub const INTERP: Engine = Engine { name: "interp", kind: Kind::Own(Own::Interp) };
 

@@ -5,7 +5,7 @@ use crate::compare::{Outcome, PLACES, Pair, Stops};
 use crate::counts::Counts;
 use crate::coverage::Coverage;
 use crate::elsewhere;
-use crate::engines::INTERP;
+use crate::engines::{self, INTERP, find};
 use crate::mutants::{self, Mutant};
 use crate::report::{difference, executed};
 use anyhow::{Context, Result, bail, ensure};
@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 const ENOUGH: u64 = 5;
 /// Programs of a sample.
 const SAMPLE: u64 = 2500;
+/// Programs of a sample with each of the other translators.
+const OTHERS: u64 = 250;
 /// Programs if nothing says how many.
 const DEFAULT: u64 = 10_000;
 /// Programs in which a planted mistake must show.
@@ -46,15 +48,30 @@ pub fn limit(arguments: &Arguments, sample: u64, default: u64) -> (Limit, u64) {
 /// If the host gives no memory, or the arguments make no sense.
 pub fn run(arguments: &Arguments) -> Result<bool> {
     let pair = arguments.pair()?;
-    let skipped = arguments.untranslated();
-    if let Some(why) = skipped {
-        println!("skipped: the translator: this host lacks {why}");
-    }
-    let start = Instant::now();
     let (limit, first) = limit(arguments, SAMPLE, DEFAULT);
+    let mut fine = compare(&pair, arguments, &limit, first)?;
+    match arguments.untranslated() {
+        Some(why) => {
+            println!("skipped: the translator: this host lacks {why}");
+            fine &= !arguments.require;
+        }
+        None if arguments.sample && arguments.engines.is_none() => {
+            for second in engines::OTHERS.iter().filter_map(|name| find(name)) {
+                let limit = Limit::new(None, Some(OTHERS), OTHERS);
+                fine &= compare(&Pair { second, ..pair }, arguments, &limit, first)?;
+            }
+        }
+        None => {}
+    }
+    Ok(fine)
+}
+
+/// Compares one pair on the programs from `first` on; true if all is well.
+fn compare(pair: &Pair, arguments: &Arguments, limit: &Limit, first: u64) -> Result<bool> {
+    let start = Instant::now();
     let (mut counts, mut told) = (Counts::default(), start);
     while limit.left(counts.programs) > 0 && counts.differences < ENOUGH {
-        one(&pair, arguments, first + counts.programs, &mut counts)?;
+        one(pair, arguments, first + counts.programs, &mut counts)?;
         if told.elapsed() > PROGRESS {
             told = Instant::now();
             eprintln!(
@@ -81,7 +98,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         seconds,
         counts.programs as f64 / seconds
     );
-    Ok(fine && !(skipped.is_some() && arguments.require))
+    Ok(fine)
 }
 
 fn one(pair: &Pair, arguments: &Arguments, number: u64, counts: &mut Counts) -> Result<()> {
@@ -195,7 +212,7 @@ pub fn coverage(arguments: &Arguments) -> Result<bool> {
         }
     }
     print!("{}", coverage.report());
-    Ok(coverage.done > 0)
+    Ok(coverage.done > 0 && coverage.astray == 0)
 }
 
 /// Prints what a program executes.
@@ -214,7 +231,7 @@ pub fn trace(arguments: &Arguments, range: &str) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engines::find;
+    use random_programs::{Function, How, Op};
 
     #[test]
     fn a_program_is_a_function_of_its_seed_and_nearly_all_end() {
@@ -230,6 +247,28 @@ mod tests {
             }
         }
         assert!(ended >= 16, "{ended} of 20 came to their end");
+    }
+
+    #[test]
+    fn programs_keep_to_themselves_and_have_marks_set_again() {
+        let mut coverage = Coverage::default();
+        (0..60).for_each(|number| coverage.add(INTERP, &program(1, number)).unwrap());
+        let report = coverage.report();
+        assert!(coverage.astray == 0 && coverage.done >= 54, "{report}");
+        assert!(coverage.marks > 20, "{report}");
+    }
+
+    #[test]
+    fn what_calls_itself_ends_however_often_it_calls_others() {
+        let mut program = program(1, 0);
+        let call = |to| Op::Call { to, how: How::Direct, depth: 5 };
+        let bodies = [vec![call(1)], vec![call(2), Op::Again, call(2)], vec![]];
+        program.functions = bodies.map(|body| Function { body, tail: None, gap: 0 }).into();
+        // Far more than the stack has room for.
+        program.x[program.registers.fuel as usize] = 8000;
+        let mut coverage = Coverage::default();
+        coverage.add(INTERP, &program).unwrap();
+        assert_eq!((coverage.done, coverage.astray), (1, 0), "{}", coverage.report());
     }
 
     #[test]

@@ -234,15 +234,16 @@ impl Draft<'_> {
         code.opi("addi", busy, 0, 1);
         code.li(t0, context.pte + page / 4096 * 8);
         code.op("add", &[("rd", t0), ("rs1", t0), ("rs2", linear)]);
-        match self.random.below(6) {
+        let edit = self.random.below(6);
+        match edit {
             0 => {
                 let rd = self.program.registers.free(self.random);
                 code.ld(rd, 0, t0);
                 code.opi("addi", busy, 0, 0);
                 return code.finish();
             }
-            1 => {
-                // A and D only, which the next access may have to set again, or finds set.
+            1 | 2 => {
+                // A and D only, which the access below has to set again, or finds set.
                 let marks = (A | D) as i64;
                 let (name, bits) = self.random.pick(&[("amoand.d", !marks), ("amoor.d", marks)]);
                 code.opi("addi", t1, 0, bits);
@@ -272,6 +273,9 @@ impl Draft<'_> {
             _ => code.op("sfence.vma", &[("rs1", t1)]),
         }
         code.opi("addi", busy, 0, 0);
+        if matches!(edit, 1 | 2) {
+            self.one_access(&mut code, t1, false);
+        }
         code.finish()
     }
 
