@@ -149,16 +149,17 @@ impl Draft<'_> {
             if !self.random.one_in(12) {
                 code.opi("andi", at, at, -8);
             }
-            self.atomic_at(&mut code, at);
+            self.atomic_at(&mut code, at, false);
         } else {
             // The stack: mapped and writable everywhere.
             code.opi("addi", at, 2, 8 * self.random.below(crate::layout::SCRATCH / 8) as i64);
-            self.atomic_at(&mut code, at);
+            self.atomic_at(&mut code, at, true);
         }
         code.finish()
     }
 
-    fn atomic_at(&mut self, code: &mut Assembler, at: i64) {
+    /// At `at`, which is an address on the stack or of data.
+    fn atomic_at(&mut self, code: &mut Assembler, at: i64, stack: bool) {
         let base = [("rs1", at)];
         if self.random.one_in(2) {
             let row = self.random.pick(&BY_USE.amo);
@@ -193,7 +194,12 @@ impl Draft<'_> {
             }
         }
         if self.program.profile.free() && self.random.one_in(8) {
-            self.one_access(code, at, true);
+            if stack {
+                // Just there: what the function has saved is next to it.
+                code.sd(self.program.registers.any(self.random), 0, at);
+            } else {
+                self.one_access(code, at, true);
+            }
             return;
         }
         put(self, code, sc);
