@@ -59,8 +59,8 @@ pub fn pvh(setup: &Setup) -> Result<()> {
 
 /// A little-endian word.
 fn word(bytes: &[u8], at: usize) -> Option<usize> {
-    let word = bytes.get(at..at + 4)?;
-    Some(word.iter().rev().fold(0, |value, &byte| value << 8 | usize::from(byte)))
+    let word = bytes.get(at..)?.first_chunk()?;
+    usize::try_from(u32::from_le_bytes(*word)).ok()
 }
 
 /// The compressed kernel in a bzImage, without the size that is behind it (Linux, Documentation/arch/x86/boot.rst:

@@ -17,7 +17,7 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "differential",
         about: "a sample of runs against QEMU",
-        run: |_| verb("differential", &["--sample"], &[QEMU_USER, RISCV_AS]),
+        run: |_| verb("differential", &["--sample"], &[QEMU_USER]),
     },
     Step {
         name: "mutants",
@@ -26,7 +26,7 @@ pub const STEPS: &[Step] = &[
     },
     Step {
         name: "programs",
-        about: "a sample of whole random programs, in slices and against QEMU",
+        about: "a sample of whole random programs, on interpreter, translator and QEMU",
         run: |_| verb("differential", &["--isa", "programs", "--sample"], &[]),
     },
     Step {
@@ -82,8 +82,6 @@ struct Need {
 }
 
 const CXX: Need = Need { what: "c++", package: "apt install g++" };
-const RISCV_AS: Need =
-    Need { what: "riscv64-linux-gnu-as", package: "apt install binutils-riscv64-linux-gnu" };
 const QEMU_USER: Need =
     Need { what: "qemu-riscv64", package: "apt install qemu-user (bookworm: -t bookworm-backports)" };
 const QEMU_X86: Need = Need {

@@ -5,7 +5,7 @@ use crate::machine::{End, Machine, State};
 use anyhow::Result;
 use differential_core::Random;
 use random_programs::layout::{RAM, SLOT};
-use random_programs::{Program, image};
+use random_programs::{Profile, Program, image};
 
 /// Slots that programs of a run lie in, so that their addresses differ.
 pub const PLACES: u64 = 4;
@@ -33,15 +33,13 @@ impl Stops {
             // As often ten instructions apart as ten thousand.
             while at < LONGEST {
                 let most = 1 << random.below(18);
-                at += 1 + random.below(most).min(FARTHEST);
+                at += 1 + random.below(most).min(FARTHEST - 1);
                 stops.push(at);
             }
             stops
         };
-        let both = draw();
-        // Half of the time, the second engine is cut up more than the first.
-        let second = if program.name.1.is_multiple_of(2) { draw() } else { Vec::new() };
-        Stops { both, second }
+        // The second engine is cut up more than the first, which may be the same.
+        Stops { both: draw(), second: draw() }
     }
 }
 
@@ -61,6 +59,8 @@ pub enum Outcome {
         /// Where it was not.
         bad: u64,
     },
+    /// The same, but neither ended nor stopped where it should: why.
+    Broken(String),
     /// The program's code does not fit.
     TooLarge,
 }
@@ -74,24 +74,35 @@ pub struct Pair {
     pub second: Engine,
 }
 
-/// Size of RAM.
-pub fn ram() -> u64 {
+/// Size of RAM for the programs that engines are compared by.
+pub const fn ram() -> u64 {
     PLACES * SLOT
 }
 
+/// The machine that `program` is made for, with nothing but that, which is `image`.
+///
+/// # Errors
+/// If the host gives no memory, or does not have the engine.
+pub fn machine(engine: Engine, program: &Program, image: &[u8]) -> Result<Machine> {
+    let size = match program.profile {
+        Profile::Engines => ram(),
+        Profile::Elsewhere => crate::elsewhere::SIZE,
+    };
+    Machine::new(engine, size, &[(program.slot - RAM, image)], program.slot)
+}
+
 impl Pair {
-    fn machines(&self, slot: u64, image: &[u8]) -> Result<(Machine, Machine)> {
-        let make = |engine| Machine::new(engine, ram(), &[(slot - RAM, image)], slot);
-        Ok((make(self.first)?, make(self.second)?))
+    fn machines(&self, program: &Program, image: &[u8]) -> Result<(Machine, Machine)> {
+        Ok((machine(self.first, program, image)?, machine(self.second, program, image)?))
     }
 
     /// Compares at every stop.
     ///
     /// # Errors
-    /// If the host gives no memory.
+    /// If the host gives no memory, or does not have an engine.
     pub fn compare(&self, program: &Program, stops: &Stops) -> Result<Outcome> {
         let Some(image) = image(program, None) else { return Ok(Outcome::TooLarge) };
-        let (mut a, mut b) = self.machines(program.slot, &image)?;
+        let (mut a, mut b) = self.machines(program, &image)?;
         let (mut good, mut more) = (0, stops.second.iter().copied().peekable());
         for &stop in &stops.both {
             a.run_to(stop);
@@ -103,10 +114,11 @@ impl Pair {
             if x != y {
                 return Ok(Outcome::Differs { good, bad: stop });
             }
-            if x.end != End::Stop {
-                return Ok(Outcome::Same { retired: x.retired, done: x.end == End::Done });
+            match x.end {
+                End::Stop => good = stop,
+                End::Done => return Ok(Outcome::Same { retired: x.retired, done: true }),
+                End::Other(why) => return Ok(Outcome::Broken(why)),
             }
-            good = stop;
         }
         Ok(Outcome::Same { retired: good, done: false })
     }
@@ -114,10 +126,10 @@ impl Pair {
     /// The states after `at` instructions, reached by the same stops.
     ///
     /// # Errors
-    /// If the host gives no memory.
+    /// If the host gives no memory, or does not have an engine.
     pub fn states(&self, program: &Program, stops: &Stops, at: u64) -> Result<Option<(State, State)>> {
         let Some(image) = image(program, None) else { return Ok(None) };
-        let (mut a, mut b) = self.machines(program.slot, &image)?;
+        let (mut a, mut b) = self.machines(program, &image)?;
         stops.both.iter().filter(|stop| **stop < at).for_each(|stop| a.run_to(*stop));
         a.run_to(at);
         let mut all: Vec<u64> = stops.both.iter().chain(&stops.second).copied().filter(|s| *s < at).collect();
@@ -130,7 +142,7 @@ impl Pair {
     /// The first instruction count after which the states differ, between `good` and `bad`.
     ///
     /// # Errors
-    /// If the host gives no memory.
+    /// If the host gives no memory, or does not have an engine.
     pub fn first_difference(&self, program: &Program, stops: &Stops, good: u64, bad: u64) -> Result<u64> {
         let (mut good, mut bad) = (good, bad);
         while bad - good > 1 {

@@ -1,15 +1,42 @@
 //! What programs do: instructions by mode, traps, and which rows are executed.
 
-use crate::compare::{LONGEST, ram};
+use crate::compare::{LONGEST, machine};
 use crate::engines::Engine;
-use crate::machine::{End, Machine};
+use crate::machine::{End, instruction};
 use anyhow::Result;
+use fabric_bus::Bus;
 use isa_riscv::disasm::row_of;
-use isa_riscv::{Mode, ROWS};
-use random_programs::layout::{RAM, WINDOW};
+use isa_riscv::{Hart, Mode, ROWS};
+use random_programs::layout::{RANDOM_PAGES, RUNTIME, SERVICE, SLOT, STACK, TABLE_PAGES, TABLES, WINDOW};
+use random_programs::pte::{A, D};
 use random_programs::{Program, image};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+
+/// A page-table entry that has lost A and D to an instruction of the program, until something sets them again.
+#[derive(Default)]
+struct Marks {
+    lost: Option<(u64, u64)>,
+}
+
+impl Marks {
+    /// Looks at an instruction that has run, `row` of the program in `slot` or none of it; `from` is the first operand's
+    /// value before it. True if it is an access that has set the marks again.
+    fn look(&mut self, bus: &Bus, slot: u64, row: &str, from: u64) -> bool {
+        let entry = |at| bus.read(at, 8).unwrap_or(0);
+        let at = slot + (from & (SLOT - 1));
+        let tables = slot + TABLES..slot + TABLES + TABLE_PAGES * 4096;
+        if row == "amoand.d" && tables.contains(&at) {
+            self.lost = Some((at, entry(at))).filter(|(_, entry)| entry & (A | D) == 0);
+        } else if let Some((own, old)) = self.lost
+            && entry(own) != old
+        {
+            self.lost = None;
+            return !row.is_empty() && at != own && entry(own) & !(A | D) == old;
+        }
+        false
+    }
+}
 
 /// Counts over programs.
 #[derive(Default)]
@@ -26,6 +53,10 @@ pub struct Coverage {
     /// Traps by the mode they go to and come from, and cause.
     traps: BTreeMap<(char, char, u64), u64>,
     ends: BTreeMap<String, u64>,
+    /// How often an access set marks of a page-table entry that the program had taken away.
+    pub marks: u64,
+    /// Programs that did what none may do.
+    pub astray: u64,
 }
 
 fn letter(mode: Mode) -> char {
@@ -36,54 +67,64 @@ fn letter(mode: Mode) -> char {
     }
 }
 
+/// The trap on the way from one state to the next: to where, from where, cause.
+fn trap(before: &Hart, after: &Hart) -> Option<(char, char, u64)> {
+    // The trap itself is no instruction: the handler's first one is.
+    let trap = match after.pc & (WINDOW - 1) {
+        0x504 => Some(('M', letter(before.mode), after.csr.mcause)),
+        0xd04 => Some(('S', letter(before.mode), after.csr.scause)),
+        _ => None,
+    };
+    trap.filter(|_| before.pc & (WINDOW - 1) >= RUNTIME || after.pc.wrapping_sub(before.pc) != 4)
+}
+
+/// What an instruction of the program did that none of it may do.
+fn astray(image: &[u8], before: &Hart, after: &Hart, trapped: bool) -> Option<&'static str> {
+    let code = image.get((before.pc & (WINDOW - 1)) as usize..)?;
+    if code.iter().take(64).all(|byte| *byte == 0) {
+        return Some("runs off");
+    }
+    // Below its pages are others' data, and then code.
+    if !(RANDOM_PAGES * 4096..=STACK).contains(&(after.x[2] & (WINDOW - 1))) {
+        return Some("leaves its stack");
+    }
+    let runtime = after.pc & (WINDOW - 1) < RUNTIME;
+    (runtime && !trapped && after.pc != SERVICE).then_some("jumps into the runtime")
+}
+
 impl Coverage {
-    /// Runs `program`, one instruction after the other, at most `most` of them.
+    /// Runs `program`, one instruction after the other.
     ///
     /// # Errors
     /// If the host gives no memory.
-    pub fn add(&mut self, engine: Engine, program: &Program, most: u64) -> Result<()> {
+    pub fn add(&mut self, engine: Engine, program: &Program) -> Result<()> {
         let Some(image) = image(program, None) else { return Ok(()) };
-        let mut machine = Machine::new(engine, ram(), &[(program.slot - RAM, &image)], program.slot)?;
+        let mut machine = machine(engine, program, &image)?;
+        let mut marks = Marks::default();
         self.programs += 1;
-        for stop in 1..=most.min(LONGEST) {
+        for stop in 1..=LONGEST {
             let before = machine.cpu.state().clone();
-            let at = if (program.slot..program.slot + WINDOW).contains(&before.pc) {
-                before.pc
-            } else {
-                program.slot | before.pc & (WINDOW - 1)
-            };
-            let half = |at: u64| machine.bus.read(at, 2).unwrap_or(0) as u32;
-            let word = half(at) | half(at + 2) << 16;
+            let word = instruction(before.pc, |at| machine.bus.read(program.slot + at, 2).unwrap_or(0));
             machine.run_to(stop);
             let after = machine.cpu.state();
             self.retired += 1;
             self.modes[(before.mode as usize).min(2)] += 1;
-            self.runtime += u64::from(before.pc & (WINDOW - 1) < 0x1000);
+            self.runtime += u64::from(before.pc & (WINDOW - 1) < RUNTIME);
             self.translated += u64::from(before.mode != Mode::M && before.csr.satp >> 60 != 0);
-            // The trap itself is no instruction: the handler's first one is.
-            let trap = match after.pc & (WINDOW - 1) {
-                0x504 => Some(('M', letter(before.mode), after.csr.mcause)),
-                0xd04 => Some(('S', letter(before.mode), after.csr.scause)),
-                _ => None,
-            };
-            let trap =
-                trap.filter(|_| before.pc & (WINDOW - 1) >= 0x1000 || after.pc.wrapping_sub(before.pc) != 4);
-            let jumped = before.pc & (WINDOW - 1) >= 0x1000 && after.pc & (WINDOW - 1) < 0x1000;
-            let empty = image[(before.pc & (WINDOW - 1)) as usize..].iter().take(64).all(|b| *b == 0);
-            if empty {
-                println!("{:?} runs off at {stop}: {:#x}", program.name, before.pc);
-                return Ok(());
-            }
-            if jumped && trap.is_none() && after.pc != 0x20_0000_0000 {
-                println!(
-                    "{:?} jumps into the runtime at {stop}: {:#x} {:#x} ",
-                    program.name, before.pc, after.pc
-                );
+            let (row, own) = (row_of(word), before.pc & (WINDOW - 1) >= RUNTIME);
+            let first = row.and_then(|row| row.fields.iter().find(|field| field.name == "rs1"));
+            let from = first.map_or(0, |field| before.x[field.get(word) as usize]);
+            let name = row.filter(|_| own).map_or("", |row| row.name);
+            self.marks += u64::from(marks.look(&machine.bus, program.slot, name, from));
+            let trap = trap(&before, after);
+            if own && let Some(what) = astray(&image, &before, after, trap.is_some()) {
+                println!("{:?} {what} at {stop}: {:#x}", program.name, before.pc);
+                self.astray += 1;
                 return Ok(());
             }
             match trap {
                 Some(trap) => *self.traps.entry(trap).or_default() += 1,
-                None => *self.rows.entry(row_of(word).map_or("none", |row| row.name)).or_default() += 1,
+                None => *self.rows.entry(row.map_or("none", |row| row.name)).or_default() += 1,
             }
             match machine.end() {
                 End::Stop => {}
@@ -125,6 +166,7 @@ impl Coverage {
         for (why, count) in &self.ends {
             let _ = writeln!(text, "{count} ended otherwise: {why}");
         }
+        let _ = writeln!(text, "{} page-table entries marked again by accesses", self.marks);
         let missing: Vec<&str> = ROWS.iter().map(|r| r.name).filter(|n| !self.rows.contains_key(n)).collect();
         let _ = writeln!(
             text,

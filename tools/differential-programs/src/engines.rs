@@ -1,26 +1,18 @@
 //! The engines that can be compared. To add one, add a line to [`ENGINES`].
 
-use crate::mutants;
-use engine_core::{Hosted, TimeSource};
-use engine_interp::{Config, Interp};
-use fabric_bus::Bus;
-use fabric_wire::PendingWord;
-use isa_riscv::Hart;
-use std::sync::Arc;
+use crate::mutants::{ALL, Mistake, Stepping};
+use anyhow::Result;
+pub use differential_riscv::Cpu;
+use differential_riscv::Engine as Own;
+use engine_interp::Config;
 
-/// A hart on some engine.
-pub type Cpu = Box<dyn Hosted<State = Hart>>;
-
-/// What an engine is given.
-pub struct Parts {
-    /// Initial state.
-    pub hart: Hart,
-    /// Guest-physical memory.
-    pub bus: Arc<Bus>,
-    /// Time.
-    pub time: TimeSource,
-    /// Interrupt lines and requests.
-    pub pending: Arc<PendingWord>,
+/// How an engine is made.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// One of Hostel's.
+    Own(Own),
+    /// The interpreter one instruction at a time, perhaps with a mistake.
+    Stepping(Mistake),
 }
 
 /// An engine.
@@ -28,24 +20,40 @@ pub struct Parts {
 pub struct Engine {
     /// Name on the command line.
     pub name: &'static str,
-    /// Makes a hart that it runs.
-    pub make: fn(Parts) -> Cpu,
+    /// What it is.
+    pub kind: Kind,
 }
 
 /// The engines.
 pub const ENGINES: &[Engine] = &[
-    Engine { name: "interp", make: interp },
-    // The interpreter, one instruction at a time: what a budget cuts off must not matter.
-    Engine { name: "steps", make: |parts| mutants::Stepping::boxed(parts, None) },
+    INTERP,
+    // What a budget cuts off must not matter.
+    Engine { name: "steps", kind: Kind::Stepping(Mistake::None) },
+    Engine { name: "jit", kind: Kind::Own(Own::Jit) },
+    Engine { name: "jit-small", kind: Kind::Own(Own::JitSmall) },
+    Engine { name: "jit-late", kind: Kind::Own(Own::JitLate) },
 ];
 
+/// Those that a sample has besides the default: few programs each.
+pub const OTHERS: &[&str] = &["jit-small", "jit-late"];
+
 /// The interpreter.
-pub fn interp(parts: Parts) -> Cpu {
-    let Parts { hart, bus, time, pending } = parts;
-    Box::new(Interp::new(Config { hart, bus, time, pending }))
+pub const INTERP: Engine = Engine { name: "interp", kind: Kind::Own(Own::Interp) };
+
+impl Engine {
+    /// A hart that it runs.
+    ///
+    /// # Errors
+    /// If the host cannot.
+    pub fn hart(self, config: Config) -> Result<Cpu> {
+        match self.kind {
+            Kind::Own(engine) => engine.hart(config),
+            Kind::Stepping(mistake) => Stepping::boxed(config, mistake),
+        }
+    }
 }
 
 /// The engine called `name`.
 pub fn find(name: &str) -> Option<Engine> {
-    ENGINES.iter().chain(mutants::ENGINES).find(|engine| engine.name == name).copied()
+    ENGINES.iter().copied().chain(ALL.iter().map(|mutant| mutant.engine())).find(|engine| engine.name == name)
 }

@@ -1,17 +1,19 @@
 //! One machine on one engine: RAM, a CLINT, a UART, a finisher, and time that is the instruction count.
 
-use crate::engines::{Cpu, Engine, Parts};
+use crate::engines::{Cpu, Engine};
 use anyhow::{Context, Result};
 use dev_core::Slot;
 use dev_irq::Aclint;
 use dev_uart::{Ns16550, Ns16550Config};
+use differential_riscv::{Finisher, features};
 use engine_core::{Exit, TimeSource};
-use fabric_bus::{Bus, BusBuilder, BusFault, Target};
+use engine_interp::Config;
+use fabric_bus::{Bus, BusBuilder};
 use fabric_clock::{Clock, Nanos, Timers};
 use fabric_ram::GuestRam;
 use fabric_wire::{PendingWord, Sink, Wire};
-use isa_riscv::{Extension, Features, Hart};
-use random_programs::layout::{CLINT, FINISHER, RAM, UART};
+use isa_riscv::Hart;
+use random_programs::layout::{CLINT, FINISHER, RAM, UART, WINDOW};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -65,30 +67,17 @@ pub struct State {
     pub memory: Vec<u8>,
 }
 
-/// Notes that the guest has ended the machine.
-struct Finisher(Arc<PendingWord>);
-
-impl Target for Finisher {
-    fn read(&self, _: u64, _: u8) -> Result<u64, BusFault> {
-        Ok(0)
-    }
-    fn write(&self, _: u64, _: u8, _: u64) -> Result<(), BusFault> {
-        self.0.raise(PendingWord::KICK);
-        Ok(())
-    }
-}
-
-/// What harts have: what QEMU's have with the options of the comparisons with it.
-pub fn features() -> Features {
-    let extensions = Features::FULL.extensions.without(Extension::Svade);
-    Features { extensions, pmp_csrs: 16, counter_mask: u32::MAX, ..Features::FULL }
+/// The instruction at `pc` in a slot's code, however that is mapped; `half` reads two bytes at an offset in the slot.
+pub fn instruction(pc: u64, half: impl Fn(u64) -> u64) -> u32 {
+    let at = pc & (WINDOW - 1);
+    (half(at) | half(at + 2) << 16) as u32
 }
 
 impl Machine {
     /// A machine with `pieces` (offset, bytes) in `size` bytes of RAM that starts at `pc`.
     ///
     /// # Errors
-    /// If the host gives no memory.
+    /// If the host gives no memory, or does not have the engine.
     pub fn new(engine: Engine, size: u64, pieces: &[(u64, &[u8])], pc: u64) -> Result<Machine> {
         let pending = Arc::new(PendingWord::new());
         let timers = Timers::new(Arc::new(Clock::virtual_()));
@@ -113,7 +102,7 @@ impl Machine {
         let mut hart = Hart::new(0, &features());
         hart.pc = pc;
         let time = TimeSource::new(Arc::clone(&timers), TIMEBASE);
-        let cpu = (engine.make)(Parts { hart, bus: Arc::clone(&bus), time, pending });
+        let cpu = engine.hart(Config { hart, bus: Arc::clone(&bus), time, pending })?;
         Ok(Machine { cpu, bus, timers, uart, clint, output: Vec::new(), end: End::Stop, seen })
     }
 
@@ -122,7 +111,7 @@ impl Machine {
         for _ in 0..EXITS {
             let retired = self.cpu.retired();
             if self.end != End::Stop || retired >= stop {
-                break;
+                return;
             }
             let exit = self.cpu.run(stop - retired);
             self.uart.with(|uart, _| uart.drain(&mut self.output));
@@ -138,6 +127,7 @@ impl Machine {
                 other => self.end = End::Other(format!("{other:x?}")),
             }
         }
+        self.end = End::Other(format!("{EXITS} exits on the way to {stop}"));
     }
 
     /// Nothing runs meanwhile, so time jumps.

@@ -1,16 +1,20 @@
 //! Engines with a planted mistake, each of which the comparison must find.
 
-use crate::engines::{Cpu, Engine, Parts, interp};
+use crate::compare::ram;
+use crate::engines::{Cpu, Engine, INTERP, Kind};
+use crate::machine::instruction;
+use anyhow::Result;
 use engine_core::{Exit, Firmware, Hosted, Vcpu};
+use engine_interp::Config;
 use fabric_bus::Bus;
 use fabric_wire::PendingWord;
 use isa_riscv::disasm::{length, row_of};
 use isa_riscv::rows::Row;
 use isa_riscv::{Hart, Mode};
-use random_programs::layout::{RAM, WINDOW};
+use random_programs::layout::{RAM, SLOT};
 use std::sync::Arc;
 
-/// A step: the hart before and after it, the instruction, memory, and how many steps there were.
+/// A step: the hart before and after it, the instruction, memory.
 pub struct Step<'a> {
     before: &'a Hart,
     after: &'a mut Hart,
@@ -21,41 +25,60 @@ pub struct Step<'a> {
     old: Option<(u64, u64)>,
 }
 
-/// A mistake; it says whether it changed the hart.
-pub type Mistake = fn(&mut Step<'_>) -> bool;
+/// A mistake.
+#[derive(Clone, Copy)]
+pub enum Mistake {
+    /// None.
+    None,
+    /// Behind an instruction; it says whether it changed the hart.
+    Step(fn(&mut Step<'_>) -> bool),
+    /// One instruction too many is counted once something has trapped.
+    Count,
+}
+
+/// An engine with a mistake.
+pub struct Mutant {
+    /// Its name.
+    name: &'static str,
+    /// What is wrong.
+    pub about: &'static str,
+    mistake: Mistake,
+}
+
+impl Mutant {
+    /// The engine.
+    pub const fn engine(&self) -> Engine {
+        Engine { name: self.name, kind: Kind::Stepping(self.mistake) }
+    }
+}
 
 /// The interpreter one instruction at a time, perhaps with a mistake.
 pub struct Stepping {
     cpu: Cpu,
     bus: Arc<Bus>,
-    mistake: Option<Mistake>,
-    /// How much is added to what was retired, once something has trapped.
-    miscount: u64,
+    mistake: Mistake,
 }
 
 impl Stepping {
     /// The engine.
-    pub fn boxed(parts: Parts, mistake: Option<Mistake>) -> Cpu {
-        let bus = Arc::clone(&parts.bus);
-        Box::new(Stepping { cpu: interp(parts), bus, mistake, miscount: 0 })
-    }
-
-    fn miscounting(parts: Parts) -> Cpu {
-        let bus = Arc::clone(&parts.bus);
-        Box::new(Stepping { cpu: interp(parts), bus, mistake: None, miscount: 1 })
+    ///
+    /// # Errors
+    /// If the host cannot run the interpreter.
+    pub fn boxed(config: Config, mistake: Mistake) -> Result<Cpu> {
+        let bus = Arc::clone(&config.bus);
+        Ok(Box::new(Stepping { cpu: INTERP.hart(config)?, bus, mistake }))
     }
 
     /// The instruction at the program counter, wherever in the code that is mapped.
     fn word(&self, hart: &Hart) -> u32 {
-        let satp_off = hart.mode == Mode::M || hart.csr.satp >> 60 == 0;
-        let slot = hart.csr.mscratch & !(random_programs::layout::SLOT - 1);
-        let at = if satp_off { hart.pc } else { slot | hart.pc & (WINDOW - 1) };
-        let half = |at: u64| self.bus.read(at, 2).unwrap_or(0) as u32;
-        half(at) | half(at + 2) << 16
+        // In the handler of M-mode, `mscratch` is the program's; but there addresses are physical.
+        let physical = (RAM..RAM + ram()).contains(&hart.pc);
+        let slot = if physical { hart.pc } else { hart.csr.mscratch } & !(SLOT - 1);
+        instruction(hart.pc, |at| self.bus.read(slot + at, 2).unwrap_or(0))
     }
 
     fn step(&mut self) -> Exit {
-        let Some(mistake) = self.mistake else { return self.cpu.run(1) };
+        let Mistake::Step(mistake) = self.mistake else { return self.cpu.run(1) };
         let before = self.cpu.state().clone();
         let word = self.word(&before);
         let row = row_of(word);
@@ -92,7 +115,7 @@ impl Vcpu for Stepping {
     }
 
     fn retired(&self) -> u64 {
-        let trapped = self.miscount != 0 && self.cpu.state().csr.mcause != 0;
+        let trapped = matches!(self.mistake, Mistake::Count) && self.cpu.state().csr.mcause != 0;
         self.cpu.retired() + u64::from(trapped)
     }
 
@@ -149,73 +172,93 @@ impl Step<'_> {
     }
 }
 
-macro_rules! mutants {
-    ($($name:literal, $about:literal, $mistake:expr;)*) => {
-        /// The engines, and what is wrong with them.
-        pub const ENGINES: &[Engine] = &[$(Engine {
-            name: $name,
-            make: |parts| Stepping::boxed(parts, Some($mistake)),
-        },)* MISCOUNT];
-
-        /// What is wrong with each.
-        pub const ABOUT: &[(&str, &str)] =
-            &[$(($name, $about),)* ("miscount", "one instruction too many is counted after a trap")];
-    };
-}
-
-const MISCOUNT: Engine = Engine { name: "miscount", make: Stepping::miscounting };
-
-mutants! {
-    "corrupt", "c.xor and xor spoil bit 17 of a result that is 0", |step| {
-        let hit = step.is(&["c.xor", "xor"]) && step.done();
-        match step.rd() {
-            Some(rd) if hit && *rd == 0 => {
-                *rd = 1 << 17;
-                true
+/// The mutants.
+pub const ALL: &[Mutant] = &[
+    Mutant {
+        name: "corrupt",
+        about: "c.xor and xor spoil bit 17 of a result that is 0",
+        mistake: Mistake::Step(|step| {
+            let hit = step.is(&["c.xor", "xor"]) && step.done();
+            match step.rd() {
+                Some(rd) if hit && *rd == 0 => {
+                    *rd = 1 << 17;
+                    true
+                }
+                _ => false,
             }
-            _ => false,
-        }
-    };
-    "drop", "sd stores nothing in M-mode, at one of 512 places", |step| {
-        let hit = step.is(&["sd"]) && step.done();
-        if let Some((at, old)) = step.old.filter(|(at, _)| hit && at & 0xfff == 0xe8) {
-            // Nobody sees it in the hart.
-            let _ = step.bus.write(at, 8, old);
-        }
-        false
-    };
-    "tval", "mtval of a fault at the end of a page is that of the access, not of the part that faults", |step| {
-        let csr = &mut step.after.csr;
-        let hit = step.before.csr.mepc != csr.mepc && matches!(csr.mcause, 13 | 15) && csr.mtval & 0xfff == 0;
-        if hit {
-            csr.mtval -= 1;
-        }
-        hit
-    };
-    "inexact", "fdiv.s and fdiv.d do not say that they are inexact", |step| {
-        let hit = step.is(&["fdiv.s", "fdiv.d"]) && step.after.csr.fflags & !step.before.csr.fflags & 1 != 0;
-        if hit {
-            step.after.csr.fflags &= !1;
-        }
-        hit
-    };
-    "mode", "an interrupt in U-mode leaves MPP as if it came from S-mode", |step| {
-        let hit = step.before.mode == Mode::U
-            && step.after.mode == Mode::M
-            && step.after.csr.mcause >> 63 == 1
-            && step.after.csr.mstatus & 3 << 11 == 0;
-        if hit {
-            step.after.csr.mstatus |= 1 << 11;
-        }
-        hit
-    };
-    "branch", "bgeu of equal operands below 0 does not jump", |step| {
-        let field = |name: &str| step.row.and_then(|r| r.fields.iter().find(|f| f.name == name));
-        let operand = |name: &str| field(name).map_or(0, |f| step.before.x[f.get(step.word) as usize]);
-        let hit = step.is(&["bgeu"]) && operand("rs1") == operand("rs2") && operand("rs1") >> 63 == 1;
-        if hit {
-            step.after.pc = step.before.pc + 4;
-        }
-        hit
-    };
-}
+        }),
+    },
+    Mutant {
+        name: "drop",
+        about: "sd stores nothing in M-mode, at one of 512 places",
+        mistake: Mistake::Step(|step| {
+            let hit = step.is(&["sd"]) && step.done();
+            if let Some((at, old)) = step.old.filter(|(at, _)| hit && at & 0xfff == 0xe8) {
+                // Nobody sees it in the hart.
+                let _ = step.bus.write(at, 8, old);
+            }
+            false
+        }),
+    },
+    Mutant {
+        name: "tval",
+        about: "mtval of a fault at the end of a page is that of the access, not of the part that faults",
+        mistake: Mistake::Step(|step| {
+            let csr = &mut step.after.csr;
+            let hit =
+                step.before.csr.mepc != csr.mepc && matches!(csr.mcause, 13 | 15) && csr.mtval & 0xfff == 0;
+            if hit {
+                csr.mtval -= 1;
+            }
+            hit
+        }),
+    },
+    Mutant {
+        name: "inexact",
+        about: "fdiv.s and fdiv.d do not say that they are inexact",
+        mistake: Mistake::Step(|step| {
+            let hit =
+                step.is(&["fdiv.s", "fdiv.d"]) && step.after.csr.fflags & !step.before.csr.fflags & 1 != 0;
+            if hit {
+                step.after.csr.fflags &= !1;
+            }
+            hit
+        }),
+    },
+    Mutant {
+        name: "mode",
+        about: "an interrupt in U-mode leaves MPP as if it came from S-mode",
+        mistake: Mistake::Step(|step| {
+            let hit = step.before.mode == Mode::U
+                && step.after.mode == Mode::M
+                && step.after.csr.mcause >> 63 == 1
+                && step.after.csr.mstatus & 3 << 11 == 0;
+            if hit {
+                step.after.csr.mstatus |= 1 << 11;
+            }
+            hit
+        }),
+    },
+    Mutant {
+        name: "branch",
+        about: "bgeu of equal operands below 0 does not jump",
+        mistake: Mistake::Step(|step| {
+            let field = |name: &str| step.row.and_then(|r| r.fields.iter().find(|f| f.name == name));
+            let operand = |name: &str| field(name).map_or(0, |f| step.before.x[f.get(step.word) as usize]);
+            let hit = step.is(&["bgeu"]) && operand("rs1") == operand("rs2") && operand("rs1") >> 63 == 1;
+            if hit {
+                step.after.pc = step.before.pc + 4;
+            }
+            hit
+        }),
+    },
+    Mutant {
+        name: "miscount",
+        about: "one instruction too many is counted after a trap",
+        mistake: Mistake::Count,
+    },
+];
+
+/// What is like them but for the mistake: it must not differ, or they prove nothing.
+pub const CONTROL: Mutant =
+    Mutant { name: "control", about: "nothing is wrong", mistake: Mistake::Step(|_| false) };

@@ -1,12 +1,12 @@
 //! What there is to say of a difference.
 
-use crate::compare::{Pair, Stops, ram};
+use crate::compare::{Pair, Stops, machine};
 use crate::engines::Engine;
-use crate::machine::{Machine, State};
+use crate::machine::{End, State, instruction};
 use anyhow::Result;
+use differential_core::word_at;
 use isa_riscv::disasm::{F_NAMES, X_NAMES, disassemble, length};
 use isa_riscv::{Hart, Mode};
-use random_programs::layout::{RAM, WINDOW};
 use random_programs::{Program, image};
 use std::fmt::Write;
 
@@ -45,9 +45,13 @@ pub fn difference(pair: &Pair, program: &Program, stops: &Stops, at: u64) -> Res
 pub fn executed(engine: Engine, program: &Program, from: u64, to: u64) -> Result<String> {
     let mut text = String::new();
     let Some(image) = image(program, None) else { return Ok(text) };
-    let mut machine = Machine::new(engine, ram(), &[(program.slot - RAM, &image)], program.slot)?;
+    let mut machine = machine(engine, program, &image)?;
     machine.run_to(from);
     for step in from..to {
+        if *machine.end() != End::Stop {
+            let _ = writeln!(text, "{step:>8} {:?}", machine.end());
+            break;
+        }
         let state = machine.state();
         machine.run_to(step + 1);
         let after = machine.cpu.state();
@@ -76,10 +80,9 @@ fn around(memory: &[u8], last: u64) -> String {
     text
 }
 
-/// The instruction at `pc` in the slot's `memory`: a place in the code window, however that is mapped.
+/// The instruction at `pc` in the slot's `memory`.
 fn word(memory: &[u8], pc: u64) -> u32 {
-    let at = (pc & (WINDOW - 1)) as usize;
-    memory.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+    instruction(pc, |at| word_at(memory, at) & 0xffff)
 }
 
 fn line(hart: &Hart, memory: &[u8]) -> String {
@@ -120,8 +123,7 @@ fn items(a: &State, b: &State, slot: u64) -> Vec<(String, String, String)> {
     put("mtime and lines".into(), format!("{:x?}", a.clint), format!("{:x?}", b.clint));
     let words = a.memory.chunks(8).zip(b.memory.chunks(8)).enumerate().filter(|(_, (x, y))| x != y);
     for (i, (x, y)) in words.take(WORDS) {
-        let value =
-            |bytes: &[u8]| format!("{:#x}", bytes.iter().rev().fold(0u64, |v, b| v << 8 | u64::from(*b)));
+        let value = |bytes: &[u8]| format!("{:#x}", word_at(bytes, 0));
         let at = 8 * i as u64;
         put(format!("memory {:#x} (slot+{at:#x})", slot + at), value(x), value(y));
     }

@@ -1,11 +1,15 @@
 //! A run: one program after the other, until time or programs are over.
 
 use crate::Arguments;
-use crate::compare::{LONGEST, Outcome, PLACES, Pair, Stops};
+use crate::compare::{Outcome, PLACES, Pair, Stops};
+use crate::counts::Counts;
 use crate::coverage::Coverage;
-use crate::mutants;
+use crate::elsewhere;
+use crate::engines::{self, INTERP, find};
+use crate::mutants::{self, Mutant};
 use crate::report::{difference, executed};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
+use differential_core::Limit;
 use random_programs::layout::{RAM, SLOT};
 use random_programs::shrink::{pieces, shrink};
 use random_programs::{Profile, Program, generate};
@@ -15,55 +19,27 @@ use std::time::{Duration, Instant};
 const ENOUGH: u64 = 5;
 /// Programs of a sample.
 const SAMPLE: u64 = 2500;
+/// Programs of a sample with each of the other translators.
+const OTHERS: u64 = 250;
 /// Programs if nothing says how many.
 const DEFAULT: u64 = 10_000;
 /// Programs in which a planted mistake must show.
 const MUTANT: u64 = 400;
+/// Programs whose coverage is told if nothing says how many.
+const COVERAGE: u64 = 100;
 /// How often progress is told.
 const PROGRESS: Duration = Duration::from_secs(10);
-
-/// Counts of a run.
-#[derive(Default)]
-struct Counts {
-    programs: u64,
-    instructions: u64,
-    /// Programs that did not come to their end.
-    unfinished: u64,
-    too_large: u64,
-    differences: u64,
-}
-
-/// How long to go on.
-pub struct Limit {
-    /// Until when.
-    pub end: Option<Instant>,
-    /// For so many programs.
-    pub cases: u64,
-}
-
-impl Limit {
-    /// What the arguments say; `sample` or `default` programs if they say nothing.
-    pub fn new(arguments: &Arguments, sample: u64, default: u64) -> Limit {
-        let seconds = arguments.minutes.map(|m| 60 * m).or(arguments.hours.map(|h| 3600 * h));
-        let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-        let cases = match (arguments.cases, end) {
-            (Some(cases), _) => cases,
-            (None, Some(_)) => u64::MAX,
-            (None, None) if arguments.sample => sample,
-            (None, None) => default,
-        };
-        Limit { end, cases }
-    }
-
-    /// Whether it is over.
-    pub fn over(&self) -> bool {
-        self.end.is_some_and(|end| Instant::now() >= end)
-    }
-}
 
 /// The program `number` for engines.
 fn program(seed: u64, number: u64) -> Program {
     generate(seed, number, Profile::Engines, RAM + number % PLACES * SLOT)
+}
+
+/// How long to go on, and the first number.
+pub fn limit(arguments: &Arguments, sample: u64, default: u64) -> (Limit, u64) {
+    let cases = arguments.cases.or(arguments.number.map(|_| 1));
+    let otherwise = if arguments.sample { sample } else { default };
+    (Limit::new(arguments.minutes, cases, otherwise), arguments.number.unwrap_or(0))
 }
 
 /// Compares; true if all is well.
@@ -72,15 +48,30 @@ fn program(seed: u64, number: u64) -> Program {
 /// If the host gives no memory, or the arguments make no sense.
 pub fn run(arguments: &Arguments) -> Result<bool> {
     let pair = arguments.pair()?;
-    let start = Instant::now();
-    let limit = Limit::new(arguments, SAMPLE, DEFAULT);
-    let numbers = arguments.number.map_or(0..limit.cases, |number| number..number + 1);
-    let (mut counts, mut told) = (Counts::default(), start);
-    for number in numbers {
-        if limit.over() || counts.differences >= ENOUGH {
-            break;
+    let (limit, first) = limit(arguments, SAMPLE, DEFAULT);
+    let mut fine = compare(&pair, arguments, &limit, first)?;
+    match arguments.untranslated() {
+        Some(why) => {
+            println!("skipped: the translator: this host lacks {why}");
+            fine &= !arguments.require;
         }
-        one(&pair, arguments, number, &mut counts)?;
+        None if arguments.sample && arguments.engines.is_none() => {
+            for second in engines::OTHERS.iter().filter_map(|name| find(name)) {
+                let limit = Limit::new(None, Some(OTHERS), OTHERS);
+                fine &= compare(&Pair { second, ..pair }, arguments, &limit, first)?;
+            }
+        }
+        None => {}
+    }
+    Ok(fine)
+}
+
+/// Compares one pair on the programs from `first` on; true if all is well.
+fn compare(pair: &Pair, arguments: &Arguments, limit: &Limit, first: u64) -> Result<bool> {
+    let start = Instant::now();
+    let (mut counts, mut told) = (Counts::default(), start);
+    while limit.left(counts.programs) > 0 && counts.differences < ENOUGH {
+        one(pair, arguments, first + counts.programs, &mut counts)?;
         if told.elapsed() > PROGRESS {
             told = Instant::now();
             eprintln!(
@@ -91,6 +82,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
             );
         }
     }
+    let fine = counts.conclude();
     let seconds = start.elapsed().as_secs_f64();
     println!(
         "{},{}: {} programs, {} million instructions, {} not to their end, {} too large, {} differences, seed {}: {:.1} s, \
@@ -106,7 +98,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         seconds,
         counts.programs as f64 / seconds
     );
-    Ok(counts.differences == 0)
+    Ok(fine)
 }
 
 fn one(pair: &Pair, arguments: &Arguments, number: u64, counts: &mut Counts) -> Result<()> {
@@ -119,6 +111,10 @@ fn one(pair: &Pair, arguments: &Arguments, number: u64, counts: &mut Counts) -> 
             counts.unfinished += u64::from(!done);
         }
         Outcome::TooLarge => counts.too_large += 1,
+        Outcome::Broken(why) => {
+            counts.differences += 1;
+            println!("BROKEN ON BOTH, seed {} number {number}: {why}", arguments.seed);
+        }
         Outcome::Differs { good, bad } => {
             counts.differences += 1;
             println!(
@@ -126,13 +122,13 @@ fn one(pair: &Pair, arguments: &Arguments, number: u64, counts: &mut Counts) -> 
                 arguments.seed
             );
             let program = if arguments.no_shrink { program } else { smaller(pair, &program, &stops) };
-            if let Outcome::Differs { good, bad } = pair.compare(&program, &stops)? {
-                let at = pair.first_difference(&program, &stops, good, bad)?;
-                println!(
-                    "with {} pieces left of the program, {}",
-                    pieces(&program),
-                    difference(pair, &program, &stops, at)?
-                );
+            match pair.compare(&program, &stops)? {
+                Outcome::Differs { good, bad } => {
+                    let at = pair.first_difference(&program, &stops, good, bad)?;
+                    let report = difference(pair, &program, &stops, at)?;
+                    println!("with {} pieces left of the program, {report}", pieces(&program));
+                }
+                _ => println!("it does not differ every time"),
             }
         }
     }
@@ -144,30 +140,60 @@ fn smaller(pair: &Pair, program: &Program, stops: &Stops) -> Program {
     shrink(program, &mut |candidate| matches!(pair.compare(candidate, stops), Ok(Outcome::Differs { .. })))
 }
 
-/// Compares the interpreter with engines that have a mistake; true if each is found, and no difference where is none.
+/// The first program, of those in which a planted mistake must show, that differs, and the instruction.
+fn found(pair: &Pair, seed: u64) -> Result<Option<(u64, u64)>> {
+    let mut counts = Counts::default();
+    for number in 0..MUTANT {
+        let program = program(seed, number);
+        let stops = Stops::new(&program);
+        counts.programs += 1;
+        match pair.compare(&program, &stops)? {
+            Outcome::Differs { good, bad } => {
+                return Ok(Some((number, pair.first_difference(&program, &stops, good, bad)?)));
+            }
+            Outcome::Same { done, .. } => counts.unfinished += u64::from(!done),
+            Outcome::TooLarge => counts.too_large += 1,
+            Outcome::Broken(why) => bail!("program {number} of seed {seed} is broken on both: {why}"),
+        }
+    }
+    match counts.lacking() {
+        Some(why) => bail!("too little: {why}"),
+        None => Ok(None),
+    }
+}
+
+/// Compares the interpreter with engines that have a mistake; true if each is found, and nothing where there is none.
 ///
 /// # Errors
-/// If the host gives no memory.
+/// If the host gives no memory, or the programs prove nothing.
 pub fn mutants(arguments: &Arguments) -> Result<bool> {
-    let mut fine = true;
-    for (engine, (name, about)) in mutants::ENGINES.iter().zip(mutants::ABOUT) {
-        let pair = Pair { second: *engine, ..arguments.pair()? };
-        let mut found = None;
-        for number in 0..MUTANT {
-            let program = program(arguments.seed, number);
-            let stops = Stops::new(&program);
-            if let Outcome::Differs { good, bad } = pair.compare(&program, &stops)? {
-                found = Some((number, pair.first_difference(&program, &stops, good, bad)?));
-                break;
+    let seed = arguments.seed;
+    let against = |mutant: &Mutant| found(&Pair { first: INTERP, second: mutant.engine() }, seed);
+    if let Some((number, at)) = against(&mutants::CONTROL)? {
+        println!("WRONG WITHOUT A MISTAKE: program {number}, instruction {at}");
+        return Ok(false);
+    }
+    let mut survivors = 0;
+    for mutant in mutants::ALL {
+        let (name, about) = (mutant.engine().name, mutant.about);
+        match against(mutant)? {
+            Some((number, at)) => println!("found: {name} ({about}): program {number}, instruction {at}"),
+            None => {
+                survivors += 1;
+                println!("NOT FOUND: {name} ({about}) in {MUTANT} programs");
             }
         }
-        match found {
-            Some((number, at)) => println!("found: {name} ({about}): program {number}, instruction {at}"),
-            None => println!("NOT FOUND: {name} ({about}) in {MUTANT} programs"),
-        }
-        fine &= found.is_some();
     }
-    Ok(fine)
+    println!(
+        "mutants: {} planted, {survivors} not found, none in {MUTANT} programs without a mistake, seed {seed}",
+        mutants::ALL.len()
+    );
+    Ok(survivors == 0)
+}
+
+/// The program `number` of the comparison that the arguments are about.
+fn wanted(arguments: &Arguments, number: u64) -> Program {
+    if arguments.qemu { elsewhere::program(arguments.seed, number) } else { program(arguments.seed, number) }
 }
 
 /// Says what programs do.
@@ -177,16 +203,16 @@ pub fn mutants(arguments: &Arguments) -> Result<bool> {
 pub fn coverage(arguments: &Arguments) -> Result<bool> {
     let pair = arguments.pair()?;
     let mut coverage = Coverage::default();
-    let numbers = arguments.number.map_or(0..arguments.cases.unwrap_or(100), |number| number..number + 1);
-    for number in numbers {
-        let (done, program) = (coverage.done, program(arguments.seed, number));
-        coverage.add(pair.first, &program, LONGEST)?;
+    let (limit, first) = limit(arguments, COVERAGE, COVERAGE);
+    for number in first..first + limit.left(0) {
+        let done = coverage.done;
+        coverage.add(pair.first, &wanted(arguments, number))?;
         if coverage.done == done {
             println!("program {number} does not come to its end");
         }
     }
     print!("{}", coverage.report());
-    Ok(true)
+    Ok(coverage.done > 0 && coverage.astray == 0)
 }
 
 /// Prints what a program executes.
@@ -196,7 +222,8 @@ pub fn coverage(arguments: &Arguments) -> Result<bool> {
 pub fn trace(arguments: &Arguments, range: &str) -> Result<bool> {
     let (from, to) = range.split_once(',').context("--trace needs two numbers, as in 100,200")?;
     let (from, to): (u64, u64) = (from.parse()?, to.parse()?);
-    let program = program(arguments.seed, arguments.number.unwrap_or(0));
+    ensure!(from < to, "--trace needs the smaller number first");
+    let program = wanted(arguments, arguments.number.unwrap_or(0));
     print!("{}", executed(arguments.pair()?.first, &program, from, to)?);
     Ok(true)
 }
@@ -204,7 +231,7 @@ pub fn trace(arguments: &Arguments, range: &str) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engines::find;
+    use random_programs::{Function, How, Op};
 
     #[test]
     fn a_program_is_a_function_of_its_seed_and_nearly_all_end() {
@@ -220,6 +247,28 @@ mod tests {
             }
         }
         assert!(ended >= 16, "{ended} of 20 came to their end");
+    }
+
+    #[test]
+    fn programs_keep_to_themselves_and_have_marks_set_again() {
+        let mut coverage = Coverage::default();
+        (0..60).for_each(|number| coverage.add(INTERP, &program(1, number)).unwrap());
+        let report = coverage.report();
+        assert!(coverage.astray == 0 && coverage.done >= 54, "{report}");
+        assert!(coverage.marks > 20, "{report}");
+    }
+
+    #[test]
+    fn what_calls_itself_ends_however_often_it_calls_others() {
+        let mut program = program(1, 0);
+        let call = |to| Op::Call { to, how: How::Direct, depth: 5 };
+        let bodies = [vec![call(1)], vec![call(2), Op::Again, call(2)], vec![]];
+        program.functions = bodies.map(|body| Function { body, tail: None, gap: 0 }).into();
+        // Far more than the stack has room for.
+        program.x[program.registers.fuel as usize] = 8000;
+        let mut coverage = Coverage::default();
+        coverage.add(INTERP, &program).unwrap();
+        assert_eq!((coverage.done, coverage.astray), (1, 0), "{}", coverage.report());
     }
 
     #[test]

@@ -14,11 +14,12 @@ mod run;
 
 use anyhow::Result;
 use clap::Parser;
+use differential_core::{Limit, MINUTES, exit_code};
 use record::SIZE;
 use rom::Rom;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A run that differs in so many ways is not run any further.
 const ENOUGH_REPORTS: usize = 20;
@@ -40,10 +41,10 @@ struct Arguments {
     #[arg(long, conflicts_with_all = ["minutes", "roms", "mutants"])]
     sample: bool,
     /// Go on with new ROMs for so many minutes
-    #[arg(long, conflicts_with = "mutants")]
+    #[arg(long, conflicts_with = "mutants", value_parser = clap::value_parser!(u64).range(1..=MINUTES))]
     minutes: Option<u64>,
     /// Stop after so many ROMs
-    #[arg(long, conflicts_with = "mutants")]
+    #[arg(long, conflicts_with = "mutants", value_parser = clap::value_parser!(u64).range(1..))]
     roms: Option<u64>,
     /// The first ROM's seed; the next has the next
     #[arg(long, default_value_t = 1)]
@@ -57,14 +58,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match compare(&Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(compare(&Arguments::parse()))
 }
 
 fn compare(arguments: &Arguments) -> Result<bool> {
@@ -76,12 +70,10 @@ fn compare(arguments: &Arguments) -> Result<bool> {
         return mutants::run(arguments.seed);
     }
     let start = Instant::now();
-    let end = arguments.minutes.map(|minutes| start + Duration::from_secs(60 * minutes));
-    let otherwise = if arguments.sample { SAMPLE } else { ROMS };
-    let roms = arguments.roms.or_else(|| end.is_none().then_some(otherwise)).unwrap_or(u64::MAX);
+    let limit = Limit::new(arguments.minutes, arguments.roms, if arguments.sample { SAMPLE } else { ROMS });
     let mut found = Findings::default();
     let mut done = 0;
-    while done < roms && found.differing < ENOUGH_REPORTS && end.is_none_or(|end| Instant::now() < end) {
+    while limit.left(done) > 0 && found.differing < ENOUGH_REPORTS {
         found.compare(&Rom::new(arguments.seed.wrapping_add(done))?)?;
         done += 1;
     }

@@ -130,8 +130,8 @@ impl Mutant {
 /// If a side cannot be run.
 pub fn run(seed: u64) -> Result<bool> {
     let mut roms = Vec::new();
-    for seed in seed..seed + ROMS {
-        let rom = Rom::new(seed)?;
+    for number in 0..ROMS {
+        let rom = Rom::new(seed.wrapping_add(number))?;
         let theirs = run::qemu(&rom.bytes, rom.cases.len())?;
         roms.push((rom, theirs));
     }

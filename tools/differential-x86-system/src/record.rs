@@ -11,7 +11,7 @@ pub const SIZE: usize = 0x290;
 const DESCRIPTORS: std::ops::Range<usize> = 0x180..0x280;
 
 fn word(record: &[u8], at: usize) -> u64 {
-    record[at..at + 8].iter().rev().fold(0, |v, &b| v << 8 | u64::from(b))
+    differential_core::word_at(record, at as u64)
 }
 
 fn change(record: &mut [u8], at: usize, f: impl FnOnce(u64) -> u64) {

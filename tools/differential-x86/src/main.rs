@@ -22,12 +22,12 @@ use batch::{Bench, CASES, Seen};
 use bytes::Template;
 use clap::Parser;
 use compare::flag_names;
-use differential_core::matches;
+use differential_core::{Limit, MINUTES, exit_code, matches};
 use hostcpu::Oracle;
 use isa_x86::testkit::TestMachine;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A run that differs in so many ways is not run any further.
 const ENOUGH_REPORTS: usize = 20;
@@ -46,19 +46,19 @@ const SAMPLE: u64 = 1_000_000;
 )]
 struct Arguments {
     /// A fixed sample, which takes seconds
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["minutes", "cases", "mutants"])]
     sample: bool,
     /// Go on with new cases for so many minutes
-    #[arg(long)]
+    #[arg(long, conflicts_with = "mutants", value_parser = clap::value_parser!(u64).range(1..=MINUTES))]
     minutes: Option<u64>,
     /// Stop after so many cases
-    #[arg(long)]
+    #[arg(long, conflicts_with = "mutants", value_parser = clap::value_parser!(u64).range(1..))]
     cases: Option<u64>,
     /// Where the random numbers start
     #[arg(long, default_value_t = SEED)]
     seed: u64,
     /// Only rows whose name matches (`*` stands for anything)
-    #[arg(long)]
+    #[arg(long, conflicts_with = "mutants")]
     rows: Option<String>,
     /// Plant wrong meanings; each must be caught
     #[arg(long)]
@@ -69,14 +69,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<bool> {
@@ -109,13 +102,13 @@ fn machine() -> TestMachine {
 
 fn compare(arguments: &Arguments, mut bench: Bench) -> Result<bool> {
     let start = Instant::now();
-    let end = arguments.minutes.map(|minutes| start + Duration::from_secs(60 * minutes));
-    let limit = arguments.cases.or_else(|| end.is_none().then_some(SAMPLE)).unwrap_or(u64::MAX);
+    let limit = Limit::new(arguments.minutes, arguments.cases, SAMPLE);
+    let most = limit.left(0);
     let mut seen = vec![Seen::default(); bench.templates.len()];
     let (mut reports, mut cases, mut differing) = (BTreeMap::new(), 0u64, 0u64);
     let mut explained: BTreeMap<&str, u64> = BTreeMap::new();
     let mut number = 0;
-    while cases < limit && reports.len() < ENOUGH_REPORTS && end.is_none_or(|end| Instant::now() < end) {
+    while limit.left(cases) > 0 && reports.len() < ENOUGH_REPORTS {
         bench.run(arguments.seed, number, &mut seen, None, |case, sides, row| {
             cases += 1;
             if !sides.agree() {
@@ -127,10 +120,10 @@ fn compare(arguments: &Arguments, mut bench: Bench) -> Result<bool> {
                     }
                 }
             }
-            cases < limit && reports.len() < ENOUGH_REPORTS
+            cases < most && reports.len() < ENOUGH_REPORTS
         });
         number += 1;
-        anyhow::ensure!(number * CASES < limit.saturating_mul(20).max(1 << 20), "too few cases can be run");
+        anyhow::ensure!(number * CASES < most.saturating_mul(20).max(1 << 20), "too few cases can be run");
     }
     for report in reports.values() {
         println!("UNEXPLAINED, seed {}: {report}", arguments.seed);

@@ -13,7 +13,6 @@ mod explained;
 mod explained_system;
 mod mutants;
 mod mutants_system;
-mod qemu;
 mod system;
 mod system_case;
 mod system_run;
@@ -30,12 +29,12 @@ mod user_image;
 use anyhow::Result;
 use clap::Parser;
 use coverage::{Coverage, ENOUGH};
-use differential_core::matches;
+use differential_core::{Limit, MINUTES, exit_code, matches};
 use isa_riscv::ROWS;
 use isa_riscv::rows::Row;
 use random_programs::{assembler, random};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use user::Findings;
 
 /// A level that differs in so many ways is not run any further.
@@ -54,22 +53,22 @@ const SEED: u64 = 1;
 )]
 struct Arguments {
     /// A fixed sample, which takes seconds
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["minutes", "cases", "mutants"])]
     sample: bool,
     /// Go on with new programs for so many minutes
-    #[arg(long)]
+    #[arg(long, conflicts_with = "mutants", value_parser = clap::value_parser!(u64).range(1..=MINUTES))]
     minutes: Option<u64>,
     /// Stop after so many cases of each kind
-    #[arg(long)]
+    #[arg(long, conflicts_with = "mutants", value_parser = clap::value_parser!(u64).range(1..))]
     cases: Option<u64>,
     /// Where the random numbers start
     #[arg(long, default_value_t = SEED)]
     seed: u64,
-    /// Only rows whose name matches (`*` stands for anything)
-    #[arg(long)]
+    /// Only rows whose name matches (`*` stands for anything); bare-metal images have all
+    #[arg(long, conflicts_with_all = ["mutants", "system"])]
     rows: Option<String>,
     /// Only user-level programs
-    #[arg(long)]
+    #[arg(long, conflicts_with = "system")]
     user: bool,
     /// Only bare-metal images
     #[arg(long)]
@@ -86,14 +85,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match compare(&Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(compare(&Arguments::parse()))
 }
 
 fn compare(arguments: &Arguments) -> Result<bool> {
@@ -101,58 +93,49 @@ fn compare(arguments: &Arguments) -> Result<bool> {
     if arguments.mutants {
         return plant(arguments);
     }
-    let (mut fine, mut there) = (true, [!arguments.system, !arguments.user]);
-    for (wanted, program) in there.iter_mut().zip([qemu::USER, qemu::SYSTEM]) {
-        if let Some(why) = qemu::missing(program).filter(|_| *wanted) {
-            *wanted = false;
-            fine &= skipped(arguments, &why);
-        }
-    }
+    let rows = rows(arguments)?;
+    let (there, fine) = available(arguments);
     if there == [false, false] {
         return Ok(fine);
     }
-    let mut session = Session::new(arguments, there);
+    let mut session = Session::new(arguments, rows, there);
     session.run()?;
     Ok(session.conclude() && fine)
 }
 
-/// Plants mistakes in the kinds of program asked for.
+/// The rows asked for.
+///
+/// # Errors
+/// If there is none.
+fn rows(arguments: &Arguments) -> Result<Vec<&'static Row>> {
+    let pattern = arguments.rows.as_deref().unwrap_or("*");
+    let rows: Vec<&Row> = ROWS.iter().filter(|row| matches(pattern, row.name)).collect();
+    anyhow::ensure!(!rows.is_empty(), "no row is called `{pattern}`");
+    Ok(rows)
+}
+
+/// Which of user level and bare metal are wanted and there; and whether all is well with one that is not there.
+fn available(arguments: &Arguments) -> ([bool; 2], bool) {
+    let (mut fine, mut there) = (true, [!arguments.system, !arguments.user]);
+    for (wanted, program) in there.iter_mut().zip([differential_riscv::USER, differential_riscv::SYSTEM]) {
+        if let Some(why) = differential_riscv::missing(program).filter(|_| *wanted) {
+            println!("skipped: {why}");
+            *wanted = false;
+            fine &= !arguments.require;
+        }
+    }
+    (there, fine)
+}
+
+/// Plants mistakes in the kinds of program asked for, as far as QEMU is there.
 fn plant(arguments: &Arguments) -> Result<bool> {
-    let (user, system) = (!arguments.system, !arguments.user);
-    for (wanted, program) in [(user, qemu::USER), (system, qemu::SYSTEM)] {
-        if let Some(why) = qemu::missing(program).filter(|_| wanted) {
-            return Ok(skipped(arguments, &why));
-        }
-    }
-    mutants::run(arguments.seed, user, system)
+    let ([user, system], fine) = available(arguments);
+    Ok((!user && !system || mutants::run(arguments.seed, user, system)?) && fine)
 }
 
-fn skipped(arguments: &Arguments, why: &str) -> bool {
-    println!("skipped: {why}");
-    !arguments.require
-}
-
-/// How long to go on.
-struct Limit {
-    end: Option<Instant>,
-    cases: Option<u64>,
-}
-
-impl Limit {
-    fn new(arguments: &Arguments, otherwise: u64) -> Limit {
-        let end = arguments.minutes.map(|m| Instant::now() + Duration::from_secs(60 * m));
-        let cases = arguments.cases.or_else(|| end.is_none().then_some(otherwise));
-        Limit { end, cases }
-    }
-
-    /// How many of `wanted` cases to do next, after `done`.
-    fn next(&self, done: u64, wanted: usize) -> usize {
-        if self.end.is_some_and(|end| Instant::now() >= end) {
-            return 0;
-        }
-        let left = self.cases.map_or(u64::MAX, |cases| cases.saturating_sub(done));
-        usize::try_from(left).unwrap_or(usize::MAX).min(wanted)
-    }
+/// How many of `wanted` cases to do next, after `done`.
+fn next(limit: &Limit, done: u64, wanted: usize) -> usize {
+    usize::try_from(limit.left(done)).unwrap_or(usize::MAX).min(wanted)
 }
 
 /// Both levels, one program of each after the other.
@@ -166,22 +149,21 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(arguments: &'a Arguments, levels: [bool; 2]) -> Session<'a> {
-        let pattern = arguments.rows.as_deref().unwrap_or("*");
-        let rows = ROWS.iter().filter(|row| matches(pattern, row.name)).collect();
+    fn new(arguments: &'a Arguments, rows: Vec<&'static Row>, levels: [bool; 2]) -> Session<'a> {
         let found = levels.map(|wanted| wanted.then(Findings::default));
         Session { arguments, rows, coverage: Coverage::default(), found, start: Instant::now() }
     }
 
     fn run(&mut self) -> Result<()> {
         let (seed, sample) = (self.arguments.seed, self.arguments.sample);
-        let user_limit = Limit::new(self.arguments, if sample { 4_000 } else { 600_000 });
-        let system_limit = Limit::new(self.arguments, if sample { 1_024 } else { 50_000 });
+        let limit = |otherwise| Limit::new(self.arguments.minutes, self.arguments.cases, otherwise);
+        let user_limit = limit(if sample { 4_000 } else { 600_000 });
+        let system_limit = limit(if sample { 1_024 } else { 50_000 });
         for number in 0.. {
             let mut more = false;
             let [user, system] = &mut self.found;
             if let Some(found) = user {
-                let n = user_limit.next(found.cases, user::BATCH);
+                let n = next(&user_limit, found.cases, user::BATCH);
                 if n > 0 && found.unexplained.len() < ENOUGH_REPORTS {
                     let batch = user::Batch::new(seed, number, &self.rows, n);
                     user::compare(&batch, &mut self.coverage, found)?;
@@ -189,7 +171,7 @@ impl<'a> Session<'a> {
                 }
             }
             if let Some(found) = system {
-                let n = system_limit.next(found.cases, system_runtime::CASES);
+                let n = next(&system_limit, found.cases, system_runtime::CASES);
                 if n > 0 && found.unexplained.len() < ENOUGH_REPORTS {
                     let batch = system::Batch::new(seed, number, n);
                     system::compare(&batch, &mut self.coverage, found)?;

@@ -8,7 +8,7 @@ use crate::system;
 use crate::system_run::Left;
 use crate::system_runtime::CASES;
 use crate::user;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use fabric_bus::Bus;
 use isa_riscv::disasm::row_of;
 use isa_riscv::rows::Row;
@@ -130,14 +130,17 @@ impl Mutant {
 /// Plants every mistake; true if each was caught.
 ///
 /// # Errors
-/// If a side cannot be run.
+/// If a side cannot be run, or something differs without a mistake.
 pub fn run(seed: u64, user_level: bool, system_level: bool) -> Result<bool> {
-    let mut survivors = 0;
-    let mut tell = |mutant: &Mutant, caught: Option<u64>| match caught {
-        Some(cases) => println!("caught after {cases:>6} cases: {}", mutant.about),
-        None => {
-            survivors += 1;
-            println!("NOT CAUGHT: {}", mutant.about);
+    let (mut planted, mut survivors) = (0, 0);
+    let mut tell = |mutant: &Mutant, caught: Option<u64>| {
+        planted += 1;
+        match caught {
+            Some(cases) => println!("caught after {cases:>6} cases: {}", mutant.about),
+            None => {
+                survivors += 1;
+                println!("NOT CAUGHT: {}", mutant.about);
+            }
         }
     };
     for mutant in USER.iter().filter(|_| user_level) {
@@ -147,7 +150,9 @@ pub fn run(seed: u64, user_level: bool, system_level: bool) -> Result<bool> {
     for mutant in SYSTEM.iter().filter(|_| system_level) {
         tell(mutant, system_cases(mutant, seed, &mut images)?);
     }
-    println!("mutants: {survivors} not caught, seed {seed}");
+    println!(
+        "mutants: {planted} planted, {survivors} not caught, none in the same cases without a mistake, seed {seed}"
+    );
     Ok(survivors == 0)
 }
 
@@ -158,6 +163,8 @@ fn user_cases(mutant: &Mutant, seed: u64) -> Result<Option<u64>> {
     for number in 0..PROGRAMS {
         let batch = user::Batch::new(seed, number, &rows, 500);
         let (_, theirs) = user::run_both(&batch.image)?;
+        let wrong = user::caught(&batch, &theirs, &mut |_, _, _| false);
+        ensure!(wrong.is_none(), "user level differs without a mistake (those of `{}`)", mutant.about);
         let meddler = &mut |a: &Hart, b: &mut Hart, word: u32| mutant.meddle(a, b, word, None);
         if let Some(cases) = user::caught(&batch, &theirs, meddler) {
             return Ok(Some(before + cases));
@@ -174,6 +181,8 @@ fn system_cases(mutant: &Mutant, seed: u64, images: &mut Vec<(system::Batch, Lef
         if images.len() as u64 == number {
             let batch = system::Batch::new(seed, number, CASES);
             let (_, theirs) = batch.run_both()?;
+            let wrong = system::caught(&batch, &theirs, &mut |_, _, _, _| false)?;
+            ensure!(wrong.is_none(), "bare-metal image {number} differs without a mistake");
             images.push((batch, theirs));
         }
         let (batch, theirs) = &images[number as usize];

@@ -4,13 +4,14 @@ use crate::coverage::Coverage;
 use crate::explained_system::explain;
 use crate::random::Random;
 use crate::system_case::{Case, Slot, Try, code_at, csr_text};
-use crate::system_run::{Image, Left, Meddler, run, start_qemu};
+use crate::system_run::{Image, Left, Meddler, finish_qemu, run, start_qemu};
 use crate::system_runtime::{
     ALIAS, ARENA, CASES, CODES, END, LEFT_CSRS, LEFT_X, LOG, LOG_AT, LOG_RECORD, LOG_WORDS, META, S_VECTOR,
     SLOTS, left_csrs,
 };
 use crate::user::Findings;
 use anyhow::Result;
+use differential_core::word_at;
 use isa_riscv::disasm::{X_NAMES, disassemble, length, row_of};
 use std::fmt::Write;
 
@@ -84,11 +85,6 @@ pub struct Seen<'a> {
     pub traps: Vec<[u64; 8]>,
     /// Traps that QEMU took.
     pub their_traps: Vec<[u64; 8]>,
-}
-
-fn word_at(bytes: &[u8], at: u64) -> u64 {
-    let at = at as usize;
-    bytes.get(at..at + 8).map_or(0, |b| b.iter().rev().fold(0, |v, &b| v << 8 | u64::from(b)))
 }
 
 /// The traps that a case noted.
@@ -229,7 +225,7 @@ impl Batch {
         let image = self.image();
         let qemu = start_qemu(&image)?;
         let ours = run(&image, None)?;
-        Ok((ours, qemu.finish(&image)?))
+        Ok((ours, finish_qemu(qemu, &image)?))
     }
 }
 

@@ -1,24 +1,23 @@
 //! Runs an image of bare-metal cases on both sides: RAM, a CLINT and a test finisher.
 
 use crate::engine;
-use crate::qemu;
 use crate::system_case::{Case, arena_at, code_at, meta_at};
 use crate::system_runtime::{
     ARENA, CASES, CLINT, CURRENT, FINISHER, HANDLER, META, METAS, PLIC, PLIC_SOURCES, RAM, RAM_BYTES, UART,
     UART_SOURCE, runtime,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use dev_core::Slot;
 use dev_irq::{Aclint, Plic};
 use dev_uart::{Ns16550, Ns16550Config};
-use differential_core::Peer;
+use differential_riscv::{Ended, Finisher, Machine, features};
 use engine_core::{Exit, Hosted, TimeSource};
 use engine_interp::Config;
-use fabric_bus::{Bus, BusBuilder, BusFault, Target};
+use fabric_bus::{Bus, BusBuilder};
 use fabric_clock::{Clock, Timers};
 use fabric_ram::GuestRam;
 use fabric_wire::{PendingWord, Sink, Wire};
-use isa_riscv::{Extension, Features, Hart};
+use isa_riscv::{Extension, Hart};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,80 +92,21 @@ impl Image {
     }
 }
 
-/// Notes that the guest has ended the machine.
-struct Finisher(Arc<PendingWord>);
-
-impl Target for Finisher {
-    fn read(&self, _: u64, _: u8) -> Result<u64, BusFault> {
-        Ok(0)
-    }
-    fn write(&self, _: u64, _: u8, _: u64) -> Result<(), BusFault> {
-        self.0.raise(PendingWord::KICK);
-        Ok(())
-    }
-}
-
-/// A QEMU that runs an image.
-pub struct Qemu {
-    run: Peer,
-    file: tempfile::NamedTempFile,
-}
-
-/// Starts QEMU on `image`. Guest RAM is a file, which is written before and read after.
+/// Starts QEMU on `image`.
 ///
 /// # Errors
 /// What the host says.
-pub fn start_qemu(image: &Image) -> Result<Qemu> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("differential-").suffix(".ram");
-    // Memory, where there is such a folder: a file of a disk might be written there.
-    let file = builder.tempfile_in("/dev/shm").or_else(|_| builder.tempfile())?;
-    file.as_file().set_len(RAM_BYTES)?;
-    for (offset, bytes) in &image.pieces {
-        file.as_file().write_all_at(bytes, *offset)?;
-    }
-    let backend = format!(
-        "memory-backend-file,id=ram,size={RAM_BYTES},share=on,mem-path={}",
-        file.path().to_str().context("the name of a temporary file")?
-    );
-    let size = format!("{}M", RAM_BYTES >> 20);
-    let cpu = if image.compressed { qemu::CPU.to_string() } else { format!("{},c=false", qemu::CPU) };
-    let arguments = [
-        "-M",
-        "virt,memory-backend=ram",
-        "-object",
-        &backend,
-        "-m",
-        &size,
-        "-cpu",
-        &cpu,
-        "-bios",
-        "none",
-        "-display",
-        "none",
-        "-serial",
-        "none",
-        "-monitor",
-        "none",
-        "-no-reboot",
-    ];
-    Ok(Qemu { run: Peer::start(qemu::SYSTEM, &arguments, None)?, file })
+pub fn start_qemu(image: &Image) -> Result<Machine> {
+    Machine::start(RAM_BYTES, &image.pieces, if image.compressed { "" } else { ",c=false" })
 }
 
-impl Qemu {
-    /// Waits for its end.
-    ///
-    /// # Errors
-    /// If it fails otherwise than by not ending.
-    pub fn finish(self, image: &Image) -> Result<Left> {
-        let output = self.run.finish(LIMIT)?;
-        if !output.success() && !output.killed {
-            bail!("{}: {}", qemu::SYSTEM, output.end);
-        }
-        let file = self.file.as_file();
-        let stuck = (!output.success()).then_some(output.end);
-        image.collect(stuck, |offset, to| Ok(file.read_exact_at(to, offset)?))
-    }
+/// Waits for QEMU's end.
+///
+/// # Errors
+/// If it fails otherwise than by not ending.
+pub fn finish_qemu(qemu: Machine, image: &Image) -> Result<Left> {
+    let Ended { ram, stuck } = qemu.finish(LIMIT)?;
+    image.collect(stuck, |offset, to| Ok(ram.read_exact_at(to, offset)?))
 }
 
 /// Runs `image` in Hostel; with a meddler, one instruction at a time.
@@ -194,12 +134,10 @@ pub fn run(image: &Image, meddler: Option<Meddler<'_>>) -> Result<Left> {
         ram.copy_in(*offset, bytes).context("the image is larger than RAM")?;
     }
     let bus = Arc::new(builder.build());
-    // QEMU's processor has Svadu on its own and no Svade, and with [`qemu::CPU`] all counters.
-    let mut extensions = Features::FULL.extensions.without(Extension::Svade);
+    let mut features = features();
     if !image.compressed {
-        extensions = extensions.without(Extension::C);
+        features.extensions = features.extensions.without(Extension::C);
     }
-    let features = Features { extensions, pmp_csrs: 16, counter_mask: u32::MAX, ..Features::FULL };
     let mut hart = Hart::new(0, &features);
     hart.pc = RAM;
     let time = TimeSource::new(timers, 10_000_000);

@@ -5,6 +5,7 @@ use crate::random::{Random, Values};
 use crate::system_case::{Case, Lines, arena_at, code_at};
 use crate::system_runtime::{ALIAS, END, GRANTED, RAM, S_VECTOR};
 use crate::system_tables::{DATA_PAGE, Tables, Wanted, data_pages};
+use differential_core::word_at;
 use isa_riscv::csr_fields::mstatus;
 
 /// Registers that a slot may write: x2 to x14. Each slot that reads CSRs has two of its own.
@@ -250,10 +251,8 @@ impl Draft<'_> {
                 self.case.csrs.push((PMPADDR[i], addr));
             }
         }
-        let (low, high) = cfg.split_at(8);
-        let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |v, b| v << 8 | u64::from(*b));
-        self.case.csrs.push(("pmpcfg2", number(high)));
-        self.case.csrs.push(("pmpcfg0", number(low)));
-        number(low)
+        self.case.csrs.push(("pmpcfg2", word_at(&cfg, 8)));
+        self.case.csrs.push(("pmpcfg0", word_at(&cfg, 0)));
+        word_at(&cfg, 0)
     }
 }

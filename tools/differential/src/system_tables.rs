@@ -3,14 +3,7 @@
 
 use crate::random::Random;
 use crate::system_runtime::{ALIAS, ARENA};
-
-const V: u64 = 1;
-const R: u64 = 2;
-const W: u64 = 4;
-const X: u64 = 8;
-const U: u64 = 16;
-const A: u64 = 64;
-const D: u64 = 128;
+use random_programs::pte::{A, D, R, U, V, W, X};
 
 /// In an arena: the first page of data; tables come before. The last two are code.
 pub const DATA_PAGE: u64 = 10;

@@ -2,7 +2,6 @@
 
 use crate::coverage::Coverage;
 use crate::explained;
-use crate::qemu;
 use crate::random::Random;
 use crate::user_case::{Case, Cases, Piece, first_word};
 use crate::user_hostel::{Meddler, Outcome, run};
@@ -10,7 +9,8 @@ use crate::user_image::{
     EDGE_BYTES, FCSR, FLOATS, Image, RECORD, SCRATCH, SIGNAL, SIGNAL_ADDRESS, SIGNAL_PC, record_at,
 };
 use anyhow::{Context, Result, bail};
-use differential_core::Peer;
+use differential_core::{Peer, word_at};
+use differential_riscv::{CPU, USER};
 use isa_riscv::disasm::{F_NAMES, X_NAMES, disassemble, row_of};
 use isa_riscv::rows::{Kind, Row};
 use std::fmt::Write;
@@ -63,7 +63,7 @@ pub fn run_both(image: &Image) -> Result<(Outcome, Outcome)> {
     let path = file.into_temp_path();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
     std::fs::set_permissions(&path, mode)?;
-    let qemu = Peer::start(qemu::USER, &["-cpu", qemu::CPU], Some(&path))?;
+    let qemu = Peer::start(USER, &["-cpu", CPU], Some(&path))?;
     let ours = run(image, None);
     let output = qemu.finish(LIMIT)?;
     if !output.success() || output.bytes.len() != image.output_bytes() + EDGE_BYTES as usize {
@@ -71,11 +71,6 @@ pub fn run_both(image: &Image) -> Result<(Outcome, Outcome)> {
     }
     let (records, edge) = output.bytes.split_at(image.output_bytes());
     Ok((ours?, Outcome { records: records.to_vec(), edge: edge.to_vec() }))
-}
-
-fn word_at(bytes: &[u8], at: u64) -> u64 {
-    let at = at as usize;
-    bytes.get(at..at + 8).map_or(0, |b| b.iter().rev().fold(0, |v, &b| v << 8 | u64::from(b)))
 }
 
 /// The cases whose records differ.

@@ -1,6 +1,6 @@
 //! A user-level case in the making: instances of rows, the registers and addresses that they need.
 
-use crate::assembler::{row, with_field, word};
+use crate::assembler::{access, row, with_field, word};
 use crate::random::{Random, Values};
 use crate::user_case::{Case, NO_SYSCALL, Piece, SCRATCH_BYTES, Value, traps};
 use crate::user_image::SCRATCH;
@@ -23,17 +23,6 @@ pub struct Draft<'a> {
     format: char,
     /// Nothing behind the last piece will run.
     pub over: bool,
-}
-
-/// The base of an access: the register's field, if it is free; and the field of the offset.
-fn access(row: &Row) -> Option<(Option<&'static Field>, Option<&'static Field>)> {
-    let open = row.asm.find('(')?;
-    let inside = row.asm[open + 1..].split(')').next()?;
-    let base = row.fields.iter().find(|f| inside == format!("{{{}}}", f.name)).copied();
-    let before = &row.asm[..open];
-    let offset =
-        row.fields.iter().find(|f| f.kind == Kind::I32 && before.ends_with(&format!("{{{}}}", f.name)));
-    Some((base, offset.copied()))
 }
 
 fn is_atomic(row: &Row) -> bool {

@@ -246,9 +246,9 @@ impl Oracle {
         let address = base.wrapping_add(index).wrapping_add(offset) & mask;
         let at = address.wrapping_sub(DATA) as usize;
         if at <= DATA_BYTES - 8
-            && let Some(bytes) = self.windows.data().get(at..at + 8)
+            && let Some(bytes) = self.windows.data().get(at..).and_then(|data| data.first_chunk())
         {
-            return Way::To(bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+            return Way::To(u64::from_le_bytes(*bytes));
         }
         let code = (CODE - 8..END).contains(&address);
         let ours = (RESERVED.start..RESERVED.end - 8).contains(&address);

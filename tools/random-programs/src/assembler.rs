@@ -1,7 +1,7 @@
 //! Machine code from the rows: instructions by name and fields, labels, constants.
 
 use isa_riscv::disasm::length;
-use isa_riscv::rows::Row;
+use isa_riscv::rows::{Field, Kind, Row};
 use isa_riscv::{ROWS, csr_number};
 
 /// The row called `name`.
@@ -29,6 +29,18 @@ pub fn word(name: &str, fields: &[(&str, i64)]) -> u32 {
 pub fn with_field(row: &Row, word: u32, field: &str, value: i64) -> Option<u32> {
     let field = row.fields.iter().find(|f| f.name == field)?;
     Some(word & !field.mask() | field.put(value)?)
+}
+
+/// What the address of an access is made of, by the row's assembler text: the base register, if that is a field, and the
+/// offset, if it has one. `None` if the row accesses nothing.
+pub fn access(row: &Row) -> Option<(Option<&'static Field>, Option<&'static Field>)> {
+    let open = row.asm.find('(')?;
+    let inside = row.asm[open + 1..].split(')').next()?;
+    let base = row.fields.iter().find(|f| inside == format!("{{{}}}", f.name)).copied();
+    let before = &row.asm[..open];
+    let offset =
+        row.fields.iter().find(|f| f.kind == Kind::I32 && before.ends_with(&format!("{{{}}}", f.name)));
+    Some((base, offset.copied()))
 }
 
 /// A place in the code.

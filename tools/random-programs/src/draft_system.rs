@@ -4,6 +4,7 @@ use crate::assembler::{Assembler, number, word};
 use crate::draft::{Draft, Profile};
 use crate::layout::{BASE, CLINT, DATA, UART};
 use crate::memory::random_page;
+use crate::pte::{A, D, U};
 use crate::random::{Random, Values};
 use crate::spaces::{Context, data_entry};
 use isa_riscv::csr_fields::{envcfg, irq, mstatus};
@@ -224,7 +225,7 @@ impl Draft<'_> {
         }
         let context = self.random.pick(&contexts);
         let page = random_page(self.random);
-        let user = if context.mode == 0 { crate::spaces::U } else { 0 };
+        let user = if context.mode == 0 { U } else { 0 };
         let target = random_page(self.random) / 4096;
         let entry = data_entry(self.random, self.program.slot, target, user);
         let [t0, t1, t2] = self.program.registers.address;
@@ -233,19 +234,20 @@ impl Draft<'_> {
         code.opi("addi", busy, 0, 1);
         code.li(t0, context.pte + page / 4096 * 8);
         code.op("add", &[("rd", t0), ("rs1", t0), ("rs2", linear)]);
-        match self.random.below(6) {
+        let edit = self.random.below(6);
+        match edit {
             0 => {
                 let rd = self.program.registers.free(self.random);
                 code.ld(rd, 0, t0);
                 code.opi("addi", busy, 0, 0);
                 return code.finish();
             }
-            1 => {
-                // A and D only.
-                code.opi("addi", t1, 0, 0xc0);
-                code.op("amoand.d", &[("rd", t2), ("rs1", t0), ("rs2", 0)]);
-                code.li(t1, entry);
-                code.sd(t1, 0, t0);
+            1 | 2 => {
+                // A and D only, which the access below has to set again, or finds set.
+                let marks = (A | D) as i64;
+                let (name, bits) = self.random.pick(&[("amoand.d", !marks), ("amoor.d", marks)]);
+                code.opi("addi", t1, 0, bits);
+                code.op(name, &[("rd", t2), ("rs1", t0), ("rs2", t1)]);
             }
             _ => {
                 code.li(t1, entry);
@@ -271,6 +273,9 @@ impl Draft<'_> {
             _ => code.op("sfence.vma", &[("rs1", t1)]),
         }
         code.opi("addi", busy, 0, 0);
+        if matches!(edit, 1 | 2) {
+            self.one_access(&mut code, t1, false);
+        }
         code.finish()
     }
 
@@ -316,23 +321,21 @@ impl Draft<'_> {
         let mut code = Assembler::new(0);
         let [t0, t1, _] = self.program.registers.address;
         match self.random.below(4) {
-            0 | 1 => {
-                let csr = self.random.pick(&["mip", "sip"]);
-                code.op("csrrsi", &[("csr", number(csr)), ("zimm", 2)]);
-            }
             2 if self.program.profile.free() => {
                 code.li(t0, irq::SEI);
                 code.op("csrrs", &[("csr", number("mip")), ("rs1", t0)]);
             }
-            _ => {
-                // Where interrupts are off: elsewhere, it is not known at which instruction it comes.
+            // Elsewhere, it is not known at which instruction the CLINT's comes.
+            3 if self.program.profile.free() => {
                 code.op("csrrci", &[("rd", t1), ("csr", 0x300), ("zimm", 8)]);
                 code.li(t0, CLINT);
                 code.opi("addi", t1, 0, 1);
-                if self.program.profile.free() {
-                    code.raw(word("sw", &[("rs1", t0), ("rs2", t1)]));
-                }
+                code.raw(word("sw", &[("rs1", t0), ("rs2", t1)]));
                 code.op("csrrsi", &[("csr", 0x300), ("zimm", 8)]);
+            }
+            _ => {
+                let csr = self.random.pick(&["mip", "sip"]);
+                code.op("csrrsi", &[("csr", number(csr)), ("zimm", 2)]);
             }
         }
         code.finish()

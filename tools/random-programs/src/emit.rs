@@ -13,6 +13,8 @@ use isa_riscv::csr_fields::mstatus;
 const NEAR: u64 = 3500;
 /// Bytes that a function takes from the stack.
 const FRAME: i64 = SCRATCH as i64 + 48;
+/// Where in them it keeps how often it may call itself.
+const SAVED_DEPTH: i64 = SCRATCH as i64 + 8;
 
 /// Code in the making.
 struct Emit<'a> {
@@ -269,6 +271,10 @@ impl Emit<'_> {
                 self.a.raw(0);
                 self.a.bind(back);
             }
+        }
+        // Its own depth again: else it would call itself anew after each call, until the stack has run into the code.
+        if self.current > 0 {
+            self.a.ld(self.program.registers.depth, SAVED_DEPTH, 2);
         }
     }
 

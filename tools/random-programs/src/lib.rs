@@ -18,6 +18,7 @@ pub mod layout;
 mod memory;
 mod op;
 mod plain;
+pub mod pte;
 pub mod random;
 mod registers;
 mod runtime;

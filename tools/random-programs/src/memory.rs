@@ -1,22 +1,11 @@
 //! Random loads, stores, atomics and cache-block operations.
 
-use crate::assembler::{Assembler, word};
+use crate::assembler::{Assembler, access, word};
 use crate::draft::Draft;
 use crate::plain::{BY_USE, instance, plain};
 use crate::random::Random;
 use crate::spaces::Context;
-use isa_riscv::rows::{Field, Kind, Row, flag};
-
-/// The base of an access, if it is a field, and the field of the offset.
-fn access(row: &Row) -> Option<(Option<&'static Field>, Option<&'static Field>)> {
-    let open = row.asm.find('(')?;
-    let inside = row.asm[open + 1..].split(')').next()?;
-    let base = row.fields.iter().find(|f| inside == format!("{{{}}}", f.name)).copied();
-    let before = &row.asm[..open];
-    let offset =
-        row.fields.iter().find(|f| f.kind == Kind::I32 && before.ends_with(&format!("{{{}}}", f.name)));
-    Some((base, offset.copied()))
-}
+use isa_riscv::rows::{Row, flag};
 
 /// Whether a row stores beyond what a function has on the stack if its operands are just any.
 fn stores_by_sp(row: &Row) -> bool {
@@ -160,16 +149,17 @@ impl Draft<'_> {
             if !self.random.one_in(12) {
                 code.opi("andi", at, at, -8);
             }
-            self.atomic_at(&mut code, at);
+            self.atomic_at(&mut code, at, false);
         } else {
             // The stack: mapped and writable everywhere.
             code.opi("addi", at, 2, 8 * self.random.below(crate::layout::SCRATCH / 8) as i64);
-            self.atomic_at(&mut code, at);
+            self.atomic_at(&mut code, at, true);
         }
         code.finish()
     }
 
-    fn atomic_at(&mut self, code: &mut Assembler, at: i64) {
+    /// At `at`, which is an address on the stack or of data.
+    fn atomic_at(&mut self, code: &mut Assembler, at: i64, stack: bool) {
         let base = [("rs1", at)];
         if self.random.one_in(2) {
             let row = self.random.pick(&BY_USE.amo);
@@ -204,7 +194,12 @@ impl Draft<'_> {
             }
         }
         if self.program.profile.free() && self.random.one_in(8) {
-            self.one_access(code, at, true);
+            if stack {
+                // Just there: what the function has saved is next to it.
+                code.sd(self.program.registers.any(self.random), 0, at);
+            } else {
+                self.one_access(code, at, true);
+            }
             return;
         }
         put(self, code, sc);

@@ -17,8 +17,8 @@ use crate::layout::{
     STATE, TRAPS, record,
 };
 use crate::op::Program;
+use crate::pte::{A, D, R, V, W};
 use crate::runtime_start::{exit, start};
-use crate::spaces::{A, D, R, V, W};
 use isa_riscv::csr_fields::{irq, mstatus};
 
 /// Where the handler in M-mode is, in the code.
@@ -107,13 +107,15 @@ impl<'a> Handler<'a> {
         a.sd(28, log + 8, 30);
         a.csrr(29, "mtval");
         if !self.program.profile.free() {
-            // Others' values are stale for some illegal instructions.
+            // Others' values are stale for some illegal instructions (2), and for a breakpoint (3) the address at which
+            // that code was met first, wherever it is mapped besides.
             let other = a.label();
+            a.opi("andi", 27, 27, -2);
             a.opi("addi", 27, 27, -2);
             a.branch("bne", 27, 0, other);
             a.opi("addi", 29, 0, 0);
             a.bind(other);
-            a.opi("addi", 27, 27, 2);
+            a.csrr(27, "mcause");
         }
         a.sd(29, log + 16, 30);
     }
@@ -337,9 +339,16 @@ fn s_handler(a: &mut Assembler, program: &Program) {
     a.bind(end);
     a.op("sret", &[]);
     a.bind(not_illegal);
+    let end = a.label();
+    if !program.profile.free() {
+        // A breakpoint: as above.
+        a.opi("addi", 29, 29, -1);
+        a.branch("beq", 29, 0, end);
+    }
     a.csrr(29, "stval");
     a.op("xor", &[("rd", 28), ("rs1", 28), ("rs2", 29)]);
     a.sd(28, 0, 30);
+    a.bind(end);
     a.op("sret", &[]);
     a.bind(interrupt);
     a.opi("andi", 28, 28, 15);

@@ -6,8 +6,7 @@ use crate::op::Program;
 use isa_riscv::csr_fields::mstatus;
 
 /// CSRs that start with 0, whatever was before.
-const ZERO: [&str; 13] = [
-    "mstatus",
+const ZERO: [&str; 12] = [
     "mie",
     "mip",
     "satp",
@@ -29,7 +28,7 @@ pub fn start(a: &mut Assembler, program: &Program, handler: u64) {
         a.csrrw(0, name, 31);
     };
     set(a, "mstatus", mstatus::FS);
-    ZERO[1..].iter().for_each(|name| a.csrrw(0, name, 0));
+    ZERO.iter().for_each(|name| a.csrrw(0, name, 0));
     a.op("sfence.vma", &[]);
     a.op("fence.i", &[]);
     // Entry 0 covers nothing, entry 1 all; the latter comes into force at once, for M-mode needs no entry.

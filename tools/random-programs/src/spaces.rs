@@ -1,24 +1,9 @@
 //! Address spaces: page tables that map a program's code and data in windows, and the contexts that run there.
 
 use crate::layout::{DATA, LINEAR, RAM, RANDOM_PAGES, SLOT, TABLE_PAGES, TABLES, WINDOW};
+use crate::pte::{A, D, G, R, U, V, W, X};
 use crate::random::Random;
-
-/// Valid.
-pub const V: u64 = 1;
-/// Readable.
-pub const R: u64 = 2;
-/// Writable.
-pub const W: u64 = 4;
-/// Executable.
-pub const X: u64 = 8;
-/// For user mode.
-pub const U: u64 = 16;
-/// In every address space.
-pub const G: u64 = 32;
-/// Accessed.
-pub const A: u64 = 64;
-/// Dirty.
-pub const D: u64 = 128;
+use differential_core::word_at;
 
 /// Pages of a window.
 const PAGES: u64 = WINDOW / 4096;
@@ -219,7 +204,7 @@ impl Maker<'_> {
                 self.spaces.tables[bytes].copy_from_slice(&leaf.to_le_bytes());
                 return at;
             }
-            let entry = self.spaces.tables[bytes.clone()].iter().rev().fold(0, |v, b| v << 8 | u64::from(*b));
+            let entry = word_at(&self.spaces.tables, at);
             table = if entry & V != 0 {
                 (entry >> 10) - (self.slot + TABLES) / 4096
             } else {
