@@ -32,6 +32,7 @@ impl Emitter {
             Bin::ShrU => self.shift(Shift::Shr, a, b, at),
             Bin::ShrS => self.shift(Shift::Sar, a, b, at),
             Bin::RotR => self.rotate(a, b, at),
+            Bin::ClMul | Bin::ClMulHigh => self.carry_less(op, a, b, at),
             _ => {
                 let cc = self.compare(op, a, b);
                 let d = self.dest(at, &[a, b]);
@@ -81,6 +82,9 @@ impl Emitter {
     fn add(&mut self, a: Value, b: Value, at: Value) {
         let (a, b) = if self.constant(a).is_some() { (b, a) } else { (a, b) };
         if let Some(k) = self.constant(b) {
+            if k == 0 && self.same(a, at) {
+                return;
+            }
             let d = self.dest(at, &[a, b]);
             let a = self.place().reg_or(d, a);
             match (a == d, k) {
@@ -114,7 +118,8 @@ impl Emitter {
     }
 
     fn two(&mut self, op: Alu, commutes: bool, a: Value, b: Value, at: Value) {
-        let d = self.dest(at, &[a, b]);
+        let first = !commutes || matches!(self.values.at(a), Loc::Temp(_));
+        let d = self.dest(at, &if first { [a, b] } else { [b, a] });
         self.two_into(op, commutes, d, a, b);
     }
 
@@ -150,7 +155,7 @@ impl Emitter {
     fn wide_operands(&mut self, a: Value, b: Value) -> Reg {
         let mut p = self.place();
         p.clear_temps(false);
-        [RAX, RCX, RDX].into_iter().for_each(|r| p.pin(r));
+        [RAX, RCX, RDX].into_iter().for_each(|r| p.overwrite(r));
         p.fetch(RAX, a);
         match p.in_reg(b) {
             Some(r) => r,
@@ -244,17 +249,29 @@ impl Emitter {
         }
         let mut p = self.place();
         p.clear_temps(false);
-        p.pin(RCX);
-        p.pin(RAX);
+        p.overwrite(RCX);
+        p.overwrite(RAX);
         p.fetch(RCX, b);
         p.fetch(RAX, a);
         p.asm.ror_cl(RAX);
         self.wide_result(RAX, at, &[a, b]);
     }
 
+    fn carry_less(&mut self, op: Bin, a: Value, b: Value, at: Value) {
+        let d = self.dest(at, &[a, b]);
+        let mut p = self.place();
+        let (x, y) = (p.temp_f(), p.temp_f());
+        p.fetch_f(x, a);
+        p.fetch_f(y, b);
+        p.asm.carry_less_mul(x, y);
+        if op == Bin::ClMul { p.asm.from_f(d, x) } else { p.asm.high_from_f(d, x) }
+    }
+
     /// Makes `at` stand for the same register or memory as `a`, if it need not be elsewhere.
     fn same(&mut self, a: Value, at: Value) -> bool {
+        // A register in memory is as good a place to copy to later.
         let hint = self.scan.hints.get(at.index()).copied().flatten();
+        let hint = hint.filter(|&(class, index)| self.place().home(class, index).is_some());
         match self.values.at(a) {
             Loc::Guest(class, index) if hint.is_none() || hint == Some((class, index)) => {
                 self.values.set(at, Loc::Guest(class, index));
@@ -304,6 +321,13 @@ impl Emitter {
             Un::ByteSwap => {
                 p.asm.mov(d, s);
                 p.asm.bswap(d);
+            }
+            Un::OrCombine => {
+                let (x, zero) = (p.temp_f(), p.temp_f());
+                p.asm.to_f(x, s);
+                p.asm.zero_bytes(x, zero);
+                p.asm.from_f(d, x);
+                p.asm.not(d);
             }
             _ => p.asm.count(op, d, s),
         }

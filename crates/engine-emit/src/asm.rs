@@ -219,6 +219,11 @@ impl Asm {
         }
     }
 
+    /// `lea d, [a + 2 * b]`
+    pub fn lea_twice(&mut self, d: Reg, a: Reg, b: Reg) {
+        dynasm!(self.ops ; .arch x64 ; lea Rq(d.0), [Rq(a.0) + 2 * Rq(b.0)]);
+    }
+
     /// `mov d32, s32`
     pub fn mov32(&mut self, d: Reg, s: Reg) {
         dynasm!(self.ops ; .arch x64 ; mov Rd(d.0), Rd(s.0));
@@ -485,22 +490,32 @@ impl Asm {
         dynasm!(self.ops ; .arch x64 ; test DWORD [DWORD rbp + m], DWORD k);
     }
 
-    /// `lock xadd [a], s`, or without `add` `xchg [a], s`; four bytes or eight, as `wide` says.
-    pub fn exchange(&mut self, add: bool, wide: bool, a: Reg, s: Reg) {
-        match (add, wide) {
+    /// `xadd [a], s`, locked if other harts must see it as one.
+    pub fn exchange_add(&mut self, locked: bool, wide: bool, a: Reg, s: Reg) {
+        match (locked, wide) {
             (true, true) => dynasm!(self.ops ; .arch x64 ; lock xadd [Rq(a.0)], Rq(s.0)),
             (true, false) => dynasm!(self.ops ; .arch x64 ; lock xadd [Rq(a.0)], Rd(s.0)),
-            (false, true) => dynasm!(self.ops ; .arch x64 ; xchg [Rq(a.0)], Rq(s.0)),
-            (false, false) => dynasm!(self.ops ; .arch x64 ; xchg [Rq(a.0)], Rd(s.0)),
+            (false, true) => dynasm!(self.ops ; .arch x64 ; xadd [Rq(a.0)], Rq(s.0)),
+            (false, false) => dynasm!(self.ops ; .arch x64 ; xadd [Rq(a.0)], Rd(s.0)),
         }
     }
 
-    /// `lock cmpxchg [a], s`: compares with rax.
-    pub fn compare_exchange(&mut self, wide: bool, a: Reg, s: Reg) {
+    /// `xchg [a], s`, which is always locked.
+    pub fn exchange(&mut self, wide: bool, a: Reg, s: Reg) {
         if wide {
-            dynasm!(self.ops ; .arch x64 ; lock cmpxchg [Rq(a.0)], Rq(s.0));
+            dynasm!(self.ops ; .arch x64 ; xchg [Rq(a.0)], Rq(s.0));
         } else {
-            dynasm!(self.ops ; .arch x64 ; lock cmpxchg [Rq(a.0)], Rd(s.0));
+            dynasm!(self.ops ; .arch x64 ; xchg [Rq(a.0)], Rd(s.0));
+        }
+    }
+
+    /// `cmpxchg [a], s`: compares with rax; locked if other harts must see it as one.
+    pub fn compare_exchange(&mut self, locked: bool, wide: bool, a: Reg, s: Reg) {
+        match (locked, wide) {
+            (true, true) => dynasm!(self.ops ; .arch x64 ; lock cmpxchg [Rq(a.0)], Rq(s.0)),
+            (true, false) => dynasm!(self.ops ; .arch x64 ; lock cmpxchg [Rq(a.0)], Rd(s.0)),
+            (false, true) => dynasm!(self.ops ; .arch x64 ; cmpxchg [Rq(a.0)], Rq(s.0)),
+            (false, false) => dynasm!(self.ops ; .arch x64 ; cmpxchg [Rq(a.0)], Rd(s.0)),
         }
     }
 
@@ -616,6 +631,21 @@ impl Asm {
     /// `vmovq d, s`: bits to a general register.
     pub fn from_f(&mut self, d: Reg, s: Xmm) {
         dynasm!(self.ops ; .arch x64 ; vmovq Rq(d.0), Rx(s.0));
+    }
+
+    /// `vpextrq d, s, 1`: the high half to a general register.
+    pub fn high_from_f(&mut self, d: Reg, s: Xmm) {
+        dynasm!(self.ops ; .arch x64 ; vpextrq Rq(d.0), Rx(s.0), 1);
+    }
+
+    /// `vpclmulqdq d, d, s, 0`: the product of the low halves without carries.
+    pub fn carry_less_mul(&mut self, d: Xmm, s: Xmm) {
+        dynasm!(self.ops ; .arch x64 ; vpclmulqdq Rx(d.0), Rx(d.0), Rx(s.0), 0);
+    }
+
+    /// Bytes of `d` become all ones where they are 0, else 0; `zero` becomes 0.
+    pub fn zero_bytes(&mut self, d: Xmm, zero: Xmm) {
+        dynasm!(self.ops ; .arch x64 ; vpxor Rx(zero.0), Rx(zero.0), Rx(zero.0) ; vpcmpeqb Rx(d.0), Rx(d.0), Rx(zero.0));
     }
 
     /// `vmovsd d, [a + b]`

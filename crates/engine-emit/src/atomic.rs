@@ -1,6 +1,9 @@
 //! Atomic accesses (Unprivileged ISA, chapter "A"), as the host's own: a locked instruction orders everything, and what
 //! translated code may store to, it may change so.
 //!
+//! Where there is one hart only, nobody else changes memory in the middle of an instruction in a way that could matter:
+//! devices store what they own. What does not also order (`aqrl`) needs no lock then.
+//!
 //! A reservation is the value that was seen at a place of the host's memory; the conditional store compares and swaps.
 
 use crate::asm::{Alu, Cc, Patch, Rmi};
@@ -23,20 +26,31 @@ pub(crate) enum Atomic {
 }
 
 impl Emitter {
-    pub(crate) fn amo(&mut self, op: AmoOp, width: Width, va: Value, v: Value, at: Value) {
-        let wide = width == Width::B8;
+    pub(crate) fn amo(&mut self, op: AmoOp, (width, order): (Width, Order), va: Value, v: Value, at: Value) {
+        let (wide, log) = (width == Width::B8, width.bytes().trailing_zeros());
+        let locked = !self.layout.one_hart || order == Order::Both;
         let (address, operand, from) = self.atomic_address(self.layout.write, width, va, v);
-        match op {
-            AmoOp::Swap | AmoOp::Add => {
+        match (op, locked) {
+            (AmoOp::Add, _) => {
                 self.operand_into(RAX, operand);
-                self.asm.exchange(op == AmoOp::Add, wide, RCX, RAX);
+                self.asm.exchange_add(locked, wide, RCX, RAX);
             }
-            _ => {
-                self.asm.load_at(true, width.bytes().trailing_zeros(), RAX, RCX, 0);
+            (AmoOp::Swap, true) => {
+                self.operand_into(RAX, operand);
+                self.asm.exchange(wide, RCX, RAX);
+            }
+            (_, false) => {
+                self.asm.load_at(true, log, RAX, RCX, 0);
+                self.operand_into(RDX, operand);
+                self.amo_result(op);
+                self.asm.save_at(log, RCX, 0, RDX);
+            }
+            (_, true) => {
+                self.asm.load_at(true, log, RAX, RCX, 0);
                 let again = self.asm.len();
                 self.operand_into(RDX, operand);
                 self.amo_result(op);
-                self.asm.compare_exchange(wide, RCX, RDX);
+                self.asm.compare_exchange(true, wide, RCX, RDX);
                 if !wide {
                     // What another hart has stored meanwhile; flags stay.
                     self.asm.extend(true, 2, RAX, RAX);
@@ -92,7 +106,14 @@ impl Emitter {
         self.result(at);
     }
 
-    pub(crate) fn store_conditional(&mut self, width: Width, va: Value, v: Value, at: Value) {
+    pub(crate) fn store_conditional(
+        &mut self,
+        (width, order): (Width, Order),
+        va: Value,
+        v: Value,
+        at: Value,
+    ) {
+        let locked = !self.layout.one_hart || order == Order::Both;
         let wide = width == Width::B8;
         let (address, operand, from) = self.atomic_address(self.layout.write, width, va, v);
         let reservation = self.layout.reservation;
@@ -102,7 +123,7 @@ impl Emitter {
         let none = self.asm.jcc_short(Cc::Ne);
         self.asm.load(RAX, reservation + 8);
         self.operand_into(RDX, operand);
-        self.asm.compare_exchange(wide, RCX, RDX);
+        self.asm.compare_exchange(locked, wide, RCX, RDX);
         self.asm.land(other);
         self.asm.land(none);
         self.asm.set(Cc::Ne, RAX);

@@ -1,7 +1,7 @@
 //! Ways out of a block, and what is emitted behind it because it is rarely run.
 
 use crate::asm::{Alu, Cc, Patch, Rmi};
-use crate::emit::{Cold, Emitter, Link, Stored, To};
+use crate::emit::{Address, Cold, Emitter, Link, Stored, To};
 use crate::layout::{Info, Leave};
 use crate::reg::{RAX, RCX, RDX};
 
@@ -10,10 +10,12 @@ impl Emitter {
     pub(crate) fn probe(&mut self) {
         self.depart();
         let l = self.layout;
-        self.asm.mov32(RCX, RAX);
+        self.asm.load(RDX, l.code_number);
+        self.asm.rorx32(RCX, RAX, l.jump_turn);
+        self.asm.alu(Alu::Xor, RCX, Rmi::R(RAX));
+        self.asm.lea_twice(RCX, RCX, RDX);
         self.asm.and32(RCX, l.jump_mask);
         self.asm.shl32(RCX, 4);
-        self.asm.load(RDX, l.code_number);
         self.asm.cmp_entry(RAX, RCX, l.jump);
         let other = self.asm.jcc(Cc::Ne);
         self.asm.cmp_entry(RDX, RCX, l.jump + 8);
@@ -59,7 +61,7 @@ impl Emitter {
             n += 1;
             let here = self.asm.len();
             match cold {
-                Cold::Jump { from, target } => self.cold_jump(from, target),
+                Cold::Jump { from, target, rest } => self.cold_jump(from, target, rest),
                 Cold::Budget { from, insns, start } => {
                     self.asm.patch(from, here);
                     self.asm.alu(Alu::Add, crate::reg::BUDGET, Rmi::I(insns as i32));
@@ -74,6 +76,7 @@ impl Emitter {
                     self.asm.mov_imm(RAX, u64::from(info.0));
                     failed.push(self.call_shared(self.ways().load));
                     self.take(to);
+                    self.without_group(va);
                     self.back(back);
                 }
                 Cold::Store { from, back, va, info, value } => {
@@ -87,6 +90,7 @@ impl Emitter {
                     }
                     self.asm.mov_imm(RAX, u64::from(info.0));
                     failed.push(self.call_shared(self.ways().store));
+                    self.without_group(va);
                     self.back(back);
                 }
                 Cold::Nan { from, back, d, bits } => {
@@ -132,26 +136,29 @@ impl Emitter {
     }
 
     /// A direct jump.
-    pub(crate) fn cold_jump(&mut self, from: Patch, target: i64) {
+    fn cold_jump(&mut self, mut from: Patch, target: i64, rest: u32) {
         let here = self.asm.len();
-        match u32::try_from(target) {
-            Ok(target) if target < 4096 => match self.region.as_ref().and_then(|r| r.label(target)) {
-                Some(label) => self.asm.patch(from, label),
-                None if self.region.is_some() => {
-                    self.asm.patch(from, here);
+        let near = u32::try_from(target).ok().filter(|target| *target < 4096);
+        let label = near.and_then(|target| self.region.as_ref().and_then(|region| region.label(target)));
+        if let (Some(label), 0) = (label, rest) {
+            self.asm.patch(from, label);
+            return;
+        }
+        self.asm.patch(from, here);
+        self.refund(rest);
+        match (label, near) {
+            (Some(label), _) => self.back(label),
+            (None, Some(target)) => {
+                // A link goes past what was emitted for it here.
+                if self.region.is_some() || rest > 0 {
                     self.depart();
-                    let from = self.asm.jmp();
+                    from = self.asm.jmp();
                     let here = self.asm.len();
                     self.asm.patch(from, here);
-                    self.unlinked(from, target);
                 }
-                None => {
-                    self.asm.patch(from, here);
-                    self.unlinked(from, target);
-                }
-            },
-            _ => {
-                self.asm.patch(from, here);
+                self.unlinked(from, target);
+            }
+            (None, None) => {
                 self.asm.load(RAX, self.layout.page_va);
                 self.asm.lea(RAX, RAX, target as i32);
                 self.probe();
@@ -171,6 +178,13 @@ impl Emitter {
             To::Reg(d, true, log) if log < 3 => self.asm.extend(true, log, d, RAX),
             To::Reg(d, ..) => self.asm.mov(d, RAX),
             To::Float(d) => self.asm.to_f(d, RAX),
+        }
+    }
+
+    /// The accesses of a group that follow may rely on rcx.
+    fn without_group(&mut self, va: Address) {
+        if let Address::Guest { .. } = va {
+            self.asm.mov_imm(RCX, 0);
         }
     }
 

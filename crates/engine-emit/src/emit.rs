@@ -43,8 +43,8 @@ pub struct Code {
 /// What is emitted behind the block, because it is rarely run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Cold {
-    /// A direct jump to this distance from the start of the page.
-    Jump { from: Patch, target: i64 },
+    /// A direct jump to this distance from the start of the page, which leaves so many instructions undone.
+    Jump { from: Patch, target: i64, rest: u32 },
     /// A load whose page is not remembered.
     Load { from: Patch, back: usize, va: Address, info: Info, to: To },
     /// A store, likewise.
@@ -119,6 +119,20 @@ pub struct Emitter {
     /// Values and registers that are known to hold boxed singles.
     pub(crate) boxed: Vec<bool>,
     pub(crate) boxed_registers: u32,
+}
+
+/// Whether the code for `node` uses scratch registers only as it is given them.
+fn keeps(node: &Node) -> bool {
+    matches!(node, Node::Get { .. } | Node::Set { .. } | Node::Bin { .. } | Node::Un { .. })
+        || matches!(node, Node::Const(_) | Node::Pc(_) | Node::Nop | Node::ExitIf { .. })
+}
+
+/// Where the first instruction is from node `at` on.
+fn insn_offset(block: &Block, at: usize) -> Option<u32> {
+    block.nodes().get(at..)?.iter().find_map(|node| match node {
+        Node::Insn { offset, .. } => Some(*offset),
+        _ => None,
+    })
 }
 
 impl Emitter {
@@ -217,7 +231,8 @@ impl Emitter {
         if insns > 0 {
             self.asm.alu(Alu::Sub, crate::reg::BUDGET, Rmi::I(insns as i32));
             let from = self.asm.jcc(Cc::S);
-            self.cold.push(Cold::Budget { from, insns, start });
+            let first = insn_offset(block, 0).unwrap_or(0);
+            self.cold.push(Cold::Budget { from, insns, start: start + first });
         }
         let mut bytes = 0;
         for (at, node) in block.nodes().iter().take(self.scan.nodes).enumerate() {
@@ -228,17 +243,43 @@ impl Emitter {
                 self.left -= 1;
                 continue;
             }
-            self.node(block, node, Value::from_index(at));
+            let value = Value::from_index(at);
+            if node.pure() && self.values.uses(value) == 0 {
+                continue;
+            }
+            self.node(block, node, value);
+            if !keeps(node) {
+                self.values.forget();
+                self.values.group = self.groups.held.take();
+            }
             self.values.unpin();
         }
+        let next = i64::from(start + insn_offset(block, self.scan.nodes).unwrap_or(bytes));
         if self.scan.step {
-            self.step(i64::from(start + bytes));
+            self.step(next);
         }
         if self.scan.apart {
-            let from = self.asm.jmp();
-            self.cold.push(Cold::Jump { from, target: i64::from(start + bytes) });
+            self.jump_to(next);
         }
         bytes
+    }
+
+    /// Jumps to a distance from the start of the page.
+    fn jump_to(&mut self, target: i64) {
+        let from = self.asm.jmp();
+        self.cold.push(Cold::Jump { from, target, rest: self.rest() });
+    }
+
+    /// Instructions behind the current one that have been paid for.
+    fn rest(&self) -> u32 {
+        self.left.saturating_sub(1)
+    }
+
+    /// Gives back what has been paid for and is not done.
+    pub(crate) fn refund(&mut self, rest: u32) {
+        if rest > 0 {
+            self.asm.lea(crate::reg::BUDGET, crate::reg::BUDGET, rest as i32);
+        }
     }
 
     pub(crate) fn info(&self, width: u32) -> Info {
@@ -265,9 +306,11 @@ impl Emitter {
             Node::Select { c, a, b } => self.select(block, c, a, b, at),
             Node::Load { width, order, va } => self.load(width, order, va, at),
             Node::Store { width, order, va, v } => self.store(width, order, va, v, at),
-            Node::Amo { op, width, va, v, .. } => self.amo(op, width, va, v, at),
+            Node::Amo { op, width, order, va, v } => self.amo(op, (width, order), va, v, at),
             Node::LoadReserved { width, order, va } => self.load_reserved(width, order, va, at),
-            Node::StoreConditional { width, va, v, .. } => self.store_conditional(width, va, v, at),
+            Node::StoreConditional { width, order, va, v } => {
+                self.store_conditional((width, order), va, v, at)
+            }
             Node::Fence(order) => self.fence(order),
             Node::Call { id, .. } => match (self.operations)(id, self.modes) {
                 Operation::Call | Operation::Float { .. } => self.operation(block.pooled(node), id, at),
@@ -277,10 +320,7 @@ impl Emitter {
             Node::ExitIf { taken, target } => self.exit_if(block, taken, target),
             Node::Jump { target } => self.jump(target),
             Node::Next { offset } if self.falls_into(self.start + offset) => {}
-            Node::Next { offset } => {
-                let from = self.asm.jmp();
-                self.cold.push(Cold::Jump { from, target: i64::from(self.start + offset) });
-            }
+            Node::Next { offset } => self.jump_to(i64::from(self.start + offset)),
             _ => {}
         }
     }
@@ -300,6 +340,7 @@ impl Emitter {
         }
         let mut p = self.place();
         p.evict(class, index, &[]);
+        p.values.changed(class, index);
         match (p.home(class, index), p.home_f(class, index)) {
             (Some(home), _) => p.fetch(home, v),
             (None, Some(home)) => p.fetch_f(home, v),
@@ -312,7 +353,10 @@ impl Emitter {
                         p.asm.save_f(m, r);
                     }
                     _ => match p.operand(v) {
-                        Rmi::R(r) => p.asm.save(m, r),
+                        Rmi::R(r) => {
+                            p.asm.save(m, r);
+                            p.values.keep(r, class, index);
+                        }
                         Rmi::I(k) => p.asm.save_imm(m, k),
                         Rmi::M(_) => {
                             let r = p.reg(v);
@@ -336,7 +380,7 @@ impl Emitter {
             p.values.set(at, Loc::Guest(class, index));
             return home;
         }
-        let d = p.temp();
+        let d = p.dying_temp(dying).unwrap_or_else(|| p.temp());
         p.values.set(at, Loc::Temp(d));
         d
     }
@@ -362,6 +406,7 @@ impl Emitter {
             let cc = self.condition(block, taken);
             let not = self.asm.jcc(cc.not());
             self.place().fetch(RAX, target);
+            self.refund(self.rest());
             self.probe();
             let here = self.asm.len();
             self.asm.patch(not, here);
@@ -371,14 +416,11 @@ impl Emitter {
         };
         match self.values.at(taken) {
             Loc::Const(0) => {}
-            Loc::Const(_) => {
-                let from = self.asm.jmp();
-                self.cold.push(Cold::Jump { from, target: k });
-            }
+            Loc::Const(_) => self.jump_to(k),
             _ => {
                 let cc = self.condition(block, taken);
                 let from = self.asm.jcc(cc);
-                self.cold.push(Cold::Jump { from, target: k });
+                self.cold.push(Cold::Jump { from, target: k, rest: self.rest() });
             }
         }
         self.values.used(taken);
@@ -422,10 +464,7 @@ impl Emitter {
 
     pub(crate) fn jump(&mut self, target: Value) {
         match self.values.at(target) {
-            Loc::Page(k) => {
-                let from = self.asm.jmp();
-                self.cold.push(Cold::Jump { from, target: k });
-            }
+            Loc::Page(k) => self.jump_to(k),
             _ => {
                 let mut p = self.place();
                 p.fetch(RAX, target);

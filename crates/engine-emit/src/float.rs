@@ -69,7 +69,8 @@ const DYNAMIC: u64 = 7;
 
 impl Emitter {
     pub(crate) fn get(&mut self, class: u8, index: u8, at: Value) {
-        self.values.set(at, Loc::Guest(class, index));
+        let kept = self.values.kept(class, index);
+        self.values.set(at, kept.map_or(Loc::Guest(class, index), Loc::Temp));
         self.know_register(class, index, at);
         if class == F && self.boxed_registers >> index & 1 != 0 {
             self.set_boxed(at);

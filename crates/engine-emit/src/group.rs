@@ -40,6 +40,8 @@ pub(crate) struct Member {
 pub(crate) struct Groups {
     groups: Vec<Group>,
     members: Vec<Option<Member>>,
+    /// The slot of the group whose access is being emitted.
+    pub held: Option<u8>,
 }
 
 /// The base register of an address, with the distance from it.
@@ -141,10 +143,14 @@ impl Emitter {
     /// registers must be empty.
     pub(crate) fn grouped(&mut self, member: Member, table: i32) -> Option<(i32, Vec<Patch>, Address)> {
         let group = *self.groups.groups.get(member.group as usize)?;
-        let slot = self.layout.groups + 8 * i32::from(group.slot?);
+        let number = group.slot?;
+        let slot = self.layout.groups + 8 * i32::from(number);
         let k = member.k;
+        self.groups.held = Some(number);
         if !member.first {
-            self.asm.load(RCX, slot);
+            if self.values.group != Some(number) {
+                self.asm.load(RCX, slot);
+            }
             self.asm.test(RCX);
             let from = self.asm.jcc(Cc::E);
             return Some((k, vec![from], Address::Guest { register: group.register, k, clear: None }));

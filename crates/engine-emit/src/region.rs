@@ -4,7 +4,7 @@
 //! Outside, registers live where [`Homes::default`] says. A region keeps those that it uses where they are, and gives the
 //! places of the others to registers that have none: two moves for each on the way in and on the way out.
 
-use crate::emit::{Code, Emitter};
+use crate::emit::{Cold, Emitter};
 use crate::float::Operation;
 use crate::reg::{Homes, RAX, RCX, Reg, X_HOMES};
 use crate::scan::Modes;
@@ -42,10 +42,18 @@ impl Region {
 /// Likely targets of an indirect jump that are compared with.
 const LIKELY: usize = 4;
 
+/// Where a block begins.
+fn start(block: &Block) -> Option<u32> {
+    match block.nodes().first() {
+        Some(Node::Insn { offset, .. }) => Some(*offset),
+        _ => None,
+    }
+}
+
 /// How often blocks mention each integer register.
-fn weights(blocks: &[(Block, u32)]) -> [u32; 32] {
+fn weights(blocks: &[Block]) -> [u32; 32] {
     let mut weights = [0; 32];
-    for node in blocks.iter().flat_map(|(block, _)| block.nodes()) {
+    for node in blocks.iter().flat_map(Block::nodes) {
         if let Node::Get { class: X, index } | Node::Set { class: X, index, .. } = *node
             && let Some(weight) = weights.get_mut(usize::from(index))
         {
@@ -56,7 +64,7 @@ fn weights(blocks: &[(Block, u32)]) -> [u32; 32] {
 }
 
 /// The homes of a region, and those that differ from outside.
-fn homes(blocks: &[(Block, u32)]) -> (Homes, Vec<Moved>) {
+fn homes(blocks: &[Block]) -> (Homes, Vec<Moved>) {
     let weights = weights(blocks);
     let weight = |guest: u8| weights.get(usize::from(guest)).copied().unwrap_or(0);
     let mut homes = Homes::default();
@@ -84,18 +92,17 @@ fn homes(blocks: &[(Block, u32)]) -> (Homes, Vec<Moved>) {
 }
 
 impl Emitter {
-    /// Emits a region of blocks, each with its distance from the start of the page, which is entered at the first one from
-    /// where a direct jump to that would go. `returns` are distances that calls inside come back to. Otherwise as
-    /// [`Emitter::emit`]. `None` if there is nothing to gain.
+    /// Emits a region of blocks, whose nodes count from the start of the page; it is entered at the first one from where a
+    /// direct jump to that would go. `returns` are distances that calls inside come back to. Otherwise as [`Emitter::emit`].
     pub fn emit_region(
         &mut self,
-        blocks: &[(Block, u32)],
+        blocks: &[Block],
         returns: &[u32],
         base: u64,
         first_link: u32,
         modes: Modes,
         operations: fn(u32, Modes) -> Operation,
-    ) -> Option<Code> {
+    ) {
         self.begin(base, first_link, modes, operations);
         let (homes, moved) = homes(blocks);
         let outside = std::mem::replace(&mut self.homes, homes);
@@ -105,21 +112,18 @@ impl Emitter {
             self.asm.save(self.layout.x + 8 * i32::from(outside), host);
             self.asm.load(host, self.layout.x + 8 * i32::from(inside));
         }
-        let mut code = Code::default();
-        for (n, (block, start)) in blocks.iter().enumerate() {
+        for (n, block) in blocks.iter().enumerate() {
             let label = self.asm.len();
             if let Some(region) = &mut self.region {
-                region.labels.push((*start, label));
-                region.next = blocks.get(n + 1).map(|(_, start)| *start);
+                region.labels.extend(start(block).map(|start| (start, label)));
+                region.next = blocks.get(n + 1).and_then(start);
             }
             self.look_at(block);
-            self.body(block, *start);
-            code.insns += self.scan.insns;
+            self.body(block, 0);
         }
         self.cold_code();
         self.region = None;
         self.homes = outside;
-        Some(code)
     }
 
     /// Whether the code for this distance from the start of the page follows.
@@ -148,7 +152,7 @@ impl Emitter {
         for target in returns {
             self.asm.alu(Alu::Cmp, RCX, Rmi::I(target as i32));
             let from = self.asm.jcc(Cc::E);
-            self.cold.push(crate::emit::Cold::Jump { from, target: i64::from(target) });
+            self.cold.push(Cold::Jump { from, target: i64::from(target), rest: 0 });
         }
     }
 }

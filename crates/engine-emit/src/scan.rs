@@ -52,8 +52,7 @@ pub struct Modes {
 /// Whether the emitter knows how to do `node`; `operations` says which operations it may call.
 fn supported(node: &Node, modes: Modes, operations: fn(u32, Modes) -> Operation) -> bool {
     match *node {
-        Node::Bin { op, .. } => !matches!(op, Bin::ClMul | Bin::ClMulHigh),
-        Node::Un { op, .. } => !matches!(op, Un::OrCombine | Un::BitReverse),
+        Node::Un { op, .. } => op != Un::BitReverse,
         Node::Get { class, .. } => matches!(class, X | F),
         Node::Set { class, .. } => matches!(class, X | F) || class == KNOWN && modes.known,
         Node::Call { id, .. } => operations(id, modes) != Operation::Interpret,
@@ -61,6 +60,7 @@ fn supported(node: &Node, modes: Modes, operations: fn(u32, Modes) -> Operation)
         | Node::Insn { .. }
         | Node::Const(_)
         | Node::Pc(_)
+        | Node::Bin { .. }
         | Node::Select { .. }
         | Node::Load { .. }
         | Node::Store { .. }
@@ -98,14 +98,18 @@ impl Scan {
         self.used.resize(self.nodes, 0);
         self.extended.clear();
         self.extended.resize(self.nodes, None);
-        for node in nodes.iter().take(self.nodes) {
-            self.operands(block, node, values);
+        for (at, node) in nodes.iter().enumerate().take(self.nodes).rev() {
+            // Backward, so that what only unused values use is unused too.
+            if !node.pure() || values.uses(Value::from_index(at)) > 0 {
+                self.operands(block, node, values);
+            }
         }
         for (at, node) in nodes.iter().take(self.nodes).enumerate() {
             if let Node::Un { op, a } = *node
                 && let Some(Node::Load { width, .. }) = nodes.get(a.index())
                 && extends(op, *width)
                 && values.uses(a) == 1
+                && values.uses(Value::from_index(at)) > 0
                 && let Some(extended) = self.extended.get_mut(a.index())
             {
                 *extended = Some(Value::from_index(at));
@@ -176,11 +180,10 @@ impl Scan {
 
     /// Backward: a value that becomes a register's, with nothing between that could see the register, is computed there.
     fn find_hints(&mut self, nodes: &[Node]) {
-        let mut wanted: [[Option<Value>; 32]; 2] = [[None; 32]; 2];
-        let mut any = false;
+        let mut wanted = Wanted::default();
         for (at, node) in nodes.iter().take(self.nodes).enumerate().rev() {
             if let Some(&Some((class, index))) = self.hints.get(at) {
-                *slot(&mut wanted, class, index) = None;
+                wanted.take(class, index);
                 // What it is made of may be made in the same place, if nothing else is looked at for it.
                 if let Some(a) = only_operand(nodes, node)
                     && class == X
@@ -188,26 +191,24 @@ impl Scan {
                     && a.index() + 4 > at
                 {
                     *hint = Some((class, index));
-                    *slot(&mut wanted, class, index) = Some(a);
-                    any = true;
+                    wanted.put(class, index, a);
                 }
             }
             match *node {
                 Node::Set { class, index, v } if class <= F => {
-                    self.forget(slot(&mut wanted, class, index).replace(v));
-                    if let Some(hint) = self.hints.get_mut(v.index()) {
-                        if let Some((class, index)) = hint.replace((class, index)) {
-                            *slot(&mut wanted, class, index) = None;
-                        }
-                        any = true;
+                    self.forget(wanted.take(class, index));
+                    wanted.put(class, index, v);
+                    if let Some(hint) = self.hints.get_mut(v.index())
+                        && let Some((class, index)) = hint.replace((class, index))
+                    {
+                        wanted.take(class, index);
                     }
                 }
-                Node::Get { class, index } if class <= F => {
-                    self.forget(slot(&mut wanted, class, index).take());
-                }
-                _ if any && node.may_leave() => {
-                    wanted.iter_mut().flatten().for_each(|want| self.forget(want.take()));
-                    any = false;
+                Node::Get { class, index } if class <= F => self.forget(wanted.take(class, index)),
+                _ if node.may_leave() => {
+                    while let Some(v) = wanted.any() {
+                        self.forget(Some(v));
+                    }
                 }
                 _ => {}
             }
@@ -218,6 +219,45 @@ impl Scan {
         if let Some(hint) = v.and_then(|v| self.hints.get_mut(v.index())) {
             *hint = None;
         }
+    }
+}
+
+/// The values that registers will hold, going backward.
+struct Wanted {
+    values: [Value; 64],
+    /// A bit for each register that has one.
+    some: u64,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Wanted { values: [Value::from_index(0); 64], some: 0 }
+    }
+}
+
+impl Wanted {
+    fn slot(class: u8, index: u8) -> usize {
+        usize::from(class & 1) << 5 | usize::from(index & 31)
+    }
+
+    fn put(&mut self, class: u8, index: u8, v: Value) {
+        let slot = Self::slot(class, index);
+        self.values[slot] = v;
+        self.some |= 1 << slot;
+    }
+
+    fn take(&mut self, class: u8, index: u8) -> Option<Value> {
+        let slot = Self::slot(class, index);
+        let some = self.some & 1 << slot;
+        self.some ^= some;
+        (some != 0).then(|| self.values[slot])
+    }
+
+    /// Takes any of them.
+    fn any(&mut self) -> Option<Value> {
+        let slot = self.some.trailing_zeros() as usize;
+        self.some &= self.some.wrapping_sub(1);
+        self.values.get(slot).copied()
     }
 }
 
@@ -232,8 +272,4 @@ fn only_operand(nodes: &[Node], node: &Node) -> Option<Value> {
         }
         _ => None,
     }
-}
-
-fn slot(wanted: &mut [[Option<Value>; 32]; 2], class: u8, index: u8) -> &mut Option<Value> {
-    &mut wanted[usize::from(class & 1)][usize::from(index & 31)]
 }

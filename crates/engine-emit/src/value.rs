@@ -2,7 +2,7 @@
 
 use crate::asm::Asm;
 use crate::layout::{Layout, SPILLS};
-use crate::reg::{Homes, Reg, TEMPS, TEMPS_F};
+use crate::reg::{Homes, RCX, Reg, TEMPS, TEMPS_F};
 use crate::{Rmi, Xmm};
 use isa_ir::Value;
 
@@ -45,6 +45,10 @@ pub(crate) struct Values {
     held: Vec<Value>,
     temps: [Option<Value>; 3],
     pinned: [bool; 3],
+    /// Guest registers without a home whose values are in scratch registers as well.
+    kept: [Option<u8>; 3],
+    /// The group whose base's address in the host rcx holds, or 0.
+    pub group: Option<u8>,
     temps_f: [Option<Value>; TEMPS_F],
     pinned_f: [bool; TEMPS_F],
     spills: [bool; SPILLS],
@@ -58,6 +62,7 @@ impl Values {
         self.uses.resize(nodes, 0);
         self.held.clear();
         self.temps = [None; 3];
+        (self.kept, self.group) = ([None; 3], None);
         self.temps_f = [None; TEMPS_F];
         self.spills = [false; SPILLS];
         self.unpin();
@@ -74,6 +79,29 @@ impl Values {
         if let Some(pinned) = self.pinned.get_mut(usize::from(r.0)) {
             *pinned = false;
         }
+    }
+
+    /// The scratch register `r` holds what a guest's integer register does.
+    pub fn keep(&mut self, r: Reg, class: u8, index: u8) {
+        if let Some(kept) = self.kept.get_mut(usize::from(r.0)).filter(|_| class == X) {
+            *kept = Some(index);
+        }
+    }
+
+    /// A guest register has another value.
+    pub fn changed(&mut self, class: u8, index: u8) {
+        self.kept.iter_mut().filter(|kept| class == X && **kept == Some(index)).for_each(|kept| *kept = None);
+    }
+
+    /// Scratch registers may have been changed.
+    pub fn forget(&mut self) {
+        self.kept = [None; 3];
+    }
+
+    /// A free scratch register that holds what the guest's register does.
+    pub fn kept(&self, class: u8, index: u8) -> Option<Reg> {
+        let n = self.kept.iter().position(|kept| class == X && *kept == Some(index))?;
+        TEMPS.into_iter().find(|r| usize::from(r.0) == n && self.temps.get(n) == Some(&None))
     }
 
     pub fn count(&mut self, v: Value) {
@@ -201,10 +229,15 @@ impl Place<'_> {
 
     /// A scratch register that is free now and stays so while the current node is emitted.
     pub fn temp(&mut self) -> Reg {
-        let free = TEMPS.into_iter().find(|r| {
+        let free = |r: &Reg| {
             let n = usize::from(r.0);
             self.values.temps.get(n) == Some(&None) && self.values.pinned.get(n) == Some(&false)
-        });
+        };
+        let blank = |r: &Reg| {
+            self.values.kept.get(usize::from(r.0)) == Some(&None)
+                && (*r != RCX || self.values.group.is_none())
+        };
+        let free = TEMPS.into_iter().find(|r| free(r) && blank(r)).or_else(|| TEMPS.into_iter().find(free));
         let r = free.unwrap_or_else(|| {
             let free = TEMPS.into_iter().find(|r| self.values.pinned.get(usize::from(r.0)) == Some(&false));
             debug_assert!(free.is_some(), "a node that wants more scratch registers than there are");
@@ -212,8 +245,32 @@ impl Place<'_> {
             self.spill(r);
             r
         });
-        self.pin(r);
+        self.overwrite(r);
         r
+    }
+
+    /// A scratch register is about to be written, and is not free while the current node is emitted.
+    pub fn overwrite(&mut self, r: Reg) {
+        if let Some(kept) = self.values.kept.get_mut(usize::from(r.0)) {
+            *kept = None;
+        }
+        if r == RCX {
+            self.values.group = None;
+        }
+        self.pin(r);
+    }
+
+    /// The scratch register of the first of `dying`, if that dies with the current node: its result may be there.
+    pub fn dying_temp(&mut self, dying: &[Value]) -> Option<Reg> {
+        let &v = dying.first()?;
+        let Loc::Temp(r) = self.values.at(v) else { return None };
+        let here = dying.iter().filter(|&&d| d == v).count();
+        if usize::from(self.values.uses(v)) != here {
+            return None;
+        }
+        self.values.take(r);
+        self.overwrite(r);
+        Some(r)
     }
 
     pub fn pin(&mut self, r: Reg) {
@@ -247,6 +304,7 @@ impl Place<'_> {
 
     /// Empties all scratch registers, those of vectors too if `floats`.
     pub fn clear_temps(&mut self, floats: bool) {
+        self.values.forget();
         TEMPS.into_iter().for_each(|r| self.spill(r));
         if floats {
             (0..TEMPS_F).for_each(|n| self.spill_f(n));

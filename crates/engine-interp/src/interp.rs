@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// Instructions between two looks at a real clock: some 50 microseconds.
 const LOOK: u64 = 10_000;
+/// The same for an engine that emits code: some 20 microseconds.
+const LOOK_EMITTED: u64 = 1 << 15;
 /// Bit of the pending word that posts a supervisor software interrupt: `mip.SSIP` is writable by
 /// the guest, so the line only sets it (ACLINT, chapter SSWI).
 const POST_SSIP: u64 = 1 << 1;
@@ -284,7 +286,8 @@ impl Interp {
         cpu.timer_fired = cpu.hart.csr.next_timer().is_some_and(|at| ticks >= at);
         cpu.note_interrupts();
         let timer = cpu.own_timer(ticks);
-        let ahead = cpu.time.insns_until(cpu.retired, timer).unwrap_or(LOOK).max(1);
+        let look = if cpu.native.emits { LOOK_EMITTED } else { LOOK };
+        let ahead = cpu.time.insns_until(cpu.retired, timer).unwrap_or(look).max(1);
         cpu.stop_at = end.min(cpu.retired.saturating_add(ahead));
         None
     }

@@ -27,6 +27,6 @@ mod trap;
 pub use context::{DIRTY, Entered, FP, FRM, LINEAR};
 pub use cpu::{Cpu, PAGES, Reservation, Stop};
 pub use interp::{Config, Interp};
-pub use native::{JUMPS, Jump, Native};
+pub use native::{JUMP_TURN, JUMPS, Jump, Native};
 pub use translate::Place;
 pub use trap::Traps;

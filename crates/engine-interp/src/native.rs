@@ -3,7 +3,7 @@
 use engine_core::Exit;
 
 /// Entries of the jump table; a power of two.
-pub const JUMPS: usize = 4096;
+pub const JUMPS: usize = 1 << 14;
 
 /// Code that an indirect jump may go to.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,6 +16,19 @@ pub struct Jump {
     /// Address of the host's code.
     pub host: u64,
 }
+
+impl Jump {
+    /// Where the jump table has `pc` in a context. Functions begin at like places of their pages, so the page must count
+    /// too; and the kernel is the same in the contexts of all processes, so those must.
+    pub const fn slot(pc: u64, context: u64) -> usize {
+        let low = pc as u32;
+        let sum = (low ^ low.rotate_right(JUMP_TURN)).wrapping_add((context as u32).wrapping_mul(2));
+        (sum >> 1) as usize & (JUMPS - 1)
+    }
+}
+
+/// By how many bits a program counter is turned to find its place in the jump table.
+pub const JUMP_TURN: u32 = 12;
 
 /// State of emitted code.
 #[derive(Clone, Debug)]

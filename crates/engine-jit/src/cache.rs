@@ -94,6 +94,8 @@ pub(crate) struct Cache {
     pub sites: Vec<usize>,
     /// How many blocks no longer held.
     pub killed: u64,
+    /// Where the blocks begin that held last at these places: what jumped to them goes on to their successors.
+    before: AddressMap<Place, usize>,
     /// How often it was emptied: numbers of blocks and links from before mean nothing.
     pub emptied: u64,
 }
@@ -104,7 +106,7 @@ impl Cache {
     /// # Errors
     /// What the host says to a mapping.
     pub fn new(layout: &Layout, size: usize) -> io::Result<Cache> {
-        let mut map = CodeMap::new("hostel-code", size.max(LEAST))?;
+        let mut map = CodeMap::new(size.max(LEAST))?;
         let base = map.code().as_ptr() as u64;
         let code = shared(layout, &crate::helpers::helpers(), base, crate::layout::RBP);
         if !map.write(0, &code.bytes) {
@@ -122,6 +124,7 @@ impl Cache {
             pages: AddressMap::default(),
             sites: Vec::new(),
             killed: 0,
+            before: AddressMap::default(),
             emptied: 0,
         })
     }
@@ -149,6 +152,7 @@ impl Cache {
         self.by_place.clear();
         self.pages.clear();
         self.sites.clear();
+        self.before.clear();
     }
 
     /// Puts a block at [`Cache::next`]; gives its number.
@@ -171,6 +175,9 @@ impl Cache {
         let blank = Translation::interpreted(place, guest);
         let number = self.remember(Translation { indirect, direct, stale, targets, ..blank });
         self.sites.extend(links.iter().map(|link| at + link.at));
+        if let Some(before) = self.before.remove(&place) {
+            self.patch(before + 1, direct);
+        }
         Some(number)
     }
 
@@ -223,6 +230,7 @@ impl Cache {
         if block.indirect.is_some() {
             self.map.write(direct, &[0xe9]);
             self.patch(direct + 1, stale);
+            self.before.insert(place, direct);
         }
         self.by_place.remove(&place);
         // A region with a part that no longer holds is gone as a whole.

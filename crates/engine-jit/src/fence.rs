@@ -17,14 +17,9 @@ impl Translator {
         }
         self.unsettled = writes.is_none();
         self.writes = writes.unwrap_or(self.writes);
-        let before = self.cache.killed;
         let mut pages = std::mem::take(&mut self.cache.pages);
         pages.retain(|&page, about| self.renew(cpu, page, about));
         self.cache.pages = pages;
-        if self.cache.killed != before {
-            // Some of its entries lead to blocks that no longer hold.
-            cpu.native.jumps.fill(engine_interp::Jump::default());
-        }
     }
 
     /// Looks at one page, if it must be; false if no block is left in it.

@@ -4,9 +4,10 @@ use crate::cache::{Cache, Place};
 use crate::layout::layout;
 use crate::operations::modes;
 use crate::perf_map::PerfMap;
+use crate::places::Places;
 use engine_core::{Exit, Firmware, Hosted, Vcpu};
-use engine_emit::{Emitter, Leave};
-use engine_interp::{Config, Cpu, Interp, JUMPS, Jump};
+use engine_emit::{Emitter, Layout, Leave};
+use engine_interp::{Config, Cpu, Interp, Jump};
 use fabric_wire::PendingWord;
 use isa_ir::{Builder, Limits};
 use isa_riscv::{AccessKind, Hart};
@@ -45,6 +46,7 @@ pub(crate) struct Translator {
     pub cache: Cache,
     pub builder: Builder,
     pub emitter: Emitter,
+    pub places: Places,
     /// Regions made.
     pub regions: u64,
     /// Instructions retired in translated code.
@@ -90,6 +92,7 @@ impl Jit {
                 (std::is_x86_feature_detected!("bmi2"), "BMI2"),
                 (std::is_x86_feature_detected!("fma"), "FMA"),
                 (std::is_x86_feature_detected!("lzcnt"), "LZCNT"),
+                (std::is_x86_feature_detected!("pclmulqdq"), "PCLMULQDQ"),
                 (std::is_x86_feature_detected!("popcnt"), "POPCNT"),
             ];
             has.into_iter().find(|(has, _)| !has).map(|(_, name)| name)
@@ -108,7 +111,7 @@ impl Jit {
         if let Some(missing) = Jit::missing() {
             return Err(io::Error::new(io::ErrorKind::Unsupported, format!("this host lacks {missing}")));
         }
-        let layout = layout();
+        let layout = Layout { one_hart: options.harts == 1, ..layout() };
         let cache = Cache::new(&layout, options.cache)?;
         if let Some(map) = options.perf_map {
             map.name(cache.address(0), cache.next(), format_args!("hostel_shared"));
@@ -118,6 +121,7 @@ impl Jit {
             cache,
             builder: Builder::new(&isa_riscv::lift::ISA, Limits::default()),
             emitter,
+            places: Places::default(),
             regions: 0,
             translated: 0,
             writes: 0,
@@ -183,8 +187,9 @@ impl Jit {
                 }
                 2 => {
                     let longest = crate::translate::LONGEST as u64;
-                    // Any block fits into so much: this one no longer holds.
+                    // Any block fits into so much: this one no longer holds, and what led here must be looked up.
                     if cpu.native.budget >= longest as i64 {
+                        self.translator.forget_jump(cpu);
                         return None;
                     }
                     self.translator.sample(cpu);
@@ -250,25 +255,31 @@ pub(crate) fn fflags(mxcsr: u32) -> u8 {
     (bit(0, 4) | bit(2, 3) | bit(3, 2) | bit(4, 1) | bit(5, 0)) as u8
 }
 
-fn slot(pc: u64) -> usize {
-    (pc >> 1) as usize & (JUMPS - 1)
-}
-
 impl Translator {
     /// The host's code for the program counter, if there is any; translates what has run often enough.
     pub fn find(&mut self, cpu: &mut Cpu) -> Option<u64> {
         let (pc, context) = (cpu.hart.pc, cpu.code.number());
-        let jump = cpu.native.jumps.get(slot(pc)).copied().unwrap_or_default();
+        let jump = cpu.native.jumps.get(Jump::slot(pc, context)).copied().unwrap_or_default();
         if jump.pc == pc && jump.context == context {
             return Some(jump.host);
         }
         let number = self.block(cpu)?;
         let host = self.cache.address(self.cache.blocks.get(number as usize)?.indirect?);
         cpu.code_pages.insert(pc);
-        if let Some(entry) = cpu.native.jumps.get_mut(slot(pc)) {
+        if let Some(entry) = cpu.native.jumps.get_mut(Jump::slot(pc, cpu.code.number())) {
             *entry = Jump { pc, context: cpu.code.number(), host };
         }
         Some(host)
+    }
+
+    /// Forgets where the jump table leads for the program counter.
+    fn forget_jump(&mut self, cpu: &mut Cpu) {
+        let pc = cpu.hart.pc;
+        if let Some(entry) =
+            cpu.native.jumps.get_mut(Jump::slot(pc, cpu.code.number())).filter(|entry| entry.pc == pc)
+        {
+            *entry = Jump::default();
+        }
     }
 
     /// Looks after the `fence.i` that were run since this was last asked for.

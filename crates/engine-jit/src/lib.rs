@@ -14,8 +14,10 @@ mod jit;
 mod layout;
 mod operations;
 mod perf_map;
+mod places;
 mod region;
 mod system;
+mod trace;
 mod translate;
 mod trial;
 

@@ -17,6 +17,8 @@ use isa_ir::Block;
 const HOT: u8 = 2;
 /// Bounds of a region.
 const BLOCKS: usize = 48;
+/// Instructions of a region, beyond which its traces are of one block each.
+const INSNS: usize = 400;
 
 impl Translator {
     /// Takes note that the time is spent at the program counter.
@@ -33,7 +35,10 @@ impl Translator {
     }
 
     /// The block at this distance from the start of the page, if there is one.
-    fn neighbour(&self, of: Place, target: u32) -> Option<u32> {
+    pub fn neighbour(&self, of: Place, target: u32) -> Option<u32> {
+        if u64::from(target) > PAGE_MASK {
+            return None;
+        }
         let place = Place { arena: page_of(of.arena) + u64::from(target), ..of };
         let number = *self.cache.by_place.get(&place)?;
         self.cache.blocks.get(number as usize)?.indirect.map(|_| number)
@@ -87,35 +92,17 @@ impl Translator {
     }
 
     fn make_region(&mut self, cpu: &mut Cpu, first: u32) {
-        let mut members = self.members(first);
+        let members = self.members(first);
         if members.is_empty() || self.cache.full() {
             return;
         }
-        if let Some(rest) = members.get_mut(1..) {
-            rest.sort_by_key(|&n| self.cache.blocks.get(n as usize).map(|b| b.place.arena));
-        }
-        let Some(place) = self.cache.blocks.get(first as usize).map(|b| b.place) else { return };
-        let mut blocks: Vec<(Block, u32)> = Vec::new();
-        let mut returns = Vec::new();
-        for &number in &members {
-            let Some(block) = self.cache.blocks.get(number as usize).cloned() else { return };
-            let guest = self.lift(cpu, block.place);
-            let lifted = self.builder.finish();
-            if guest.get(..block.code.len()) != Some(&block.code) {
-                // Changed without a fence so far: what is compared then is the block's code, so the region must be of that.
-                return;
-            }
-            let Ok(ir) = lifted else { return };
-            blocks.push((ir, (block.place.arena & PAGE_MASK) as u32));
-            if block.call {
-                returns.push(end(block.place, block.code.len()));
-            }
-        }
+        let Some(modes) = self.cache.blocks.get(first as usize).map(|b| b.place.modes) else { return };
+        let returns = self.returns(&members);
+        let Some(traces) = self.traces(cpu, first, &members, &returns) else { return };
         let (base, first_link) = (self.cache.address(self.cache.next()), self.cache.sites.len() as u32);
-        let modes = emitter_modes(cpu, place.modes);
-        let Some(_) = self.emitter.emit_region(&blocks, &returns, base, first_link, modes, operation) else {
-            return;
-        };
+        let modes = emitter_modes(cpu, modes);
+        let returns: Vec<u32> = returns.iter().filter_map(|&n| self.start(n)).collect();
+        self.emitter.emit_region(&traces, &returns, base, first_link, modes, operation);
         let bytes = meddled(self.emitter.bytes(), self.options.meddle);
         if let Some(map) = self.options.perf_map {
             map.name(base, bytes.len(), format_args!("guest_loop_{:#x}", cpu.hart.pc));
@@ -123,9 +110,48 @@ impl Translator {
         self.cache.add_region(&members, &bytes, self.emitter.links());
         self.regions += 1;
     }
+
+    /// Where a block begins, in bytes from the start of its page.
+    fn start(&self, number: u32) -> Option<u32> {
+        self.cache.blocks.get(number as usize).map(|b| (b.place.arena & PAGE_MASK) as u32)
+    }
+
+    /// The members that calls of members come back to.
+    fn returns(&self, members: &[u32]) -> Vec<u32> {
+        let back = |&n: &u32| {
+            let block = self.cache.blocks.get(n as usize).filter(|b| b.call)?;
+            self.neighbour(block.place, end(block.place, block.code.len()))
+        };
+        let mut returns: Vec<u32> = members.iter().filter_map(back).filter(|n| members.contains(n)).collect();
+        // Blocks may share their ends.
+        returns.sort_unstable();
+        returns.dedup();
+        returns
+    }
+
+    /// The traces of a region, the first one first, so that each exit to a member is to the beginning of one. `None` if the
+    /// code is not what it was.
+    fn traces(&mut self, cpu: &Cpu, first: u32, members: &[u32], returns: &[u32]) -> Option<Vec<Block>> {
+        let (mut traces, mut done, mut todo) = (Vec::new(), Vec::new(), vec![first]);
+        let mut insns = 0;
+        while let Some(head) = todo.pop() {
+            if done.contains(&head) {
+                continue;
+            }
+            done.push(head);
+            let trace = self.trace(cpu, head, members, insns > INSNS)?;
+            insns += trace.insns;
+            traces.push(trace.ir);
+            if trace.returns {
+                todo.extend(returns);
+            }
+            todo.extend(trace.exits);
+        }
+        Some(traces)
+    }
 }
 
 /// Where a block's code ends, in bytes from the start of its page.
-fn end(place: Place, halfwords: usize) -> u32 {
+pub(crate) fn end(place: Place, halfwords: usize) -> u32 {
     (place.arena & PAGE_MASK) as u32 + 2 * halfwords as u32
 }

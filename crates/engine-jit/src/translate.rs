@@ -5,7 +5,7 @@ use crate::jit::Translator;
 use crate::operations::{emitter_modes, goes_on, operation};
 use engine_interp::{Cpu, FP};
 use engine_mmu::PAGE_MASK;
-use isa_ir::{Block, Node};
+use isa_ir::{Block, Going, Node};
 use isa_riscv::lift::{X, lift};
 use std::borrow::Cow;
 
@@ -18,12 +18,7 @@ fn ending(block: &Block) -> (bool, bool) {
     let nodes = block.nodes();
     let Some(Node::Jump { target }) = nodes.last() else { return (false, false) };
     let links = nodes.iter().rev().take(8).any(|n| matches!(n, Node::Set { class: X, index: 1 | 5, v } if matches!(nodes.get(v.index()), Some(Node::Pc(_)))));
-    let direct = match nodes.get(target.index()) {
-        Some(Node::Pc(_)) => true,
-        Some(Node::Bin { a, .. }) => matches!(nodes.get(a.index()), Some(Node::Pc(_))),
-        _ => false,
-    };
-    (links, !direct)
+    (links, !matches!(nodes.get(target.index()), Some(Node::Pc(_))))
 }
 
 /// The code of a block or region as it goes into the cache.
@@ -42,6 +37,7 @@ impl Translator {
             self.empty(cpu);
         }
         self.watch(cpu, place);
+        self.places.clear();
         let guest = self.lift(cpu, place);
         let block = self.builder.finish().ok()?;
         let (base, first) = (self.cache.address(self.cache.next()), self.cache.sites.len() as u32);
@@ -104,6 +100,13 @@ impl Translator {
             if ends && !self.builder.last_insn().iter().any(inline) {
                 break;
             }
+        }
+        self.places.look(self.builder.nodes());
+        if let Going::To(target) = self.builder.going()
+            && let Some(target) = self.places.at(target)
+        {
+            self.builder.retarget(target);
+            self.places.look(self.builder.nodes());
         }
         guest
     }

@@ -28,6 +28,8 @@ impl Entry {
 pub struct Table<const N: usize = ENTRIES> {
     entries: [Entry; N],
     bias: u64,
+    /// A bit for each 64th of the entries: some of them has been filled since the table was cleared.
+    filled: u64,
 }
 
 impl<const N: usize> Default for Table<N> {
@@ -42,6 +44,9 @@ impl<const N: usize> Table<N> {
         N - 1
     };
 
+    /// Entries for which one bit says whether any is filled.
+    const PART: usize = N.div_ceil(64);
+
     #[inline(always)]
     fn slot(va: u64) -> usize {
         (va >> 12) as usize & Self::MASK
@@ -50,7 +55,7 @@ impl<const N: usize> Table<N> {
     /// An empty table whose addends give the arena offset plus `bias`: the arena's address in the host, for an engine
     /// that accesses memory by adding an addend to a virtual address.
     pub fn biased(bias: u64) -> Self {
-        Table { entries: [Entry { tag: 0, addend: 0 }; N], bias }
+        Table { entries: [Entry { tag: 0, addend: 0 }; N], bias, filled: 0 }
     }
 
     /// The arena offset of `va`, if its page is remembered in `context`.
@@ -69,6 +74,7 @@ impl<const N: usize> Table<N> {
         let addend = (offset & !PAGE_MASK).wrapping_add(self.bias).wrapping_sub(page);
         let entry = Entry { tag: page | context.tag, addend };
         self.entries[Self::slot(va)] = entry;
+        self.filled |= 1 << (Self::slot(va) / Self::PART);
     }
 
     /// Forgets the page of `va` in `context`.
@@ -83,7 +89,7 @@ impl<const N: usize> Table<N> {
     /// Forgets every page that stands for the arena page of `offset`, in any context.
     pub fn forget_offset(&mut self, offset: u64) {
         let place = (offset & !PAGE_MASK).wrapping_add(self.bias);
-        for entry in &mut self.entries {
+        for entry in self.parts().flatten() {
             if (entry.tag & !PAGE_MASK).wrapping_add(entry.addend) == place {
                 entry.tag = 0;
             }
@@ -92,9 +98,17 @@ impl<const N: usize> Table<N> {
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        for entry in self.entries.iter_mut() {
-            entry.tag = 0;
+        for part in self.parts() {
+            part.iter_mut().for_each(|entry| entry.tag = 0);
         }
+        self.filled = 0;
+    }
+
+    /// The parts that may hold something.
+    fn parts(&mut self) -> impl Iterator<Item = &mut [Entry]> {
+        let filled = self.filled;
+        let parts = self.entries.chunks_mut(Self::PART).enumerate();
+        parts.filter(move |(at, _)| filled >> at & 1 != 0).map(|(_, part)| part)
     }
 }
 

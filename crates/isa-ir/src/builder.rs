@@ -28,12 +28,40 @@ impl std::error::Error for Stop {}
 /// Room that an instruction finds when it begins. None needs nearly that much.
 const ROOM: u32 = 64;
 
+/// The comparison that is 1 where `node`, a comparison, is 0.
+fn inverse(node: &Node) -> Option<Node> {
+    let Node::Bin { op, a, b } = *node else { return None };
+    let op = match op {
+        Bin::Eq => Bin::Ne,
+        Bin::Ne => Bin::Eq,
+        Bin::LtS => Bin::GeS,
+        Bin::GeS => Bin::LtS,
+        Bin::LtU => Bin::GeU,
+        Bin::GeU => Bin::LtU,
+        _ => return None,
+    };
+    Some(Node::Bin { op, a, b })
+}
+
 /// A jump that happens when the instruction is done.
 #[derive(Clone, Copy, Debug)]
 enum Pending {
     None,
     If(Value, Value),
     Always(Value),
+}
+
+/// Where control goes behind the instruction begun last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Going {
+    /// To the instruction behind it.
+    On,
+    /// There too, unless the condition holds.
+    If(Value, Value),
+    /// To this program counter.
+    To(Value),
+    /// Nowhere: it traps.
+    Nowhere,
 }
 
 /// Builds a block, instruction by instruction.
@@ -91,6 +119,67 @@ impl Builder {
     pub fn last_insn(&self) -> &[Node] {
         let from = self.block.nodes.iter().rposition(|node| matches!(node, Node::Insn { .. })).unwrap_or(0);
         self.block.nodes.get(from..).unwrap_or_default()
+    }
+
+    /// The nodes so far.
+    pub fn nodes(&self) -> &[Node] {
+        &self.block.nodes
+    }
+
+    /// Begins a block at `offset`, from where offsets count, so that it can go on elsewhere.
+    pub fn begin_at(&mut self, offset: u32) {
+        (self.offset, self.next) = (offset, offset);
+    }
+
+    /// Where control goes behind the instruction begun last.
+    pub fn going(&self) -> Going {
+        match self.pending {
+            _ if self.ended => Going::Nowhere,
+            Pending::None => Going::On,
+            Pending::If(taken, target) => Going::If(taken, target),
+            Pending::Always(target) => Going::To(target),
+        }
+    }
+
+    /// Goes on with the instruction at `offset`, to where the caller knows that control goes: behind the last instruction, a
+    /// branch that is not taken, or a jump.
+    pub fn follow(&mut self, offset: u32) {
+        if matches!(self.pending, Pending::Always(_)) {
+            self.pending = Pending::None;
+        }
+        self.flush();
+        self.next = offset;
+    }
+
+    /// Goes on with the instruction at `offset`, to which the last one branches; leaves if it does not.
+    pub fn follow_branch(&mut self, offset: u32) {
+        if let Pending::If(taken, _) = self.pending {
+            let zero = self.imm(0);
+            let not = match self.block.nodes.get(taken.index()).map(inverse) {
+                Some(Some(node)) => self.push(node),
+                _ => self.bin(Bin::Eq, taken, zero),
+            };
+            let target = self.push(Node::Pc(i64::from(self.next)));
+            self.pending = Pending::If(not, target);
+        }
+        self.follow(offset);
+    }
+
+    /// Goes on with the instruction at `offset`, where the last one jumps if all is as usual; leaves if it jumps elsewhere.
+    pub fn follow_guess(&mut self, offset: u32) {
+        if let Pending::Always(target) = self.pending {
+            let usual = self.push(Node::Pc(i64::from(offset)));
+            let other = self.bin(Bin::Ne, target, usual);
+            self.pending = Pending::If(other, target);
+        }
+        self.follow(offset);
+    }
+
+    /// Gives the jump that the last instruction asked for the target that it is known to have.
+    pub fn retarget(&mut self, offset: i64) {
+        if let Pending::Always(_) = self.pending {
+            self.pending = Pending::Always(self.push(Node::Pc(offset)));
+        }
     }
 
     /// Whether an instruction of so many nodes fits: to be asked before one that may have more than [`Builder::insn`] makes

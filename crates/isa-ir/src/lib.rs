@@ -26,7 +26,7 @@ mod text;
 mod verify;
 
 pub use block::{Block, Limits};
-pub use builder::{Builder, Stop};
+pub use builder::{Builder, Going, Stop};
 pub use eval::{Evaluator, Outcome, Target};
 pub use isa::{Class, Effects, Holds, Isa, Parts, Type};
 pub use node::{Node, Value};

@@ -2,8 +2,8 @@
 
 use isa_core::{AmoOp, Bin, Machine, Order, Width};
 use isa_ir::{
-    Block, Builder, Class, Effects, Evaluator, Fault, Holds, Isa, Limits, Outcome, ParseError, Parts, Passes,
-    Reason, Stop, Target, parse, verify,
+    Block, Builder, Class, Effects, Evaluator, Fault, Going, Holds, Isa, Limits, Outcome, ParseError, Parts,
+    Passes, Reason, Stop, Target, parse, verify,
 };
 
 /// An instruction set for these tests. Operation 1 reads class `a` and memory; 2 writes class `a`; 3
@@ -401,4 +401,40 @@ fn a_target_may_compute_wrongly() {
         next 4",
     );
     assert_eq!(Evaluator::default().eval(&block.expect("a block"), 0, &mut Wrong), Ok(Outcome::Next(4)));
+}
+
+/// A block may go on wherever its caller knows that control goes, and leaves where it does not.
+#[test]
+fn a_block_goes_on_elsewhere() {
+    let mut b = Builder::new(&ISA, Limits::default());
+    b.begin_at(100);
+    b.insn(4).unwrap();
+    assert_eq!(b.going(), Going::On);
+    let (x, y) = (b.get(0, 0), b.get(0, 1));
+    let less = b.bin(Bin::LtS, x, y);
+    let target = b.imm(1);
+    b.jump_if(less, target).unwrap();
+    assert_eq!(b.going(), Going::If(less, target));
+    // To where it branches: out if it does not.
+    b.follow_branch(20);
+    b.insn(2).unwrap();
+    let known = b.pc();
+    b.jump(known).unwrap();
+    assert_eq!(b.going(), Going::To(known));
+    b.follow(60);
+    b.insn(4).unwrap();
+    let somewhere = b.get(0, 2);
+    b.jump(somewhere).unwrap();
+    b.follow_guess(200);
+    b.insn(4).unwrap();
+    b.jump(somewhere).unwrap();
+    b.retarget(300);
+    let block = b.finish().unwrap();
+    assert_eq!(verify(&block, &Limits::default()), Ok(()));
+    let text = "insn 100 4\n%1 = get a0\n%2 = get a1\n%3 = lt_s %1, %2\n%4 = const 0x1\n\
+        %5 = const 0x0\n%6 = ge_s %1, %2\n%7 = pc 104\nexit_if %6, %7\n\
+        insn 20 2\n%10 = pc 20\n\
+        insn 60 4\n%12 = get a2\n%13 = pc 200\n%14 = ne %12, %13\nexit_if %14, %12\n\
+        insn 200 4\n%17 = pc 300\njump %17\n";
+    assert_eq!(block.to_string(), text);
 }

@@ -6,7 +6,9 @@
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{
+    MapFlags, MprotectFlags, MremapFlags, ProtFlags, mmap, mmap_anonymous, mprotect, mremap, munmap,
+};
 use std::io;
 use std::ptr::NonNull;
 
@@ -74,10 +76,13 @@ impl Drop for SharedMap {
 }
 
 /// Memory for emitted code: the same pages mapped twice, once to write and once to execute, so that no address is both.
+///
+/// The memory is anonymous, not a file's, as Linux `perf` takes names from `/tmp/perf-PID.map` for such memory only.
 #[derive(Debug)]
 pub struct CodeMap {
-    writable: SharedMap,
+    writable: NonNull<u8>,
     code: NonNull<u8>,
+    len: usize,
 }
 
 // SAFETY: as for `SharedMap`.
@@ -90,22 +95,31 @@ impl CodeMap {
     ///
     /// # Errors
     /// What the host says: too little address space or memory, or that it lets nobody execute such memory.
-    pub fn new(name: &str, len: usize) -> io::Result<Self> {
-        let writable = SharedMap::new(name, len)?;
-        // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing but the writable one, which is what
-        // it is for.
-        let code = unsafe {
-            mmap(
-                std::ptr::null_mut(),
-                len,
-                ProtFlags::READ | ProtFlags::EXEC,
-                MapFlags::SHARED | MapFlags::NORESERVE,
-                writable.fd(),
-                0,
-            )
-        }?;
-        let code = NonNull::new(code.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(CodeMap { writable, code })
+    pub fn new(len: usize) -> io::Result<Self> {
+        let (access, shared) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED | MapFlags::NORESERVE);
+        // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing.
+        let writable = unsafe { mmap_anonymous(std::ptr::null_mut(), len, access, shared) }?;
+        // SAFETY: of a shared mapping, 0 bytes at the old address make another one of the same pages, elsewhere; the old
+        // one stays as it is (mremap(2)).
+        let code = unsafe { mremap(writable, 0, len, MremapFlags::MAYMOVE) };
+        let code = code.and_then(|code| {
+            // SAFETY: the mapping is ours, and nobody has its address yet.
+            let protected = unsafe { mprotect(code, len, MprotectFlags::READ | MprotectFlags::EXEC) };
+            if protected.is_err() {
+                // SAFETY: likewise.
+                let _ = unsafe { munmap(code, len) };
+            }
+            protected.map(|()| code)
+        });
+        match (NonNull::new(writable.cast()), code.map(|code| NonNull::new(code.cast()))) {
+            (Some(writable), Ok(Some(code))) => Ok(CodeMap { writable, code, len }),
+            (_, code) => {
+                // SAFETY: the mapping is ours, and nobody has its address yet.
+                let _ = unsafe { munmap(writable, len) };
+                code?;
+                Err(io::ErrorKind::OutOfMemory.into())
+            }
+        }
     }
 
     /// The first byte as it is executed.
@@ -116,16 +130,16 @@ impl CodeMap {
     /// Length in bytes.
     #[allow(clippy::len_without_is_empty, reason = "a map is never empty")]
     pub fn len(&self) -> usize {
-        self.writable.len()
+        self.len
     }
 
     /// Copies `bytes` to `offset`; false if they do not fit.
     pub fn write(&mut self, offset: usize, bytes: &[u8]) -> bool {
-        let fits = offset.checked_add(bytes.len()).is_some_and(|end| end <= self.len());
+        let fits = offset.checked_add(bytes.len()).is_some_and(|end| end <= self.len);
         if fits {
             // SAFETY: the range lies in the mapping, and nobody else writes there: `self` is borrowed.
             unsafe {
-                let to = self.writable.address().as_ptr().add(offset);
+                let to = self.writable.as_ptr().add(offset);
                 std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
             }
         }
@@ -135,8 +149,10 @@ impl CodeMap {
 
 impl Drop for CodeMap {
     fn drop(&mut self) {
-        // SAFETY: address and length are those of our own mapping, which nobody may use after us.
-        let _ = unsafe { munmap(self.code.as_ptr().cast(), self.writable.len()) };
+        for address in [self.writable, self.code] {
+            // SAFETY: address and length are those of our own mapping, which nobody may use after us.
+            let _ = unsafe { munmap(address.as_ptr().cast(), self.len) };
+        }
     }
 }
 
@@ -146,11 +162,16 @@ mod tests {
 
     #[test]
     fn code_is_written_at_one_address_and_seen_at_another() {
-        let mut map = CodeMap::new("test", 4096).unwrap();
+        let mut map = CodeMap::new(4096).unwrap();
         assert!(map.write(4090, &[1, 2, 3, 4, 5, 6]));
         assert!(!map.write(4091, &[0; 6]) && !map.write(usize::MAX, &[0]));
         // SAFETY: the byte lies in the mapping, and nobody writes it now.
         assert_eq!(unsafe { map.code().as_ptr().add(4095).read() }, 6);
+        // What `perf` takes for memory that has no file of its own.
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let place = format!("{:x}-", map.code().as_ptr() as usize);
+        let line = maps.lines().find(|line| line.starts_with(&place)).unwrap();
+        assert!(line.contains(" r-xs ") && line.contains(" /dev/zero"), "{line}");
     }
 
     #[test]
@@ -169,5 +190,6 @@ mod tests {
     #[test]
     fn no_bytes_is_an_error() {
         assert!(SharedMap::new("test", 0).is_err());
+        assert!(CodeMap::new(0).is_err());
     }
 }
