@@ -67,6 +67,8 @@ pub const TESTS: &[Test] = &[
     Test { name: "microvm-linux", about: "Debian's x86-64 kernel up to process 1", needs: AMD64, sample: true, run: boot_microvm::linux },
     Test { name: "microvm-pvh", about: "the same by its PVH entry, unpacked", needs: AMD64, sample: false, run: boot_microvm::pvh },
     Test { name: "microvm-reset", about: "it waits, panics and resets the machine", needs: &["vmlinuz"], sample: false, run: boot_microvm::reset },
+    Test { name: "check", about: "translator and interpreter in lock-step to the shell and power-off", needs: LINUX, sample: false, run: check },
+    Test { name: "check-all", about: "the same with all code translated when it first runs", needs: LINUX, sample: false, run: check_all },
     Test { name: "virtual-clock", about: "two boots by the instruction count say the same", needs: LINUX, sample: false, run: virtual_clock },
 ];
 
@@ -234,6 +236,15 @@ pub fn types_much(setup: &Setup, arguments: &[&str]) -> Result<()> {
     ensure!(answer.contains(&format!("{} /tmp/x", text.len())), "not everything arrived:\n{answer}");
     ensure!(answer.contains(&sum), "what arrived is not what was typed:\n{answer}");
     guest.ends_after("poweroff -f").map(drop)
+}
+
+/// A difference between the engines ends the guest before it has powered off.
+fn check(setup: &Setup) -> Result<()> {
+    setup.boots(SHELL, &linux(&["--engine", "check"]))?.ends_after("poweroff -f")
+}
+
+fn check_all(setup: &Setup) -> Result<()> {
+    setup.boots(SHELL, &linux(&["--engine", "check,threshold=0"]))?.ends_after("poweroff -f")
 }
 
 fn virtual_clock(setup: &Setup) -> Result<()> {

@@ -20,8 +20,10 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("app", 4, &["support", "isa", "fabric", "host", "engine", "dev", "vm", "user", "app"]),
 ];
 
-/// The exception among engines: what the translator does not translate, the interpreter runs.
-const FALLBACK: (&str, &str) = ("engine-jit", "engine-interp");
+/// The exceptions among engines: what the translator does not translate, the interpreter runs; and one engine runs those two
+/// side by side.
+const AMONG_ENGINES: [(&str, &str); 3] =
+    [("engine-jit", "engine-interp"), ("engine-check", "engine-interp"), ("engine-check", "engine-jit")];
 
 /// Layers that use nobody else's code.
 const PURE: [&str; 2] = ["isa", "fabric"];
@@ -103,8 +105,9 @@ fn internal(
         found.push(error(format!("{} → {target}   a build tool; only xtask may use it", package.name)));
         return;
     }
-    let by_table =
-        may.contains(&layer(target)) || may.contains(&target) || (package.name.as_str(), target) == FALLBACK;
+    let by_table = may.contains(&layer(target))
+        || may.contains(&target)
+        || AMONG_ENGINES.contains(&(package.name.as_str(), target));
     // A test may look further down than the product does, never sideways or up.
     let rank_of = LAYERS.iter().find(|row| row.0 == layer(target)).map_or(u8::MAX, |row| row.1);
     let by_test =

@@ -104,6 +104,12 @@ pub trait Vcpu: Send {
     /// Engines whose exits are all between instructions and whose state is their own have nothing to do.
     fn park(&mut self) {}
 
+    /// Why the CPU's state is not to be relied on, if an engine that checks itself has found that out, at the latest by
+    /// [`Vcpu::park`].
+    fn broken(&self) -> Option<&str> {
+        None
+    }
+
     /// Architectural state, while the CPU is not running: as of the last [`Vcpu::park`], where there is something to do
     /// for that.
     fn state(&self) -> &Self::State;

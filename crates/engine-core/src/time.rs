@@ -50,10 +50,6 @@ impl TimeSource {
         }
     }
 
-    fn clock(&self) -> &Arc<Clock> {
-        self.timers.clock()
-    }
-
     /// Whether time is a function of the instruction count.
     pub fn is_virtual(&self) -> bool {
         self.clock().is_virtual()
@@ -87,6 +83,35 @@ impl TimeSource {
         let raw = ticks.wrapping_sub(self.offset.load(Ordering::Acquire));
         let ahead = at.checked_sub(ticks).filter(|&ahead| ahead > 0)?;
         raw.checked_add(ahead)?.checked_mul(self.tick).filter(|&at| at < NEVER)
+    }
+
+    /// Time of the same rate on a virtual clock of its own, with no timers, at `now` and with a counter that shows `offset`
+    /// more: for a processor that runs beside the machine's.
+    #[must_use]
+    pub fn apart(&self, now: Nanos, offset: u64) -> TimeSource {
+        TimeSource {
+            timers: Timers::new(Arc::new(Clock::virtual_from(now))),
+            tick: self.tick,
+            base: 0,
+            offset: Arc::new(AtomicU64::new(offset)),
+            pauses: 0,
+        }
+    }
+
+    /// Brings a source made by [`TimeSource::apart`] to where the machine's is.
+    pub fn follow(&self, now: Nanos, offset: u64) {
+        self.clock().advance_to(now);
+        self.offset.store(offset, Ordering::Release);
+    }
+
+    /// What the counter shows beyond the ticks of guest time.
+    pub fn offset(&self) -> u64 {
+        self.offset.load(Ordering::Acquire)
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Arc<Clock> {
+        self.timers.clock()
     }
 
     /// Takes note that a virtual clock has been moved while the processor was idle after `retired`

@@ -102,6 +102,9 @@ pub struct Cpu {
     pub firmware: Firmware,
     /// Traps that lead nowhere.
     pub traps: Traps,
+    /// Futile traps end a run even where an interrupt could still end them: for whoever looks for interrupts only between
+    /// runs.
+    pub impatient: bool,
     /// Guest-physical memory.
     pub bus: Arc<Bus>,
     /// The contexts whose entries may be in the tables.

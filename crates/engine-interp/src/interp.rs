@@ -4,6 +4,7 @@ use crate::blocks::{Blocks, Span};
 use crate::context::Entered;
 use crate::cpu::{Cpu, Reservation, Stop};
 use crate::handlers::Flow;
+use crate::mark::Mark;
 use crate::native::Native;
 use crate::trap::Traps;
 use engine_core::{Exit, Firmware, Hosted, TimeSource, Vcpu};
@@ -104,6 +105,7 @@ impl Interp {
             timer_fired: false,
             firmware: Firmware::Guest,
             traps: Traps::default(),
+            impatient: false,
             bus: config.bus,
             contexts,
             entered: Entered::default(),
@@ -113,6 +115,18 @@ impl Interp {
         });
         cpu.enter_context();
         Interp { cpu, blocks: Blocks::default(), rest: None }
+    }
+
+    /// Where the run stands.
+    pub fn mark(&self) -> Mark {
+        self.cpu.mark()
+    }
+
+    /// Goes back (or forth) to where a run stood, at the time given: memory is the caller's to bring there first. Nothing
+    /// is remembered of pages; code is compared with memory before it runs again.
+    pub fn rewind(&mut self, mark: &Mark, time: TimeSource) {
+        self.rest = None;
+        self.cpu.rewind(mark, time);
     }
 
     /// Runs blocks until the next look around.

@@ -80,6 +80,13 @@ impl Cpu {
         self.enter_context();
         // Below M-mode nothing holds back an interrupt that M-mode has kept for itself.
         let csr = &self.hart.csr;
-        wedged.filter(|_| before == Mode::M || csr.mie & !csr.mideleg & INTERVENING == 0)
+        let lasting = before == Mode::M || csr.mie & !csr.mideleg & INTERVENING == 0;
+        wedged.filter(|_| lasting || self.impatient)
+    }
+
+    /// Whether an interrupt that M-mode has kept for itself could end the hart's futile traps.
+    pub fn can_be_freed(&self) -> bool {
+        let csr = &self.hart.csr;
+        self.hart.mode != Mode::M && csr.mie & !csr.mideleg & INTERVENING != 0
     }
 }

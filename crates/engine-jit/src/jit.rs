@@ -62,6 +62,10 @@ pub(crate) struct Translator {
     /// [`fabric_ram::Watch::epoch`] when stores were last forgotten.
     epoch: u64,
     pub options: Options,
+    /// The most instructions in a block.
+    pub longest: usize,
+    /// A word of guest code that is translated as if it were the other.
+    pub mistaken: Option<(u32, u32)>,
 }
 
 /// What a translator has done.
@@ -130,6 +134,8 @@ impl Jit {
             fence: 1,
             epoch: 0,
             options,
+            longest: crate::translate::LONGEST,
+            mistaken: None,
         };
         let mut interp = Interp::new(config);
         let cpu = interp.cpu_mut();
@@ -149,6 +155,31 @@ impl Jit {
     pub fn counts(&self) -> Counts {
         let Translator { regions, translated, cache, .. } = &self.translator;
         Counts { regions: *regions, emptied: cache.emptied, translated: *translated }
+    }
+
+    /// The interpreter that runs what is rare.
+    pub fn interp(&self) -> &Interp {
+        &self.interp
+    }
+
+    /// The interpreter that runs what is rare, to change.
+    pub fn interp_mut(&mut self) -> &mut Interp {
+        &mut self.interp
+    }
+
+    /// Forgets all translations. From now on code is translated when it first runs, in blocks of at most `longest`
+    /// instructions: to find out which instruction of a block is translated wrongly.
+    pub fn translate_anew(&mut self, longest: usize) {
+        let translator = &mut self.translator;
+        translator.longest = longest.clamp(1, crate::translate::LONGEST);
+        translator.options.threshold = 0;
+        translator.empty(self.interp.cpu_mut());
+    }
+
+    /// Translates the instruction `word` as if it were `other`: an error for tests to find.
+    #[doc(hidden)]
+    pub fn mistake(&mut self, word: u32, other: u32) {
+        self.translator.mistaken = Some((word, other));
     }
 
     /// Runs code until the next look around.

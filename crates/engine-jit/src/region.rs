@@ -8,6 +8,7 @@ use crate::cache::{Place, page_of};
 use crate::jit::Translator;
 use crate::operations::emitter_modes;
 use crate::operations::operation;
+use crate::translate::LONGEST;
 use crate::translate::meddled;
 use engine_interp::Cpu;
 use engine_mmu::PAGE_MASK;
@@ -23,7 +24,7 @@ const INSNS: usize = 400;
 impl Translator {
     /// Takes note that the time is spent at the program counter.
     pub fn sample(&mut self, cpu: &mut Cpu) {
-        let Some(number) = self.known(cpu) else { return };
+        let Some(number) = self.known(cpu).filter(|_| self.longest == LONGEST) else { return };
         let Some(block) = self.cache.blocks.get_mut(number as usize) else { return };
         if block.indirect.is_none() || block.region || block.samples > HOT {
             return;

@@ -72,7 +72,7 @@ impl Translator {
         let modes = emitter_modes(cpu, place.modes);
         let left = PAGE_MASK + 1 - (place.arena & PAGE_MASK);
         let mut at = 0;
-        for _ in 0..LONGEST {
+        for _ in 0..self.longest {
             if at >= left {
                 break;
             }
@@ -89,7 +89,8 @@ impl Translator {
                 word |= u32::from(high) << 16;
                 length = 4;
             }
-            let Ok(ends) = lift(&mut self.builder, word, &cpu.legal, place.modes & FP != 0) else { break };
+            let meant = self.mistaken.filter(|(seen, _)| *seen == word).map_or(word, |(_, other)| other);
+            let Ok(ends) = lift(&mut self.builder, meant, &cpu.legal, place.modes & FP != 0) else { break };
             guest.push(low);
             if length == 4 {
                 guest.push((word >> 16) as u16);

@@ -185,6 +185,7 @@ fn find(list: &[Mapped], address: u64) -> Option<&Mapped> {
 
 /// The longest stretch of whole pages of writable RAM with nothing over it: nearly every question is about this, and gets
 /// its answer without a search.
+#[derive(Clone, Copy)]
 struct Main {
     base: u64,
     size: u64,
@@ -212,6 +213,25 @@ impl Bus {
     /// The arena behind the RAM and ROM regions.
     pub fn ram(&self) -> &Arc<GuestRam> {
         &self.ram
+    }
+
+    /// The same map over another arena of the same layout, with what `front` makes of each device and its first address in
+    /// the device's place.
+    pub fn over(
+        &self,
+        ram: Arc<GuestRam>,
+        mut front: impl FnMut(u64, &Arc<dyn Target>) -> Arc<dyn Target>,
+    ) -> Bus {
+        let mut renew = |list: &[Mapped]| -> Vec<Mapped> {
+            let renewed = list.iter().map(|m| match &m.region {
+                Region::Ram { .. } => m.clone(),
+                Region::Device(target) => {
+                    Mapped { region: Region::Device(front(m.base, target)), ..m.clone() }
+                }
+            });
+            renewed.collect()
+        };
+        Bus { main: self.main, ram, regions: renew(&self.regions), overlays: renew(&self.overlays) }
     }
 
     /// All RAM and ROM, lowest address first.
@@ -420,6 +440,26 @@ mod tests {
         // Neither RAM nor a device that knows nothing of it.
         assert_eq!(bus.update(0x8000_0010, 4, &|v| v), Err(BusFault));
         assert_eq!(bus.update(0x1000_0004, 4, &|v| v), Err(BusFault));
+    }
+
+    #[test]
+    fn a_map_over_another_arena_has_fronts_for_devices() {
+        let (bus, echo) = bus();
+        let other = Arc::new(GuestRam::new(4 * PAGE).unwrap());
+        let mut seen = Vec::new();
+        let front = Arc::new(Echo::default());
+        let over = bus.over(Arc::clone(&other), |base, target| {
+            seen.push((base, target.read(0, 4)));
+            Arc::clone(&front) as Arc<dyn Target>
+        });
+        assert_eq!(seen, [(0x1000_0000, Ok(4)), (0x8000_1008, Ok(4))]);
+        over.write(0x1000_0004, 4, 7).unwrap();
+        over.write(0x8000_1008, 4, 8).unwrap();
+        assert_eq!(*front.0.lock().unwrap(), [(4, 4, 7), (0, 4, 8)]);
+        over.write(0x8000_0000, 8, 9).unwrap();
+        assert_eq!((other.load::<u64>(0), bus.read(0x8000_0000, 8)), (Some(9), Ok(0)));
+        assert_eq!(over.write(0x1000, 4, 1), Err(BusFault));
+        assert!(echo.0.lock().unwrap().is_empty());
     }
 
     #[test]

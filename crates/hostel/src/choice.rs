@@ -64,12 +64,14 @@ pub enum Engine {
     Interp,
     /// The translator.
     Jit(JitOptions),
+    /// The translator and the interpreter, compared.
+    Check(JitOptions),
     /// KVM, with interrupt controllers of the kernel's or of ours.
     Kvm(Irqchip),
 }
 
 /// How the translator's threshold is given.
-const THRESHOLD: &str = "jit,threshold=";
+const THRESHOLD: &str = ",threshold=";
 
 impl Engine {
     /// Where the user names none: the translator, for the boards that it knows. A host that has what it takes may refuse it.
@@ -91,8 +93,21 @@ impl Engine {
         match self {
             Engine::Interp => vm_machine::Engine::Interp,
             Engine::Jit(options) => vm_machine::Engine::Jit(options),
+            Engine::Check(options) => vm_machine::Engine::Check(options),
             Engine::Kvm(irqchip) => vm_machine::Engine::Kvm(irqchip),
         }
+    }
+}
+
+impl Engine {
+    /// Whether two engines are compared.
+    pub fn checks(self) -> bool {
+        matches!(self, Engine::Check(_))
+    }
+
+    /// Where guest time comes from where the user does not say: engines can be compared only where it counts instructions.
+    pub fn default_clock(self) -> Clock {
+        if self.checks() { Clock(ClockKind::Virtual) } else { Clock::default() }
     }
 }
 
@@ -101,7 +116,9 @@ impl fmt::Display for Engine {
         f.write_str(match *self {
             Engine::Interp => "interp",
             Engine::Jit(options) if options == JitOptions::default() => "jit",
-            Engine::Jit(JitOptions { threshold }) => return write!(f, "{THRESHOLD}{threshold}"),
+            Engine::Jit(JitOptions { threshold }) => return write!(f, "jit{THRESHOLD}{threshold}"),
+            Engine::Check(options) if options == JitOptions::default() => "check",
+            Engine::Check(JitOptions { threshold }) => return write!(f, "check{THRESHOLD}{threshold}"),
             Engine::Kvm(Irqchip::Kernel) => "kvm",
             Engine::Kvm(Irqchip::User) => "kvm,irqchip=user",
         })
@@ -114,12 +131,14 @@ impl FromStr for Engine {
         if text == "kvm,irqchip=kernel" {
             return Ok(Engine::Kvm(Irqchip::Kernel));
         }
-        if let Some(given) = text.strip_prefix(THRESHOLD) {
+        let translator = |name: &str| text.strip_prefix(name)?.strip_prefix(THRESHOLD);
+        if let Some(given) = translator("jit").or_else(|| translator("check")) {
             // `parse` would take a plus sign.
             let digits = given.bytes().all(|byte| byte.is_ascii_digit());
             let threshold = given.parse().ok().filter(|_| digits);
             let threshold = threshold.ok_or_else(|| ChoiceError::Threshold(given.to_owned()))?;
-            return Ok(Engine::Jit(JitOptions { threshold }));
+            let options = JitOptions { threshold };
+            return Ok(if text.starts_with("jit") { Engine::Jit(options) } else { Engine::Check(options) });
         }
         one_of(
             "engine",
@@ -127,6 +146,7 @@ impl FromStr for Engine {
             &[
                 Engine::Interp,
                 Engine::Jit(JitOptions::default()),
+                Engine::Check(JitOptions::default()),
                 Engine::Kvm(Irqchip::Kernel),
                 Engine::Kvm(Irqchip::User),
             ],

@@ -82,9 +82,10 @@ pub struct RunOptions {
     #[arg(value_name = "GUEST | FILE.toml")]
     pub what: Option<OsString>,
     /// What executes the instructions: interp; for RISC-V boards jit, or jit,threshold=N, which
-    /// interprets code N times (0 to 255) before it is translated; for microvm kvm, or
-    /// kvm,irqchip=user, which keeps the interrupt controllers in Hostel [default: jit for RISC-V
-    /// boards where this host can, else interp]
+    /// interprets code N times (0 to 255) before it is translated, or check, or check,threshold=N,
+    /// which compares both on one hart, with a virtual clock; for microvm kvm, or kvm,irqchip=user,
+    /// which keeps the interrupt controllers in Hostel [default: jit for RISC-V boards where this
+    /// host can, else interp]
     #[arg(long, value_name = "NAME")]
     pub engine: Option<Engine>,
     /// The board: virt, spike, sifive_u, microvm [default: virt, or what the guest is for]
@@ -114,7 +115,8 @@ pub struct RunOptions {
     /// The kernel's command line; replaces that of a guest image
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub append: Option<String>,
-    /// Guest time: real, or virtual, which counts instructions [default: real]
+    /// Guest time: real, or virtual, which counts instructions [default: real; virtual
+    /// with --engine check]
     #[arg(long, value_name = "KIND")]
     pub clock: Option<Clock>,
     /// The serial line: stdio, none, pty or unix=PATH; given again, the next line [default: stdio,

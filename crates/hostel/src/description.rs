@@ -104,10 +104,11 @@ pub fn resolve(options: &RunOptions) -> anyhow::Result<(Description, Origin)> {
     override_by(options, &mut file, &mut origin);
     let guest = named.or(file.guest);
     let kind = options.machine.or(file.machine).unwrap_or_else(|| Machine::default_for(guest.as_deref()));
-    let clock = options.clock.or(file.clock).unwrap_or_default();
+    let engine = options.engine.or(file.engine).unwrap_or_else(|| Engine::default_for(kind));
+    let clock = options.clock.or(file.clock).unwrap_or_else(|| engine.default_clock());
     let consoles = Consoles::given(&options.console).or(file.console).unwrap_or_default();
     let mut machine = Description {
-        engine: options.engine.or(file.engine).unwrap_or_else(|| Engine::default_for(kind)),
+        engine,
         machine: kind,
         cpu: options.cpu.clone().or(file.cpu).unwrap_or_else(|| Cpu::default_of(kind)),
         cpus: options.cpus.or(file.cpus).unwrap_or_else(|| kind.default_cpus(clock)),
@@ -190,7 +191,7 @@ fn check(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::
         );
         return Err((&["engine", "machine"], error));
     }
-    if let (Engine::Jit(_), Some(missing)) = (machine.engine, engine_jit::Jit::missing()) {
+    if let (Engine::Jit(_) | Engine::Check(_), Some(missing)) = (machine.engine, engine_jit::Jit::missing()) {
         let error = anyhow!("translated code needs {missing}, which this host lacks; use --engine interp");
         return Err((&["engine"], error));
     }
@@ -208,6 +209,13 @@ fn check(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::
         ),
         _ if machine.append.as_ref().is_some_and(|append| append.contains('\0')) => {
             (&["append"], "the kernel's command line contains a NUL character; remove it from --append")
+        }
+        _ if machine.engine.checks() && machine.clock.0 == ClockKind::Real => (
+            &["clock", "engine"],
+            "two engines can be compared only where time counts instructions; use --clock virtual, or leave --clock out",
+        ),
+        _ if machine.engine.checks() && machine.cpus.0 > 1 => {
+            (&["cpus", "engine"], "two engines are compared on one hart; use --cpus 1")
         }
         _ if machine.clock.0 == ClockKind::Virtual && machine.cpus.0 > 1 => (
             &["cpus", "clock"],
@@ -229,7 +237,7 @@ fn check_x86(machine: &Description) -> Result<(), (&'static [&'static str], anyh
             "there is nothing to run: name a guest, such as debian-cloud-amd64, or give a bzImage, or an ELF executable \
              with a PVH entry, with --kernel FILE",
         ),
-        () if matches!(machine.engine, Engine::Jit(_)) => (
+        () if matches!(machine.engine, Engine::Jit(_) | Engine::Check(_)) => (
             &["engine", "machine"],
             "the translator is for boards of RISC-V harts, and the board microvm has x86-64 processors; use \
              --engine interp, or --engine kvm",

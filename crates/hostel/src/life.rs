@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use host_char::terminal;
 use std::sync::{Arc, Mutex, PoisonError};
 use vm_board::size::Size;
-use vm_machine::{BuildError, End, Machine, Spec, Stopper};
+use vm_machine::{BuildError, End, Final, Machine, Spec, Stopper};
 
 /// What others want of the machine that runs now.
 #[derive(Clone, Default)]
@@ -106,7 +106,10 @@ pub fn live(wish: Wish, spec: impl Fn() -> anyhow::Result<Spec>, consoles: &Cons
             line.attach(Arc::clone(port));
         }
         wish.aim(machine.stopper());
-        let end = machine.run()?;
+        let Final { end, compared, .. } = machine.run_in_slices(u64::MAX)?;
+        if let Some(compared) = compared.filter(|_| !matches!(end, End::Failed(_) | End::Broken(_))) {
+            say::note(&format!("translator and interpreter did the same over {compared} instructions"));
+        }
         if end != End::Reset || wish.why().is_some() {
             break end;
         }

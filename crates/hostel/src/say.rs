@@ -29,6 +29,15 @@ pub fn note(text: &str) {
     let _ = io::stderr().lock().write_all(format!("hostel: {}{end}", one_line(text)).as_bytes());
 }
 
+/// Says something that takes several lines, on standard error.
+pub fn report(text: &str) {
+    let raw = terminal::is_raw() && io::stderr().is_terminal();
+    let end = if raw { "\r\n" } else { "\n" };
+    let shown = |line: &str| line.replace(char::is_control, "?");
+    let lines = text.lines().map(shown).collect::<Vec<_>>();
+    let _ = io::stderr().lock().write_all(format!("hostel: {}{end}", lines.join(end)).as_bytes());
+}
+
 /// Says what went wrong.
 pub fn error(error: &anyhow::Error) {
     note(&chain(error));

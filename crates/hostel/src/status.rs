@@ -36,6 +36,10 @@ pub fn of(end: &End, why: Option<Why>) -> anyhow::Result<u8> {
         (End::Shutdown { cpu, fault }, None) => {
             bail!("processor {cpu} has shut down: {}", shut_down(fault.as_ref()))
         }
+        (End::Failed(what), None) if what.contains('\n') => {
+            say::report(what);
+            Ok(HOSTEL)
+        }
         (End::Failed(what), None) => bail!("{what}"),
         (End::Broken(what), None) => bail!("internal error: {what}; please report this"),
         (End::Reset | End::Stopped | End::Budget, None) => {
@@ -117,6 +121,12 @@ mod tests {
         assert_eq!(of(&End::Stopped, Some(Why::Signal(15))).unwrap(), 143);
         assert_eq!(of(&End::Stopped, Some(Why::Quit)).unwrap(), 0);
         assert_eq!(of(&End::Exit(3), Some(Why::Signal(15))).unwrap(), 3);
+    }
+
+    #[test]
+    fn a_report_of_several_lines_is_an_error_of_ours() {
+        assert_eq!(of(&End::Failed("one\ntwo".into()), None).unwrap(), HOSTEL);
+        assert!(of(&End::Failed("one".into()), None).is_err());
     }
 
     #[test]

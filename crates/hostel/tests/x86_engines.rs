@@ -60,7 +60,7 @@ fn kvm_where_it_cannot_be_is_refused() {
     files.wrong(
         &["run", "--kernel", "k", "--engine", "tcg"],
         str![
-            "invalid value 'tcg' for '--engine <NAME>': there is no engine \"tcg\"; known engines: interp, jit, kvm, kvm,irqchip=user; see `hostel run --help`"
+            "invalid value 'tcg' for '--engine <NAME>': there is no engine \"tcg\"; known engines: interp, jit, check, kvm, kvm,irqchip=user; see `hostel run --help`"
         ],
     );
     files.wrong(

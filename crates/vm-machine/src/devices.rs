@@ -58,7 +58,7 @@ impl Devices {
         let mut builder = BusBuilder::new(Arc::clone(&ram));
         builder.ram("ram", board.ram.start, memory, 0, true)?;
         let kvm = match spec.engine {
-            Engine::Interp | Engine::Jit(_) => None,
+            Engine::Interp | Engine::Jit(_) | Engine::Check(_) => None,
             // A board with KVM has no ROM, so that this is all its memory.
             Engine::Kvm(irqchip) => {
                 let mut only_ram = BusBuilder::new(Arc::clone(&ram));

@@ -33,6 +33,8 @@ pub struct FinalHart {
     pub state: Hart,
     /// Instructions it has retired.
     pub retired: u64,
+    /// Why that is not to be relied on, if its engine knows.
+    pub broken: Option<String>,
 }
 
 /// Pages beyond which a range is flushed whole.
@@ -54,7 +56,8 @@ impl Runner {
             return None;
         }
         cpu.park();
-        Some(FinalHart { state: cpu.state().clone(), retired: cpu.retired() })
+        let broken = cpu.broken().map(|why| format!("hart {id}: {why}"));
+        Some(FinalHart { state: cpu.state().clone(), retired: cpu.retired(), broken })
     }
 
     fn steps(&self, cpu: &mut Cpu) {

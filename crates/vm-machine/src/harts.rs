@@ -5,6 +5,7 @@ use crate::firmware::BuiltIn;
 use crate::hart::{self, FinalHart};
 use crate::machine::{BuildError, Machine};
 use crate::spec::{Bios, ClockKind, Engine, JitOptions};
+use engine_check::Check;
 use engine_core::{Firmware, Hosted, TimeSource};
 use engine_interp::{Config, Interp};
 use engine_jit::{Jit, PerfMap};
@@ -81,6 +82,12 @@ impl Machine {
                     let usual = engine_jit::Options::default();
                     let options = engine_jit::Options { threshold, harts, perf_map, ..usual };
                     Box::new(Jit::new(config, options).map_err(BuildError::CodeCache)?)
+                }
+                Engine::Check(JitOptions { threshold }) => {
+                    let threshold = u32::from(threshold);
+                    let options = engine_jit::Options { threshold, ..engine_jit::Options::default() };
+                    let check = Check::new(config, Default::default(), |config| Jit::new(config, options));
+                    Box::new(check.map_err(BuildError::CodeCache)?)
                 }
                 _ => Box::new(Interp::new(config)),
             };

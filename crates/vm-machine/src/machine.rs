@@ -73,6 +73,9 @@ pub enum BuildError {
     /// A budget on an engine that does not count.
     #[error("a budget counts instructions, which KVM does not; use the interpreter")]
     UncountedBudget,
+    /// A check compares instruction by instruction.
+    #[error("two engines can be compared only where time counts instructions; use --clock virtual")]
+    CheckedClock,
     /// A virtual clock follows one hart.
     #[error("a virtual clock follows the instructions of one hart: use --cpus 1, or --clock real")]
     VirtualHarts,
@@ -106,6 +109,8 @@ pub struct Final {
     pub processors: Vec<FinalProcessor>,
     /// Their engines, and the local APICs that the kernel has, as each stopped.
     pub(crate) left: Vec<Left>,
+    /// How many instructions two engines were compared over, if they were.
+    pub compared: Option<u64>,
     pub(crate) timers: Arc<Timers>,
     pub(crate) devices: Devices,
 }
@@ -158,10 +163,11 @@ impl Machine {
             (ClockKind::Virtual, _) if board.application_harts().count() != 1 => {
                 return Err(BuildError::VirtualHarts);
             }
-            (_, Engine::Jit(_)) if board.processor != Processor::Riscv => {
+            (_, Engine::Jit(_) | Engine::Check(_)) if board.processor != Processor::Riscv => {
                 return Err(BuildError::NotTranslated);
             }
-            (_, Engine::Jit(_)) => {
+            (ClockKind::Real, Engine::Check(_)) => return Err(BuildError::CheckedClock),
+            (_, Engine::Jit(_) | Engine::Check(_)) => {
                 if let Some(missing) = engine_jit::Jit::missing() {
                     return Err(BuildError::NoTranslator(missing));
                 }
@@ -247,13 +253,17 @@ impl Machine {
             Threads::Harts(threads) => (joined(threads), Vec::new()),
             Threads::Processors(threads) => (Vec::new(), joined(threads)),
         };
+        let broken = harts.iter().find_map(|hart| hart.broken.clone());
+        let end = broken.map_or(end, End::Failed);
         if let Some(timer) = timer {
             let _ = timer.join();
         }
         self.devices.consoles.iter().for_each(|console| console.finish());
         self.timers.clock().pause();
         let processors = left.iter().map(|left| left.processor.clone()).collect();
-        Ok(Final { end, harts, processors, left, timers: self.timers, devices: self.devices })
+        let checked = matches!(self.spec.engine, Engine::Check(_));
+        let compared = harts.first().filter(|_| checked).map(|hart| hart.retired);
+        Ok(Final { end, harts, processors, left, compared, timers: self.timers, devices: self.devices })
     }
 }
 

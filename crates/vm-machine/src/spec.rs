@@ -55,6 +55,8 @@ pub enum Engine {
     Interp,
     /// The translator, for RISC-V boards on x86-64 hosts.
     Jit(JitOptions),
+    /// The translator and the interpreter in lock-step, up to the first difference: one hart and a virtual clock.
+    Check(JitOptions),
     /// KVM, for x86-64 boards on x86-64 hosts; interrupt controllers in the kernel or of ours.
     Kvm(Irqchip),
 }

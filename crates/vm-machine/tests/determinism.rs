@@ -110,7 +110,8 @@ fn board(memory: u64) -> Board {
 
 /// The engines there are for RISC-V on this host: the interpreter first.
 fn engines() -> Vec<Engine> {
-    let jit = [0, 16].map(|threshold| Engine::Jit(JitOptions { threshold }));
+    let [all, usual] = [0, 16].map(|threshold| JitOptions { threshold });
+    let jit = [Engine::Jit(all), Engine::Jit(usual), Engine::Check(all), Engine::Check(usual)];
     let there = if engine_jit::Jit::missing().is_none() { &jit[..] } else { &[] };
     [&[Engine::Interp], there].concat()
 }

@@ -105,7 +105,7 @@ fn in_legs(rounds: u32, seed: u64, engines: &[Engine]) -> Option<(String, Vec<De
         let engine = engines[moves as usize % engines.len()];
         let mut spec = spec(&image, rounds, engine, &trace);
         let limit = match engine {
-            Engine::Interp | Engine::Jit(_) => {
+            Engine::Interp | Engine::Jit(_) | Engine::Check(_) => {
                 spec.budget = Some(1 + below(60_000));
                 LIMIT
             }
