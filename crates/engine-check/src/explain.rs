@@ -19,6 +19,9 @@ use engine_interp::Mark;
 /// The most instructions before a difference that are looked at.
 const WINDOW: u64 = 64;
 
+/// Instructions before the one to blame that are shown, where that one is certain.
+const SHOWN: u64 = 8;
+
 /// What there was when a difference was found.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
@@ -112,7 +115,8 @@ fn blame<E: Checked>(
 ) -> Explanation {
     pair.restore_at(round, end - 1);
     let before = pair.shadow.mark();
-    let trail = trail(pair, round, end);
+    let shown = if blame == Blame::AsTranslated { WINDOW } else { SHOWN };
+    let trail = trail(pair, round, end, shown);
     Explanation { blame, before, found, trail }
 }
 

@@ -127,7 +127,8 @@ fn how(blame: Blame) -> String {
             .to_owned(),
         Blame::Unretired => "it comes before another instruction is retired".to_owned(),
         Blame::Lost => "it did not come again when the same instructions were run once more: what was remembered of memory \
-                        or of code may have been wrong; the instruction is only the last one of the run"
+                        or of code may have been wrong, or the guest ran code that it had changed without fence.i; the \
+                        instruction is only the last one of the run"
             .to_owned(),
     }
 }

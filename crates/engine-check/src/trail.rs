@@ -7,8 +7,6 @@ use fabric_ram::PAGE;
 use isa_riscv::disasm::length;
 use isa_riscv::{AccessKind, Mode, disassemble};
 
-/// Instructions before the one to blame.
-const BEFORE: u64 = 8;
 /// Instructions behind it.
 const BEHIND: usize = 4;
 /// Traps and instructions that are looked at for the last one.
@@ -33,14 +31,14 @@ pub(crate) struct Trail {
     pub behind: Vec<Place>,
 }
 
-/// What leads from the start of `round` to `end` retired instructions.
-pub(crate) fn trail<E: Checked>(pair: &mut Pair<E>, round: &mut Round, end: u64) -> Trail {
+/// What leads from the start of `round` to `end` retired instructions: the last one, and at most `before` before it.
+pub(crate) fn trail<E: Checked>(pair: &mut Pair<E>, round: &mut Round, end: u64, before: u64) -> Trail {
     let mut trail = Trail::default();
     pair.restore(round);
     let side = &mut pair.shadow;
     let mut at = At::default();
     let last = end.saturating_sub(1);
-    let from = last.saturating_sub(BEFORE).max(round.start.retired);
+    let from = last.saturating_sub(before).max(round.start.retired);
     side.play(&round.legs, &mut at, from);
     for count in from..last {
         let place = here(&mut side.cpu);

@@ -5,9 +5,11 @@ mod fixture;
 use engine_check::{Check, Options};
 use engine_core::{Exit, Vcpu};
 use engine_jit::Jit;
-use fixture::programs::{ADD, DATA, PLAIN};
+use fixture::programs::{DATA, FADD, PLAIN, XOR};
 use fixture::{DEVICE, Faulty, Fixture, RAM, change};
+use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
 use isa_riscv::Mode;
+use std::ops::Range;
 
 /// Short, so that errors fall anywhere in a leg and in a round.
 const OPTIONS: Options = Options { seed: 5, leg: 300, legs: 8, whole: 20_000 };
@@ -100,51 +102,107 @@ fn an_access_to_a_device_that_only_one_does() {
     );
 }
 
-/// What the translator makes of the program when it takes one instruction for another.
-fn mistaken(program: &[u32], threshold: u32, word: u32, other: u32) -> String {
+/// What comes of a mistake in emitted code. It is made wherever the translator makes that code, so that each piece that is
+/// translated again has it too.
+fn meddled(program: &[u32], threshold: u32, meddle: fn(&mut [u8])) -> String {
     let fixture = Fixture::new(program);
-    let options = engine_jit::Options { threshold, ..Default::default() };
-    let mut check = Check::new(fixture.config(), OPTIONS, |config| {
-        let mut jit = Jit::new(config, options)?;
-        jit.mistake(word, other);
-        Ok(jit)
-    })
-    .unwrap();
+    let options = engine_jit::Options { threshold, meddle: Some(meddle), ..Default::default() };
+    let mut check = Check::new(fixture.config(), OPTIONS, |config| Jit::new(config, options)).unwrap();
     match check.run(1_000_000) {
         Exit::Broken(report) => report,
-        exit => panic!("{exit:?}"),
+        exit => panic!("nothing was found: {exit:?}"),
+    }
+}
+
+/// Where the instructions are that `concerns` is true of.
+fn places(code: &[u8], concerns: fn(&Instruction) -> bool) -> Vec<Range<usize>> {
+    let decoded = Decoder::with_ip(64, code, 0, DecoderOptions::NONE).into_iter().filter(concerns);
+    decoded.map(|insn| insn.ip() as usize..insn.next_ip() as usize).collect()
+}
+
+/// XOR of a register with something else becomes OR, where `concerns` is true of it.
+fn or_for_xor(code: &mut [u8], concerns: fn(&Instruction) -> bool) {
+    for range in places(code, |i| i.mnemonic() == Mnemonic::Xor && i.op0_kind() == OpKind::Register) {
+        let insn = Decoder::new(64, &code[range.clone()], DecoderOptions::NONE).decode();
+        if concerns(&insn) {
+            let opcode = range.start + usize::from((0x40..0x50).contains(&code[range.start]));
+            code[opcode] ^= 0x33 ^ 0x0b;
+        }
+    }
+}
+
+fn two_registers(i: &Instruction) -> bool {
+    i.op1_kind() == OpKind::Register && i.op0_register() != i.op1_register()
+}
+
+fn or_for_xor_anywhere(code: &mut [u8]) {
+    or_for_xor(code, |i| i.op1_kind() == OpKind::Memory || two_registers(i));
+}
+
+/// Only in regions do both operands stay in registers.
+fn or_for_xor_in_regions(code: &mut [u8]) {
+    or_for_xor(code, two_registers);
+}
+
+/// Sums of doubles become differences.
+fn difference_for_sum(code: &mut [u8]) {
+    for range in places(code, |i| i.mnemonic() == Mnemonic::Vaddsd) {
+        let opcode = range.start + if code[range.start] == 0xc4 { 3 } else { 2 };
+        assert_eq!(code[opcode], 0x58);
+        code[opcode] = 0x5c;
+    }
+}
+
+/// What is meant for 0x7a8 from somewhere goes to the page behind it.
+fn another_page(code: &mut [u8]) {
+    let concerns = |i: &Instruction| i.memory_displacement64() == 0x7a8;
+    for range in places(code, concerns) {
+        let bytes = &mut code[range];
+        let at = bytes.windows(4).position(|w| w == 0x7a8u32.to_le_bytes()).unwrap();
+        bytes[at + 1] = 0x17;
     }
 }
 
 #[test]
-fn a_mistranslation_is_named_at_its_instruction() {
-    let (pc, word) = ADD;
+fn a_mistake_in_emitted_code_is_named_at_its_instruction() {
     for threshold in [0, 16] {
-        // sub in place of add.
-        let report = mistaken(PLAIN, threshold, word, word | 1 << 30);
-        assert!(report.contains(&format!("at pc {pc:#x} in M-mode: add t1, t1, t2")), "{report}");
-        assert!(report.contains(&format!("> {pc:#018x}  add t1, t1, t2")), "{report}");
-        assert!(report.lines().any(|line| line.trim_start().starts_with("t1 ")), "{report}");
-        assert!(report.contains("whenever it translates this instruction"), "{report}");
-        // sd becomes sw.
-        let report = mistaken(PLAIN, threshold, 0x0062_b023, 0x0062_a023);
-        assert!(report.contains("at pc 0x80000048 in M-mode: sd t1, 0(t0)"), "{report}");
-        assert!(report.contains("memory"), "{report}");
+        for (meddle, (pc, code), register) in
+            [(or_for_xor_anywhere as fn(&mut [u8]), XOR, "a0"), (difference_for_sum, FADD, "fa1")]
+        {
+            let report = meddled(PLAIN, threshold, meddle);
+            println!("{report}\n");
+            assert!(report.contains(&format!("at pc {pc:#x} in M-mode: {code}\n")), "{report}");
+            assert!(report.contains(&format!("> {pc:#018x}  {code}\n")), "{report}");
+            assert!(report.lines().any(|line| line.split_whitespace().next() == Some(register)), "{report}");
+            assert!(report.contains("whenever it translates this instruction"), "{report}");
+        }
     }
 }
 
 #[test]
-fn a_store_that_is_not_made_to_a_page_that_nothing_else_is_written_to() {
+fn a_mistake_in_regions_alone_is_found_and_shown_with_what_led_there() {
+    let report = meddled(PLAIN, 0, or_for_xor_in_regions);
+    println!("{report}");
+    let (pc, code) = XOR;
+    assert!(report.contains("it comes only with the code as it had been translated"), "{report}");
+    assert!(report.contains(&format!("{pc:#018x}  {code}\n")), "{report}");
+    assert!(report.lines().any(|line| line.split_whitespace().next() == Some("a0")), "{report}");
+    assert!(report.lines().filter(|line| line.contains(" 0x0000000080000")).count() > 60, "{report}");
+}
+
+#[test]
+fn a_store_that_goes_to_another_page_is_missed_in_the_one_and_found_in_the_other() {
     let program = [
         0x0008_0417, // auipc s0,0x80
         0x0000_0013, // addi zero,zero,0
         0x0012_8293, // addi t0,t0,1
-        0x0054_3023, // sd t0,0(s0)
+        0x7a54_3423, // sd t0,1960(s0)
         0xff9f_f06f, // jal zero,-8
     ];
-    let report = mistaken(&program, 0, program[3], program[1]);
-    assert!(report.contains("at pc 0x8000000c in M-mode: sd t0, 0(s0)"), "{report}");
-    has_line(&report, &["0x80080000", "0x1", "0x0"]);
+    let report = meddled(&program, 0, another_page);
+    assert!(report.contains("at pc 0x8000000c in M-mode: sd t0, 1960(s0)"), "{report}");
+    has_line(&report, &["0x800807a8", "0x1", "0x0"]);
+    has_line(&report, &["0x800817a8", "0x0", "0x1"]);
 }
 
 #[test]

@@ -64,8 +64,6 @@ pub(crate) struct Translator {
     pub options: Options,
     /// The most instructions in a block.
     pub longest: usize,
-    /// A word of guest code that is translated as if it were the other.
-    pub mistaken: Option<(u32, u32)>,
 }
 
 /// What a translator has done.
@@ -135,7 +133,6 @@ impl Jit {
             epoch: 0,
             options,
             longest: crate::translate::LONGEST,
-            mistaken: None,
         };
         let mut interp = Interp::new(config);
         let cpu = interp.cpu_mut();
@@ -174,12 +171,6 @@ impl Jit {
         translator.longest = longest.clamp(1, crate::translate::LONGEST);
         translator.options.threshold = 0;
         translator.empty(self.interp.cpu_mut());
-    }
-
-    /// Translates the instruction `word` as if it were `other`: an error for tests to find.
-    #[doc(hidden)]
-    pub fn mistake(&mut self, word: u32, other: u32) {
-        self.translator.mistaken = Some((word, other));
     }
 
     /// Runs code until the next look around.

@@ -89,8 +89,7 @@ impl Translator {
                 word |= u32::from(high) << 16;
                 length = 4;
             }
-            let meant = self.mistaken.filter(|(seen, _)| *seen == word).map_or(word, |(_, other)| other);
-            let Ok(ends) = lift(&mut self.builder, meant, &cpu.legal, place.modes & FP != 0) else { break };
+            let Ok(ends) = lift(&mut self.builder, word, &cpu.legal, place.modes & FP != 0) else { break };
             guest.push(low);
             if length == 4 {
                 guest.push((word >> 16) as u16);

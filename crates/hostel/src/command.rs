@@ -1,7 +1,8 @@
 //! The command line: verbs and options. Only what works is here.
 
-use crate::choice::{Bios, Clock, Console, Cpus, Engine, Machine, Memory};
+use crate::choice::{Bios, Clock, Console, Cpus, Machine, Memory};
 use crate::cpu::Cpu;
+use crate::engine::Engine;
 use crate::isa::InstructionSet;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};

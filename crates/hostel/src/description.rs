@@ -1,9 +1,10 @@
 //! What machine is to run: the options of the command line over those of a file over the defaults.
 
-use crate::choice::{Bios, Clock, Console, Cpus, Engine, Machine, Memory};
+use crate::choice::{Bios, Clock, Console, Cpus, Machine, Memory};
 use crate::command::RunOptions;
 use crate::consoles::Consoles;
 use crate::cpu::Cpu;
+use crate::engine::Engine;
 use crate::origin::{Origin, position};
 use anyhow::{Context, anyhow, bail};
 use host_image::{DEFAULT_GUEST, Image, ImageName};

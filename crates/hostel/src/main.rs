@@ -13,6 +13,7 @@ mod consoles;
 mod cpu;
 mod description;
 mod doctor;
+mod engine;
 mod file;
 mod image;
 mod isa;

@@ -209,28 +209,6 @@ fn names_of_translated_code_want_a_translator() {
 }
 
 #[test]
-fn engines_are_compared_on_one_hart_with_a_virtual_clock() {
-    let files = Files::new();
-    files.add("k", flat(OFF));
-    files.wrong(
-        &["run", "--kernel", "k", "--engine", "check", "--clock", "real"],
-        str![
-            "two engines can be compared only where time counts instructions; use --clock virtual, or leave --clock out"
-        ],
-    );
-    files.wrong(
-        &["run", "--kernel", "k", "--engine", "check,threshold=0", "--cpus", "2"],
-        str!["two engines are compared on one hart; use --cpus 1"],
-    );
-    files.wrong(
-        &["run", "--kernel", "k", "--engine", "check", "--machine", "microvm"],
-        str![
-            "the translator is for boards of RISC-V harts, and the board microvm has x86-64 processors; use --engine interp, or --engine kvm"
-        ],
-    );
-}
-
-#[test]
 fn values_that_no_option_takes() {
     let files = Files::new();
     files.add("k", flat(OFF));
