@@ -152,9 +152,7 @@ fn hostel(program: &Path, engine: Option<&str>, machine: Machine<'_>) -> Command
 fn qemu(machine: Machine<'_>) -> Command {
     let mut command = Command::new(QEMU);
     let memory = format!("{}M", machine.memory);
-    command.args(["-M", "virt,memory-backend=ram", "-smp", &machine.cpus.to_string(), "-m", &memory]);
-    // The memory gets a name of its own, by which it can be told from QEMU's.
-    command.args(["-object", &format!("memory-backend-memfd,id=ram,size={memory}")]);
+    command.args(["-M", "virt", "-smp", &machine.cpus.to_string(), "-m", &memory]);
     command.args(["-nographic", "-net", "none"]);
     match machine.firmware {
         Firmware::None => {
@@ -266,8 +264,7 @@ mod tests {
         );
         assert_eq!(
             words(&qemu(machine)),
-            "-M virt,memory-backend=ram -smp 2 -m 128M -object memory-backend-memfd,id=ram,size=128M \
-             -nographic -net none -bios none -kernel k.elf"
+            "-M virt -smp 2 -m 128M -nographic -net none -bios none -kernel k.elf"
         );
         let machine = Machine {
             firmware: Firmware::Own(Path::new("fw")),

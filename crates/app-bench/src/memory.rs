@@ -13,14 +13,14 @@ pub fn beyond_guest(process: u32, size: u64) -> Result<f64> {
     let (guest, rest) = taken(&text, size).with_context(|| format!("cannot understand {path}"))?;
     if guest.is_none() {
         bail!(
-            "{path} has no mapping of {size} bytes of a memfd, so the guest's memory cannot be told from the rest"
+            "{path} has no anonymous mapping of {size} bytes, so the guest's memory cannot be told from the rest"
         );
     }
     Ok(rest as f64 / f64::from(1 << 20))
 }
 
 /// Bytes taken (`Pss`) by the mappings of the guest's memory, if there are any, and by the others: `/proc/PID/smaps`
-/// (proc(5)). The guest's memory is a memfd of at least `size` bytes, whichever parts of it are mapped.
+/// (proc(5)). The guest's memory is an anonymous mapping of `size` bytes or a little more, for firmware behind it.
 fn taken(smaps: &str, size: u64) -> Option<(Option<u64>, u64)> {
     let (mut guest, mut rest, mut of_guest) = (None, 0, false);
     for line in smaps.lines() {
@@ -28,7 +28,8 @@ fn taken(smaps: &str, size: u64) -> Option<(Option<u64>, u64)> {
         let first = words.next()?;
         if let Some((from, to)) = first.split_once('-') {
             let length = u64::from_str_radix(to, 16).ok()? - u64::from_str_radix(from, 16).ok()?;
-            of_guest = line.contains("/memfd:") && length >= size;
+            let named = words.nth(4).is_some_and(|name| !name.starts_with("[anon"));
+            of_guest = !named && (size..=size + ROM).contains(&length);
         } else if first == "Pss:" {
             let bytes = words.next()?.parse::<u64>().ok()? * 1024;
             if of_guest {
@@ -41,6 +42,9 @@ fn taken(smaps: &str, size: u64) -> Option<(Option<u64>, u64)> {
     Some((guest, rest))
 }
 
+/// The most that is mapped together with a guest's memory.
+const ROM: u64 = 32 << 20;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,11 +55,13 @@ Rss:                 100 kB
 Pss:                  40 kB
 Pss_Dirty:            30 kB
 VmFlags: rd ex
-10000000-18000000 rw-s 00000000 00:01 5                  /memfd:ram (deleted)
+10000000-18100000 rw-p 00000000 00:00 0 
 Rss:                 900 kB
 Pss:                 512 kB
-18000000-18001000 rw-s 00000000 00:01 6                  /memfd:code (deleted)
-Pss:                   4 kB
+20000000-28000000 rw-s 00000000 00:01 6                  /dev/zero (deleted)
+Pss:                   3 kB
+30000000-70000000 rwxp 00000000 00:00 0                  [anon:code]
+Pss:                   1 kB
 ";
 
     #[test]
@@ -69,6 +75,6 @@ Pss:                   4 kB
     #[test]
     fn a_process_that_is_no_machine_is_refused() {
         let why = beyond_guest(std::process::id(), 1 << 50).unwrap_err().to_string();
-        assert!(why.contains("no mapping"), "{why}");
+        assert!(why.contains("no anonymous mapping"), "{why}");
     }
 }

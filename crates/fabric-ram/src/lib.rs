@@ -1,8 +1,8 @@
-//! Guest RAM: one memfd-backed arena, addressed by offset, safe to use from every thread.
+//! Guest RAM: one arena, addressed by offset, safe to use from every thread.
 //!
 //! An island of `unsafe`. The arena holds all RAM and ROM blocks of a machine back to back; which
 //! guest-physical address is which offset is the bus's business. Guest memory is shared with other
-//! harts, with I/O threads and (later) with translated code and other processes, so it is only ever
+//! harts, with I/O threads and with translated code, so it is only ever
 //! touched by atomic accesses of at most eight bytes or by byte copies that promise nothing about
 //! order; no reference into it is ever formed. Values are little-endian, as RISC-V and x86 see them.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
@@ -17,7 +17,7 @@ pub use word::Word;
 
 use std::io;
 use std::sync::atomic::Ordering;
-use support_hostmap::SharedMap;
+use support_hostmap::MemoryMap;
 
 /// Size and alignment of a guest page, the grain of mapping and of the dirty log.
 pub const PAGE: u64 = 4096;
@@ -25,7 +25,7 @@ pub const PAGE: u64 = 4096;
 /// The RAM arena of one machine.
 #[derive(Debug)]
 pub struct GuestRam {
-    map: SharedMap,
+    map: MemoryMap,
     size: u64,
     dirty: DirtyLog,
     watch: Watch,
@@ -41,7 +41,7 @@ impl GuestRam {
         if size == 0 || !size.is_multiple_of(PAGE) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "RAM size must be a multiple of 4 KiB"));
         }
-        let map = SharedMap::new("hostel-ram", len)?;
+        let map = MemoryMap::new(len)?;
         Ok(GuestRam { map, size, dirty: DirtyLog::new(size / PAGE), watch: Watch::new(size / PAGE) })
     }
 
@@ -51,8 +51,8 @@ impl GuestRam {
         self.size
     }
 
-    /// The host mapping, for engines that map it into other address spaces.
-    pub fn map(&self) -> &SharedMap {
+    /// The host mapping, for engines that access it by address.
+    pub fn map(&self) -> &MemoryMap {
         &self.map
     }
 

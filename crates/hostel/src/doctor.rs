@@ -1,8 +1,9 @@
 //! `hostel doctor`: what this host offers, and what Hostel can use of it.
 
 use crate::{say, status};
+use fabric_ram::GuestRam;
 use host_image::{DEFAULT_GUEST, Mirror, State, Store, archive_keys};
-use rustix::fs::{Access, MemfdFlags, access, ftruncate, memfd_create};
+use rustix::fs::{Access, access};
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -96,10 +97,9 @@ fn memory(findings: &mut Findings) {
         }
         _ => findings.say(Verdict::Note, "memory", "/proc/meminfo says nothing"),
     }
-    let made = memfd_create("hostel-doctor", MemfdFlags::CLOEXEC).and_then(|fd| ftruncate(&fd, GIB));
-    let made = made.map(|()| "guest memory can be made".to_owned());
+    let made = GuestRam::new(GIB).map(|_| "guest memory can be made".to_owned());
     findings.result(
-        "memfd",
+        "mappings",
         made.map_err(|error| format!("guest memory cannot be made: {error}")),
         Verdict::Missing,
     );

@@ -1,54 +1,47 @@
-//! Host memory mappings: a memfd mapped shared, at a stable address for its whole life.
+//! Host memory mappings: a guest's memory and a translator's code, at stable addresses for their whole life.
 //!
 //! An island of `unsafe`: it owns the mapping and hands out its address and length. It knows
 //! nothing of guests; what may be read and written in the mapping is its users' concern.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{
-    MapFlags, MprotectFlags, MremapFlags, ProtFlags, mmap, mmap_anonymous, mprotect, mremap, munmap,
+    Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags, madvise, mmap_anonymous, mprotect, mremap,
+    munmap,
 };
 use std::io;
 use std::ptr::NonNull;
 
-/// A zero-filled, shared, read-write mapping of a memfd. Pages cost nothing until they are touched.
+/// A zero-filled, read-write mapping of anonymous memory. Pages cost nothing until they are touched.
+///
+/// The host is asked for huge pages: a guest's page that the engine has just translated else misses the host's TLB as well,
+/// which under a hypervisor takes as long as all the rest. Only private memory gets them on most hosts.
 #[derive(Debug)]
-pub struct SharedMap {
+pub struct MemoryMap {
     address: NonNull<u8>,
     len: usize,
-    fd: OwnedFd,
 }
 
 // SAFETY: the mapping is plain memory with no thread affinity; the struct only carries its address.
-unsafe impl Send for SharedMap {}
+unsafe impl Send for MemoryMap {}
 // SAFETY: as above; all access goes through raw pointers whose users answer for their own races.
-unsafe impl Sync for SharedMap {}
+unsafe impl Sync for MemoryMap {}
 
-impl SharedMap {
-    /// Maps `len` bytes (more than zero); `name` shows up in `/proc/PID/maps`.
+impl MemoryMap {
+    /// Maps `len` bytes (more than zero).
     ///
     /// # Errors
     /// What the host says: too little address space or memory, or `len` of zero.
-    pub fn new(name: &str, len: usize) -> io::Result<Self> {
-        let fd = memfd_create(name, MemfdFlags::CLOEXEC)?;
-        ftruncate(&fd, len as u64)?;
+    pub fn new(len: usize) -> io::Result<Self> {
+        let (access, private) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
         // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing of ours.
-        let address = unsafe {
-            mmap(
-                std::ptr::null_mut(),
-                len,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED | MapFlags::NORESERVE,
-                &fd,
-                0,
-            )
-        }?;
+        let address = unsafe { mmap_anonymous(std::ptr::null_mut(), len, access, private) }?;
+        // SAFETY: the mapping is ours, and the advice changes none of its contents. A host without huge pages refuses.
+        let _ = unsafe { madvise(address, len, Advice::LinuxHugepage) };
         let address = NonNull::new(address.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(SharedMap { address, len, fd })
+        Ok(MemoryMap { address, len })
     }
 
-    /// First byte of the mapping; valid for reads and writes of [`SharedMap::len`] bytes while the
+    /// First byte of the mapping; valid for reads and writes of [`MemoryMap::len`] bytes while the
     /// map lives.
     #[inline(always)]
     pub fn address(&self) -> NonNull<u8> {
@@ -61,14 +54,9 @@ impl SharedMap {
     pub fn len(&self) -> usize {
         self.len
     }
-
-    /// The memfd, for mapping the same pages elsewhere.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
 }
 
-impl Drop for SharedMap {
+impl Drop for MemoryMap {
     fn drop(&mut self) {
         // SAFETY: address and length are those of our own mapping, which nobody may use after us.
         let _ = unsafe { munmap(self.address.as_ptr().cast(), self.len) };
@@ -85,9 +73,9 @@ pub struct CodeMap {
     len: usize,
 }
 
-// SAFETY: as for `SharedMap`.
+// SAFETY: as for `MemoryMap`.
 unsafe impl Send for CodeMap {}
-// SAFETY: as for `SharedMap`.
+// SAFETY: as for `MemoryMap`.
 unsafe impl Sync for CodeMap {}
 
 impl CodeMap {
@@ -175,21 +163,19 @@ mod tests {
     }
 
     #[test]
-    fn a_map_is_zeroed_writable_and_shared_through_its_fd() {
-        let map = SharedMap::new("test", 8192).unwrap();
+    fn a_map_is_zeroed_and_writable() {
+        let map = MemoryMap::new(8192).unwrap();
         // SAFETY: offset 4096 lies in the mapping and no one else uses it.
         unsafe {
             assert_eq!(map.address().as_ptr().add(4096).read(), 0);
             map.address().as_ptr().add(4096).write(7);
+            assert_eq!(map.address().as_ptr().add(4096).read(), 7);
         }
-        let mut byte = [0u8];
-        rustix::io::pread(map.fd(), &mut byte, 4096).unwrap();
-        assert_eq!(byte, [7]);
     }
 
     #[test]
     fn no_bytes_is_an_error() {
-        assert!(SharedMap::new("test", 0).is_err());
+        assert!(MemoryMap::new(0).is_err());
         assert!(CodeMap::new(0).is_err());
     }
 }
