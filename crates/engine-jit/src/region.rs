@@ -18,6 +18,8 @@ use isa_ir::Block;
 const HOT: u8 = 2;
 /// Bounds of a region.
 const BLOCKS: usize = 48;
+/// Bound of a region that does not lead back to itself.
+const STRAIGHT: usize = 12;
 /// Instructions of a region, beyond which its traces are of one block each.
 const INSNS: usize = 400;
 
@@ -88,8 +90,12 @@ impl Translator {
             }
         }
         let looped = edges.iter().any(|&(from, to)| to == first && back.contains(&from));
-        members.retain(|n| back.contains(n));
-        if looped { members } else { Vec::new() }
+        if looped {
+            members.retain(|n| back.contains(n));
+        } else {
+            members.truncate(STRAIGHT);
+        }
+        members
     }
 
     fn make_region(&mut self, cpu: &mut Cpu, first: u32) {

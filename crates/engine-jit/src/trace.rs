@@ -10,7 +10,7 @@ use crate::region::end;
 use crate::translate::LONGEST;
 use engine_interp::Cpu;
 use engine_mmu::PAGE_MASK;
-use isa_ir::{Block, Going};
+use isa_ir::{Block, Going, Node};
 
 /// A trace, and where it may leave to.
 pub(crate) struct Trace {
@@ -94,7 +94,10 @@ impl Translator {
             Going::Nowhere => None,
             Going::On => {
                 let next = member(Some(i64::from(end)))?;
-                if !self.fits(growing, next, short) {
+                // Behind a privileged operation accesses may be allowed that were not, and the other way round: what is
+                // known of pages holds for one block.
+                let operation = self.builder.last_insn().iter().any(|node| matches!(node, Node::Call { .. }));
+                if operation || !self.fits(growing, next, short) {
                     growing.exits.push(next);
                     return None;
                 }

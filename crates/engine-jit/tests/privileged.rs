@@ -158,3 +158,48 @@ fn whatever_is_done_in_the_code_cache_is_what_the_interpreter_does() {
     let (translated, all) = counts.fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1));
     assert!(translated > all / 2, "only {translated} of {all} instructions ran in translated code");
 }
+
+/// A loop that may access a user's page in one part of it only.
+#[test]
+fn what_sum_allowed_is_not_allowed_behind_it() {
+    if let Some(missing) = Jit::missing() {
+        println!("skipped: this host lacks {missing}");
+        return;
+    }
+    const ROOT: u64 = RAM + 0x4_0000;
+    let program = [
+        0x1002_a073u32, // csrs sstatus, x5
+        0x0005_3583,    // ld x11, 0(x10)
+        0x0085_3603,    // ld x12, 8(x10)
+        0x1002_b073,    // csrc sstatus, x5
+        0x0005_3683,    // ld x13, 0(x10)
+        0x0085_3703,    // ld x14, 8(x10)
+        0x00d3_0333,    // add x6, x6, x13
+        0xfe5f_f06f,    // jal x0, back to the start
+    ];
+    let configs = config(&program, &mut Random::new(1)).map(|mut config| {
+        // 1 GiB of the kernel's, executable, and the same of the user's: V, R, W, A, D, and X or U.
+        let ram = config.bus.ram();
+        let kernel: u64 = RAM >> 12 << 10 | 0xcf;
+        let user: u64 = RAM >> 12 << 10 | 0xd7;
+        ram.copy_in(ROOT - RAM + 16, &kernel.to_le_bytes()).unwrap();
+        ram.copy_in(ROOT - RAM + 8, &user.to_le_bytes()).unwrap();
+        ram.copy_in(DATA - RAM, &[7; 16]).unwrap();
+        let hart = &mut config.hart;
+        hart.mode = isa_riscv::Mode::S;
+        hart.csr.satp = 8 << 60 | ROOT >> 12;
+        (hart.x[5], hart.x[6], hart.x[13]) = (1 << 18, 0, 0);
+        hart.x[10] = DATA - RAM + 0x4000_0000;
+        config
+    });
+    let [one, other] = configs;
+    let mut interp = Interp::new(one);
+    let mut jit = Jit::new(other, Options { threshold: 0, ..Options::default() }).unwrap();
+    for _ in 0..400 {
+        assert_eq!(interp.run(97), jit.run(97));
+        assert_eq!(interp.state(), jit.state());
+    }
+    let x = jit.state().x;
+    assert_eq!((x[11], x[12], x[13], x[6]), (0x0707_0707_0707_0707, 0x0707_0707_0707_0707, 0, 0));
+    assert!(jit.counts().regions > 0, "{:?}", jit.counts());
+}
