@@ -43,8 +43,10 @@ pub(crate) struct Translation {
     pub returns: bool,
     /// How often time was found to be spent there.
     pub samples: u8,
-    /// A region is entered in its place.
-    pub region: bool,
+    /// The blocks of the region that is entered in its place; none if there is none.
+    pub region: Vec<u32>,
+    /// How many regions were made for it.
+    pub made: u8,
     /// The first blocks of the regions that it is in.
     pub regions: Vec<u32>,
 }
@@ -62,10 +64,20 @@ impl Translation {
             call: false,
             returns: false,
             samples: 0,
-            region: false,
+            region: Vec::new(),
+            made: 0,
             regions: Vec::new(),
         }
     }
+}
+
+/// A direct jump that leaves until it is linked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Site {
+    /// Where it is, in bytes of the cache.
+    pub at: usize,
+    /// The block that it is in, or the first one of the region.
+    pub of: u32,
 }
 
 /// A page of guest memory that blocks were translated from.
@@ -90,8 +102,8 @@ pub(crate) struct Cache {
     pub blocks: Vec<Translation>,
     pub by_place: AddressMap<Place, u32>,
     pub pages: AddressMap<u64, Page>,
-    /// Where links are, in offsets of the cache, by their numbers.
-    pub sites: Vec<usize>,
+    /// Links by their numbers.
+    pub sites: Vec<Site>,
     /// How many blocks no longer held.
     pub killed: u64,
     /// Where the blocks begin that held last at these places: what jumped to them goes on to their successors.
@@ -174,7 +186,7 @@ impl Cache {
         let targets = links.iter().map(|link| link.target).collect();
         let blank = Translation::interpreted(place, guest);
         let number = self.remember(Translation { indirect, direct, stale, targets, ..blank });
-        self.sites.extend(links.iter().map(|link| at + link.at));
+        self.sites.extend(links.iter().map(|link| Site { at: at + link.at, of: number }));
         if let Some(before) = self.before.remove(&place) {
             self.patch(before + 1, direct);
         }
@@ -189,14 +201,17 @@ impl Cache {
             return;
         }
         self.filled = (at + bytes.len()).next_multiple_of(16);
-        self.sites.extend(links.iter().map(|link| at + link.at));
+        self.sites.extend(links.iter().map(|link| Site { at: at + link.at, of: first }));
         for &member in members {
-            if let Some(block) = self.blocks.get_mut(member as usize) {
+            if let Some(block) = self.blocks.get_mut(member as usize)
+                && !block.regions.contains(&first)
+            {
                 block.regions.push(first);
             }
         }
         if let Some(block) = self.blocks.get_mut(first as usize) {
-            block.region = true;
+            block.region = members.to_vec();
+            block.made += 1;
             let direct = block.direct;
             self.map.write(direct, &[0xe9]);
             self.patch(direct + 1, at);
@@ -218,14 +233,17 @@ impl Cache {
         self.map.write(at, &distance.to_le_bytes());
     }
 
+    /// Whether block `number` was not killed.
+    pub fn holds(&self, number: u32) -> bool {
+        let place = self.blocks.get(number as usize).map(|block| block.place);
+        place.and_then(|place| self.by_place.get(&place)) == Some(&number)
+    }
+
     /// Makes everything that jumps to block `number` leave instead, and forgets it.
     pub fn kill(&mut self, number: u32) {
-        let Some(block) = self.blocks.get(number as usize) else { return };
+        let Some(block) = self.blocks.get(number as usize).filter(|_| self.holds(number)) else { return };
         let (place, direct, stale) = (block.place, block.direct, block.stale);
         let regions = block.regions.clone();
-        if self.by_place.get(&place) != Some(&number) {
-            return;
-        }
         self.killed += 1;
         if block.indirect.is_some() {
             self.map.write(direct, &[0xe9]);

@@ -35,7 +35,9 @@ impl Translator {
         about.settled = settled;
         about.version = version;
         about.blocks.retain(|&number| {
-            let Some(block) = self.cache.blocks.get(number as usize) else { return false };
+            // It may have been killed for a region that it began.
+            let holds = self.cache.holds(number);
+            let Some(block) = self.cache.blocks.get(number as usize).filter(|_| holds) else { return false };
             let at = block.place.arena;
             let same = (0..).step_by(2).zip(&block.code).all(|(n, &h)| ram.load::<u16>(at + n) == Some(h));
             if !same {

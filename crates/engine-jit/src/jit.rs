@@ -1,10 +1,11 @@
 //! The engine: the run loop around translated code.
 
-use crate::cache::{Cache, Place};
+use crate::cache::{Cache, Place, Site};
 use crate::layout::layout;
 use crate::operations::modes;
 use crate::perf_map::PerfMap;
 use crate::places::Places;
+use crate::region::Tiers;
 use engine_core::{Exit, Firmware, Hosted, Vcpu};
 use engine_emit::{Emitter, Layout, Leave};
 use engine_interp::{Config, Cpu, Interp, Jump};
@@ -19,6 +20,8 @@ use std::sync::Arc;
 pub struct Options {
     /// How often code runs in the interpreter first, at most 255 times.
     pub threshold: u32,
+    /// The tiers there are.
+    pub tiers: Tiers,
     /// Harts of the machine.
     pub harts: u64,
     /// Bytes of host code that the cache holds.
@@ -31,7 +34,8 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { threshold: 16, harts: 1, cache: crate::cache::SIZE, meddle: None, perf_map: None }
+        let (tiers, cache) = (Tiers::default(), crate::cache::SIZE);
+        Options { threshold: 16, tiers, harts: 1, cache, meddle: None, perf_map: None }
     }
 }
 
@@ -350,15 +354,17 @@ impl Translator {
     /// Links `site` to the block at the program counter; gives where to enter that.
     fn link(&mut self, cpu: &mut Cpu, site: u32) -> Option<u64> {
         let emptied = self.cache.emptied;
+        let number = self.block(cpu)?;
         let host = self.find(cpu)?;
         if self.cache.emptied != emptied {
             // The link went with its block.
             return Some(host);
         }
-        let number = self.block(cpu)?;
         let target = self.cache.blocks.get(number as usize)?.direct;
-        let site = *self.cache.sites.get(site as usize)?;
-        self.cache.patch(site, target);
+        let Site { at, of } = *self.cache.sites.get(site as usize)?;
+        self.cache.patch(at, target);
+        self.force(cpu, number);
+        self.force(cpu, of);
         Some(host)
     }
 

@@ -23,4 +23,5 @@ mod trial;
 
 pub use jit::{Counts, Jit, Options};
 pub use perf_map::PerfMap;
+pub use region::Tiers;
 pub use trial::trial;

@@ -3,6 +3,9 @@
 //! Where the budget of a turn runs out is a sample of where the time goes, at no cost for the code. Code that is met so a few
 //! times becomes the first block of a region: the blocks of its page that it reaches, over jumps that have been taken, and
 //! that lead back to it. The region is entered in place of its first block.
+//!
+//! With [`Tiers::Second`] each block becomes the first one of a region, as soon as it is there and again when more is known of what it
+//! goes on to.
 
 use crate::cache::{Place, page_of};
 use crate::jit::Translator;
@@ -14,25 +17,45 @@ use engine_interp::Cpu;
 use engine_mmu::PAGE_MASK;
 use isa_ir::Block;
 
+/// The tiers of translation that a translator has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tiers {
+    /// Blocks, and regions of them where much time is spent.
+    #[default]
+    Both,
+    /// Blocks only.
+    First,
+    /// Regions only: each block is translated once more as one, with what it goes on to as that becomes known.
+    Second,
+}
+
 /// Samples of a block, after which a region is made.
 const HOT: u8 = 2;
 /// Bounds of a region.
 const BLOCKS: usize = 48;
-/// Bound of a region that does not lead back to itself.
-const STRAIGHT: usize = 12;
 /// Instructions of a region, beyond which its traces are of one block each.
 const INSNS: usize = 400;
+/// Blocks of a region that does not go round.
+const AHEAD: usize = 8;
+/// Regions made for a block with [`Tiers::Second`].
+const TIMES: u8 = 4;
 
 impl Translator {
     /// Takes note that the time is spent at the program counter.
     pub fn sample(&mut self, cpu: &mut Cpu) {
-        let Some(number) = self.known(cpu).filter(|_| self.longest == LONGEST) else { return };
+        let Some(number) = self.known(cpu) else { return };
         let Some(block) = self.cache.blocks.get_mut(number as usize) else { return };
-        if block.indirect.is_none() || block.region || block.samples > HOT {
-            return;
+        block.samples = block.samples.saturating_add(1);
+        match self.options.tiers {
+            Tiers::Both if block.samples == HOT => self.make_region(cpu, number),
+            _ => self.force(cpu, number),
         }
-        block.samples += 1;
-        if block.samples == HOT {
+    }
+
+    /// Makes a region of block `number` if nothing is to run otherwise.
+    pub fn force(&mut self, cpu: &Cpu, number: u32) {
+        let made = self.cache.blocks.get(number as usize).map_or(TIMES, |block| block.made);
+        if self.options.tiers == Tiers::Second && made < TIMES {
             self.make_region(cpu, number);
         }
     }
@@ -93,17 +116,21 @@ impl Translator {
         if looped {
             members.retain(|n| back.contains(n));
         } else {
-            members.truncate(STRAIGHT);
+            members.truncate(if self.options.tiers == Tiers::Second { AHEAD } else { 0 });
         }
         members
     }
 
-    fn make_region(&mut self, cpu: &mut Cpu, first: u32) {
-        let members = self.members(first);
-        if members.is_empty() || self.cache.full() {
+    fn make_region(&mut self, cpu: &Cpu, first: u32) {
+        if self.longest != LONGEST || !self.cache.holds(first) || self.cache.full() {
             return;
         }
-        let Some(modes) = self.cache.blocks.get(first as usize).map(|b| b.place.modes) else { return };
+        let members = self.members(first);
+        let Some(block) = self.cache.blocks.get(first as usize) else { return };
+        if members.is_empty() || members == block.region || block.indirect.is_none() {
+            return;
+        }
+        let (modes, start) = (block.place.modes, block.place.arena & PAGE_MASK);
         let returns = self.returns(&members);
         let Some(traces) = self.traces(cpu, first, &members, &returns) else { return };
         let (base, first_link) = (self.cache.address(self.cache.next()), self.cache.sites.len() as u32);
@@ -112,7 +139,7 @@ impl Translator {
         self.emitter.emit_region(&traces, &returns, base, first_link, modes, operation);
         let bytes = meddled(self.emitter.bytes(), self.options.meddle);
         if let Some(map) = self.options.perf_map {
-            map.name(base, bytes.len(), format_args!("guest_loop_{:#x}", cpu.hart.pc));
+            map.name(base, bytes.len(), format_args!("guest_loop_{:#x}", cpu.hart.pc & !PAGE_MASK | start));
         }
         self.cache.add_region(&members, &bytes, self.emitter.links());
         self.regions += 1;

@@ -63,6 +63,7 @@ impl Translator {
         if let Some(block) = self.cache.blocks.get_mut(number as usize) {
             (block.call, block.returns) = (call, returns);
         }
+        self.force(cpu, number);
         Some(number)
     }
 

@@ -73,7 +73,9 @@ fn jal(rd: usize, distance: i32) -> u32 {
 #[test]
 fn changed_code_is_seen_after_a_fence() {
     for (function, direct) in [(RAM + 0x400, true), (RAM + 0x400, false), (RAM + 0x3000, false)] {
-        for options in [eager(), Options { threshold: 3, ..eager() }, Options { cache: 0, ..eager() }] {
+        for options in
+            [eager(), second(), Options { threshold: 3, ..eager() }, Options { cache: 0, ..eager() }]
+        {
             let Some(mut pair) = Pair::new(options) else { return };
             let call = if direct { jal(1, (function - RAM) as i32 - 16) } else { jalr(1, A0) };
             // t0 is the word to store: addi a1, zero, n; t1 is what it grows by; t2 the sum.

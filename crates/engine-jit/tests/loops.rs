@@ -3,6 +3,7 @@
 
 mod pair;
 
+use engine_jit::{Counts, Options, Tiers};
 use isa_riscv::Features;
 use isa_riscv::random::rows;
 use isa_riscv::rows::{Row, flag};
@@ -75,7 +76,7 @@ fn program(random: &mut Random, rows: &[&Row]) -> Vec<u32> {
     words
 }
 
-fn check(options: engine_jit::Options, first: u64, programs: u64) -> Option<engine_jit::Counts> {
+fn check(options: Options, first: u64, programs: u64) -> Option<Counts> {
     let mut pair = Pair::new(options)?;
     let mut random = Random::new(first);
     let rows = plain();
@@ -114,14 +115,55 @@ fn blocks_that_go_round() {
 }
 
 #[test]
+fn blocks_that_go_round_in_the_first_tier() {
+    let Some(counts) = check(Options { tiers: Tiers::First, ..eager() }, seed(31), count(500)) else {
+        return;
+    };
+    assert_eq!(counts.regions, 0, "{counts:?}");
+}
+
+/// Most traces are left early, and most regions have no loop.
+#[test]
+fn blocks_that_go_round_in_the_second_tier() {
+    let programs = count(1_000);
+    let options = second();
+    let Some(counts) = check(options, seed(34), programs) else { return };
+    assert!(counts.regions > 4 * programs, "{counts:?}");
+}
+
+#[test]
+fn regions_with_room_for_few() {
+    let programs = count(300);
+    let options = Options { cache: 0, ..second() };
+    let Some(counts) = check(options, seed(35), programs) else { return };
+    assert!(counts.emptied > programs / 10 && counts.regions > 4 * programs, "{counts:?}");
+}
+
+/// A loop over all of a page, each block of which is linked to the next one: a block's regions are few, however often it runs.
+#[test]
+fn a_block_has_few_regions() {
+    const BLOCKS: i32 = 512;
+    let Some(mut pair) = Pair::new(second()) else { return };
+    let code: Vec<u32> =
+        (0..BLOCKS).flat_map(|n| [0x0010_8093, jal(0, if n == BLOCKS - 1 { -4092 } else { 4 })]).collect();
+    pair.code(RAM, &code);
+    for _ in 0..100 {
+        pair.run(5000).unwrap();
+    }
+    let counts = pair.jit.cpu.counts();
+    assert!((512..=4 * 512).contains(&counts.regions), "{counts:?}");
+    assert!(counts.translated > 490_000, "{counts:?}");
+}
+
+#[test]
 fn code_that_is_interpreted_first() {
-    check(engine_jit::Options { threshold: 5, ..eager() }, seed(32), count(500));
+    check(Options { threshold: 5, ..eager() }, seed(32), count(500));
 }
 
 #[test]
 fn with_room_for_few_blocks() {
     let programs = count(500);
-    let options = engine_jit::Options { cache: 0, ..eager() };
+    let options = Options { cache: 0, ..eager() };
     let Some(counts) = check(options, seed(33), programs) else { return };
     assert!(counts.emptied > programs / 50, "{counts:?}");
 }

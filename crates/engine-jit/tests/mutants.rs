@@ -96,8 +96,8 @@ fn plant<const N: usize>(code: &mut [u8]) {
 }
 
 /// Whether something was noticed in at most `most` cases.
-fn noticed(meddle: Option<fn(&mut [u8])>, most: u64) -> Option<bool> {
-    let mut pair = Pair::new(Options { meddle, ..eager() })?;
+fn noticed(meddle: Option<fn(&mut [u8])>, most: u64, options: Options) -> Option<bool> {
+    let mut pair = Pair::new(Options { meddle, ..options })?;
     let mut random = Random::new(seed(41));
     let data = random.data();
     pair.put(DATA, &data);
@@ -127,6 +127,10 @@ fn noticed(meddle: Option<fn(&mut [u8])>, most: u64) -> Option<bool> {
 
 #[test]
 fn planted_mistakes_are_noticed() {
+    [eager(), second()].into_iter().for_each(check);
+}
+
+fn check(options: Options) {
     let most = count(6000);
     const PLANTS: [fn(&mut [u8]); MUTANTS.len()] = [
         plant::<0>,
@@ -153,14 +157,14 @@ fn planted_mistakes_are_noticed() {
         plant::<21>,
     ];
     // Nothing is noticed where nothing is planted.
-    match noticed(None, 500) {
+    match noticed(None, 500, options) {
         None => return,
         Some(noticed) => assert!(!noticed),
     }
     let mut missed = Vec::new();
     for (plant, Mutant(name, ..)) in PLANTS.into_iter().zip(&MUTANTS) {
         PLANTED.store(0, Ordering::Relaxed);
-        let noticed = noticed(Some(plant), most) == Some(true);
+        let noticed = noticed(Some(plant), most, options) == Some(true);
         let planted = PLANTED.load(Ordering::Relaxed);
         println!("{name}: planted {planted} times, {}", if noticed { "noticed" } else { "MISSED" });
         if !noticed {

@@ -5,7 +5,7 @@ mod pair;
 
 use engine_core::{Exit, TimeSource, Vcpu};
 use engine_interp::{Config, Interp};
-use engine_jit::{Jit, Options};
+use engine_jit::{Jit, Options, Tiers};
 use fabric_bus::{Bus, BusBuilder};
 use fabric_clock::{Clock, Timers};
 use fabric_ram::GuestRam;
@@ -126,8 +126,9 @@ fn compare(seed: u64) -> (u64, u64) {
     let [one, other] = config(&program, random);
     let buses = [Arc::clone(&one.bus), Arc::clone(&other.bus)];
     let mut interp = Interp::new(one);
-    let mut jit =
-        Jit::new(other, Options { threshold: random.below(3) as u32, ..Options::default() }).unwrap();
+    let tiers = random.one_of(&[Tiers::Both, Tiers::First, Tiers::Second]);
+    let options = Options { threshold: random.below(3) as u32, tiers, ..Options::default() };
+    let mut jit = Jit::new(other, options).unwrap();
     for slice in 0..60 {
         let budget = random.one_of(&[1, 2, 3, 7, 50, 1000]);
         let exits = [interp.run(budget), jit.run(budget)];

@@ -20,20 +20,28 @@ fn check(pair: &mut Pair, random: &mut Random, words: &[u32], instructions: u64)
     pair.run(instructions).map(drop).map_err(|why| format!("{why}\nat {at:#x}{}\n{hart:x?}", listing(words)))
 }
 
-#[test]
-fn every_row_in_random_states() {
-    let Some(mut pair) = Pair::eager() else { return };
+fn every_row(mut pair: Pair, cases: u64) {
     let mut random = Random::new(seed(1));
     let data = random.data();
     pair.put(DATA, &data);
     for row in rows().filter(|row| runs(row)) {
-        for _ in 0..count(60) {
+        for _ in 0..count(cases) {
             let word = random.insn(row);
             let result = check(&mut pair, &mut random, &[word], 1);
             assert!(result.is_ok(), "{}: {}", row.name, result.unwrap_err());
         }
     }
     pair.assert_translated();
+}
+
+#[test]
+fn every_row_in_random_states() {
+    Pair::eager().into_iter().for_each(|pair| every_row(pair, 60));
+}
+
+#[test]
+fn every_row_in_regions() {
+    Pair::regions().into_iter().for_each(|pair| every_row(pair, 20));
 }
 
 /// What is known of a value without computing it: an extension that is left out must be one that changes nothing.
@@ -79,14 +87,12 @@ fn a_sign_that_a_small_value_has() {
 }
 
 /// Budgets stop in the middle of blocks, too.
-#[test]
-fn blocks_of_rows_in_random_states() {
-    let Some(mut pair) = Pair::eager() else { return };
+fn blocks_of_rows(mut pair: Pair, cases: u64) {
     let mut random = Random::new(seed(2));
     let data = random.data();
     pair.put(DATA, &data);
     let rows: Vec<&Row> = rows().filter(|row| runs(row)).collect();
-    for _ in 0..count(20_000) {
+    for _ in 0..count(cases) {
         let length = 2 + random.below(16);
         let words: Vec<u32> = (0..length)
             .map(|_| {
@@ -99,6 +105,16 @@ fn blocks_of_rows_in_random_states() {
         assert!(result.is_ok(), "{}", result.unwrap_err());
     }
     pair.assert_translated();
+}
+
+#[test]
+fn blocks_of_rows_in_random_states() {
+    Pair::eager().into_iter().for_each(|pair| blocks_of_rows(pair, 20_000));
+}
+
+#[test]
+fn blocks_of_rows_in_regions() {
+    Pair::regions().into_iter().for_each(|pair| blocks_of_rows(pair, 10_000));
 }
 
 /// Rows without traps and jumps, few registers: values depend on each other, move between registers and find none free.

@@ -34,6 +34,9 @@ pub enum ChoiceError {
         "{0:?} is no number of times that code is interpreted before it is translated; write a number up to 255"
     )]
     Threshold(String),
+    /// No tier of the translator.
+    #[error("there is no tier {0:?} of translation; write 1 or 2, or no tier for both")]
+    Tier(String),
     /// Not a firmware.
     #[error("the firmware's name is empty; give builtin, none or a file")]
     NoBios,

@@ -82,11 +82,12 @@ pub struct RunOptions {
     /// neither a kernel nor a firmware file is given]
     #[arg(value_name = "GUEST | FILE.toml")]
     pub what: Option<OsString>,
-    /// What executes the instructions: interp; for RISC-V boards jit, or jit,threshold=N, which
-    /// interprets code N times (0 to 255) before it is translated, or check, or check,threshold=N,
-    /// which compares both on one hart, with a virtual clock; for microvm kvm, or kvm,irqchip=user,
-    /// which keeps the interrupt controllers in Hostel [default: jit for RISC-V boards where this
-    /// host can, else interp]
+    /// What executes the instructions: interp; for RISC-V boards jit, or check, which compares both
+    /// on one hart, with a virtual clock; for microvm kvm, or kvm,irqchip=user, which keeps the
+    /// interrupt controllers in Hostel; jit,threshold=N and check,threshold=N interpret code N
+    /// times (0 to 255) before it is translated, jit,tier=N and check,tier=N have the first or the
+    /// second tier of translation only [default: jit for RISC-V boards where this host can, else
+    /// interp]
     #[arg(long, value_name = "NAME")]
     pub engine: Option<Engine>,
     /// The board: virt, spike, sifive_u, microvm [default: virt, or what the guest is for]

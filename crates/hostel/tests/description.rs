@@ -52,7 +52,11 @@ fn the_engine_is_the_best_that_there_is() {
         return;
     }
     // What is printed is what is read.
-    for (given, printed_as) in [("jit,threshold=0", "jit,threshold=0"), ("jit,threshold=16", "jit")] {
+    for (given, printed_as) in [
+        ("jit,threshold=0", "jit,threshold=0"),
+        ("jit,threshold=16", "jit"),
+        ("jit,threshold=0,tier=2", "jit,tier=2,threshold=0"),
+    ] {
         let machine = printed(&files, &["--engine", given, "--bios", "none", "--kernel", "/k"]);
         assert!(machine.contains(&format!("engine = \"{printed_as}\"\n")), "{machine}");
         files.add("m.toml", machine.clone());

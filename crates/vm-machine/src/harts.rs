@@ -75,17 +75,17 @@ impl Machine {
                 slice: slice.max(1),
             };
             let mut cpu: Box<dyn Hosted<State = Hart>> = match self.spec.engine {
-                Engine::Jit(JitOptions { threshold }) => {
+                Engine::Jit(JitOptions { threshold, tiers }) => {
                     let (threshold, harts) = (u32::from(threshold), u64::from(self.spec.board.cpus));
                     let perf_map = self.spec.perf_map.then(PerfMap::of_process).transpose();
                     let perf_map = perf_map.map_err(BuildError::PerfMap)?;
                     let usual = engine_jit::Options::default();
-                    let options = engine_jit::Options { threshold, harts, perf_map, ..usual };
+                    let options = engine_jit::Options { threshold, tiers, harts, perf_map, ..usual };
                     Box::new(Jit::new(config, options).map_err(BuildError::CodeCache)?)
                 }
-                Engine::Check(JitOptions { threshold }) => {
+                Engine::Check(JitOptions { threshold, tiers }) => {
                     let threshold = u32::from(threshold);
-                    let options = engine_jit::Options { threshold, ..engine_jit::Options::default() };
+                    let options = engine_jit::Options { threshold, tiers, ..engine_jit::Options::default() };
                     let check = Check::new(config, Default::default(), |config| Jit::new(config, options));
                     Box::new(check.map_err(BuildError::CodeCache)?)
                 }

@@ -39,11 +39,13 @@ pub enum ClockKind {
 pub struct JitOptions {
     /// How often code is interpreted before it is translated.
     pub threshold: u8,
+    /// The tiers of translation there are.
+    pub tiers: engine_jit::Tiers,
 }
 
 impl Default for JitOptions {
     fn default() -> Self {
-        JitOptions { threshold: 16 }
+        JitOptions { threshold: 16, tiers: engine_jit::Tiers::default() }
     }
 }
 

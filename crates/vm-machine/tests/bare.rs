@@ -6,7 +6,7 @@ use vm_machine::{Bios, ClockKind, End, Engine, Fault, Final, JitOptions, Machine
 
 /// The engines there are for RISC-V on this host: the interpreter first.
 fn engines() -> Vec<Engine> {
-    let jit = [0, 16].map(|threshold| Engine::Jit(JitOptions { threshold }));
+    let jit = [0, 16].map(|threshold| Engine::Jit(JitOptions { threshold, ..JitOptions::default() }));
     let there = if engine_jit::Jit::missing().is_none() { &jit[..] } else { &[] };
     [&[Engine::Interp], there].concat()
 }

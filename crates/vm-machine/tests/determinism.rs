@@ -1,6 +1,7 @@
 //! With a virtual clock a run is a function of the machine and its input: the same run again, or cut into other
 //! slices, ends in the same state, at exactly the instruction asked for.
 
+use engine_jit::Tiers;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -110,8 +111,11 @@ fn board(memory: u64) -> Board {
 
 /// The engines there are for RISC-V on this host: the interpreter first.
 fn engines() -> Vec<Engine> {
-    let [all, usual] = [0, 16].map(|threshold| JitOptions { threshold });
-    let jit = [Engine::Jit(all), Engine::Jit(usual), Engine::Check(all), Engine::Check(usual)];
+    let usual = JitOptions::default();
+    let all = JitOptions { threshold: 0, ..usual };
+    let [first, second] = [Tiers::First, Tiers::Second].map(|tiers| JitOptions { tiers, ..all });
+    let jit = [all, usual, first, second].into_iter().flat_map(|it| [Engine::Jit(it), Engine::Check(it)]);
+    let jit: Vec<Engine> = jit.collect();
     let there = if engine_jit::Jit::missing().is_none() { &jit[..] } else { &[] };
     [&[Engine::Interp], there].concat()
 }

@@ -32,10 +32,12 @@ pub const ENGINES: &[Engine] = &[
     Engine { name: "jit", kind: Kind::Own(Own::Jit) },
     Engine { name: "jit-small", kind: Kind::Own(Own::JitSmall) },
     Engine { name: "jit-late", kind: Kind::Own(Own::JitLate) },
+    Engine { name: "jit-first", kind: Kind::Own(Own::JitFirst) },
+    Engine { name: "jit-second", kind: Kind::Own(Own::JitSecond) },
 ];
 
 /// Those that a sample has besides the default: few programs each.
-pub const OTHERS: &[&str] = &["jit-small", "jit-late"];
+pub const OTHERS: &[&str] = &["jit-small", "jit-late", "jit-first", "jit-second"];
 
 /// The interpreter.
 pub const INTERP: Engine = Engine { name: "interp", kind: Kind::Own(Own::Interp) };

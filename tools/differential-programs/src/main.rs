@@ -49,7 +49,8 @@ pub struct Arguments {
     /// Only the program with this number
     #[arg(long, conflicts_with = "mutants", value_parser = clap::value_parser!(u64).range(..=MOST))]
     number: Option<u64>,
-    /// The two engines, of which the first is trusted: interp, steps, jit, jit-small, jit-late [default: interp,jit]
+    /// The two engines, of which the first is trusted: interp, steps, jit, jit-small, jit-late,
+    /// jit-first, jit-second [default: interp,jit]
     #[arg(long, value_name = "ENGINE,ENGINE", conflicts_with = "mutants")]
     engines: Option<String>,
     /// Compare the first engine with QEMU, and not with the second

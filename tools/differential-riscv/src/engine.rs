@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use engine_core::Hosted;
 use engine_interp::{Config, Interp};
-use engine_jit::{Jit, Options};
+use engine_jit::{Jit, Options, Tiers};
 use isa_riscv::Hart;
 
 /// A hart on some engine.
@@ -21,6 +21,10 @@ pub enum Engine {
     JitSmall,
     /// The translator as it is used: what has run a few times
     JitLate,
+    /// The translator's first tier alone, from the first instruction on
+    JitFirst,
+    /// Its second tier for everything, likewise
+    JitSecond,
 }
 
 /// Bytes of host code: 64 MiB would have to be mapped for every program.
@@ -36,11 +40,14 @@ impl Engine {
 
     /// How the translator is set; `None` for the interpreter.
     fn options(self) -> Option<Options> {
+        let all = Options { threshold: 0, cache: CACHE, ..Options::default() };
         match self {
             Engine::Interp => None,
-            Engine::Jit => Some(Options { threshold: 0, cache: CACHE, ..Options::default() }),
-            Engine::JitSmall => Some(Options { threshold: 0, cache: SMALL, ..Options::default() }),
+            Engine::Jit => Some(all),
+            Engine::JitSmall => Some(Options { cache: SMALL, ..all }),
             Engine::JitLate => Some(Options::default()),
+            Engine::JitFirst => Some(Options { tiers: Tiers::First, ..all }),
+            Engine::JitSecond => Some(Options { tiers: Tiers::Second, ..all }),
         }
     }
 
@@ -91,5 +98,8 @@ mod tests {
         assert!(all.translated > 4000 && all.emptied == 0, "{all:?}");
         assert!(small.translated > 4000 && small.emptied > 2, "{small:?}");
         assert_eq!(late.translated, 0, "{late:?}");
+        let [first, second] = [Engine::JitFirst, Engine::JitSecond].map(counts);
+        assert!(first.translated > 4000 && first.regions == 0, "{first:?}");
+        assert!(second.translated > 4000 && second.regions > 4000, "{second:?}");
     }
 }

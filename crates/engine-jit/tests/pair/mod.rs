@@ -7,7 +7,7 @@ mod random;
 
 use engine_core::{Exit, TimeSource, Vcpu};
 use engine_interp::{Config, Interp};
-use engine_jit::{Jit, Options};
+use engine_jit::{Jit, Options, Tiers};
 use fabric_bus::{Bus, BusBuilder, BusFault, Target};
 use fabric_clock::{Clock, Timers};
 use fabric_ram::{GuestRam, PAGE};
@@ -108,6 +108,11 @@ impl Pair {
         Pair::new(eager())
     }
 
+    /// The same, all of it in the second tier.
+    pub fn regions() -> Option<Pair> {
+        Pair::new(second())
+    }
+
     /// Puts bytes into both memories.
     pub fn put(&mut self, at: u64, bytes: &[u8]) {
         for bus in [&self.jit.bus, &self.interp.bus] {
@@ -183,6 +188,11 @@ impl Pair {
 /// Everything translated at once.
 pub fn eager() -> Options {
     Options { threshold: 0, ..Options::default() }
+}
+
+/// The same, all of it in the second tier.
+pub fn second() -> Options {
+    Options { tiers: Tiers::Second, ..eager() }
 }
 
 fn state_difference(jit: &Hart, interp: &Hart) -> String {
