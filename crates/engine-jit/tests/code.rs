@@ -226,3 +226,40 @@ fn a_full_cache_is_emptied() {
     }
     assert!(pair.jit.cpu.counts().emptied > 10);
 }
+
+/// A link to a block that is gone, while the jump table still leads to where it was, and the cache is full: it is emptied,
+/// and the first link there has the number of the one that was to be made.
+#[test]
+fn a_cache_is_emptied_by_a_link_to_what_is_gone() {
+    const TARGET: u64 = RAM + 0x40;
+    const FILLING: u64 = RAM + 0x1000;
+    let run = |filling: u64| {
+        let mut pair = Pair::new(Options { cache: 0, ..eager() })?;
+        let mut hart = isa_riscv::Hart::new(0, &Features::FULL);
+        (hart.pc, hart.csr.mtvec) = (RAM, HANDLER);
+        (hart.x[A1], hart.x[12], hart.x[13], hart.x[14]) = (1, TARGET, FILLING, RAM);
+        // beq a0, a1, to the target; or an indirect jump there. Then to the filling, which comes back with a0 = a1.
+        pair.code(RAM, &[0x04b5_0063, jalr(0, 12)]);
+        pair.code(TARGET, &[addi(7, 7, 1), jalr(0, 13)]);
+        let mut code = vec![FENCE_I];
+        code.extend(vec![jal(0, 4); filling as usize]);
+        code.extend([addi(A0, A0, 1), jalr(0, 14)]);
+        pair.code(FILLING, &code);
+        pair.set(&hart);
+        pair.run(4).unwrap();
+        pair.code(TARGET, &[addi(7, 7, 1), jal(0, 0x100)]);
+        pair.code(TARGET + 0x104, &[LOOP]);
+        let mut emptied_after = |n: u64| {
+            assert_eq!(pair.run(n), Ok(Exit::Budget), "{filling}");
+            pair.jit.cpu.counts().emptied
+        };
+        Some([emptied_after(filling + 3), emptied_after(100)])
+    };
+    // The most that do not empty it: by halves.
+    let mut filling = 0;
+    for step in (0..12).rev().map(|n| 1 << n) {
+        let Some([before, _]) = run(filling + step) else { return };
+        filling += if before == 0 { step } else { 0 };
+    }
+    assert_eq!(run(filling), Some([0, 1]), "{filling}");
+}
