@@ -10,7 +10,8 @@ use crate::reg::{Homes, RAX, RCX, Reg, X_HOMES};
 use crate::scan::Modes;
 use crate::value::X;
 use crate::{Alu, Cc, Rmi};
-use isa_ir::{Block, Node};
+use isa_core::Bin;
+use isa_ir::{Block, Node, Value};
 
 /// A register's home that is another's in a region.
 #[derive(Clone, Copy, Debug)]
@@ -50,14 +51,39 @@ fn start(block: &Block) -> Option<u32> {
     }
 }
 
+/// How much more a block counts that goes round by itself.
+const ROUND: u32 = 8;
+
+/// Whether a block jumps to its own beginning.
+fn goes_round(block: &Block) -> bool {
+    let Some(start) = start(block) else { return false };
+    let node = |v: Value| block.nodes().get(v.index());
+    let back = |v: Value| match node(v) {
+        Some(Node::Pc(k)) => *k == i64::from(start),
+        Some(&Node::Bin { op: Bin::Add, a, b }) => match (node(a), node(b)) {
+            (Some(Node::Pc(a)), Some(Node::Const(b))) => a.wrapping_add(*b as i64) == i64::from(start),
+            _ => false,
+        },
+        _ => false,
+    };
+    block.nodes().iter().any(|node| match *node {
+        Node::ExitIf { target, .. } | Node::Jump { target } => back(target),
+        Node::Next { offset } => offset == start,
+        _ => false,
+    })
+}
+
 /// How often blocks mention each integer register.
 fn weights(blocks: &[Block]) -> [u32; 32] {
     let mut weights = [0; 32];
-    for node in blocks.iter().flat_map(Block::nodes) {
-        if let Node::Get { class: X, index } | Node::Set { class: X, index, .. } = *node
-            && let Some(weight) = weights.get_mut(usize::from(index))
-        {
-            *weight += 1;
+    for block in blocks {
+        let times = if goes_round(block) { ROUND } else { 1 };
+        for node in block.nodes() {
+            if let Node::Get { class: X, index } | Node::Set { class: X, index, .. } = *node
+                && let Some(weight) = weights.get_mut(usize::from(index))
+            {
+                *weight += times;
+            }
         }
     }
     weights
