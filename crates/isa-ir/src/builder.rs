@@ -154,10 +154,12 @@ impl Builder {
     /// Goes on with the instruction at `offset`, to which the last one branches; leaves if it does not.
     pub fn follow_branch(&mut self, offset: u32) {
         if let Pending::If(taken, _) = self.pending {
-            let zero = self.imm(0);
-            let not = match self.block.nodes.get(taken.index()).map(inverse) {
-                Some(Some(node)) => self.push(node),
-                _ => self.bin(Bin::Eq, taken, zero),
+            let not = match self.block.nodes.get(taken.index()).and_then(inverse) {
+                Some(node) => self.push(node),
+                None => {
+                    let zero = self.imm(0);
+                    self.bin(Bin::Eq, taken, zero)
+                }
             };
             let target = self.push(Node::Pc(i64::from(self.next)));
             self.pending = Pending::If(not, target);

@@ -432,9 +432,9 @@ fn a_block_goes_on_elsewhere() {
     let block = b.finish().unwrap();
     assert_eq!(verify(&block, &Limits::default()), Ok(()));
     let text = "insn 100 4\n%1 = get a0\n%2 = get a1\n%3 = lt_s %1, %2\n%4 = const 0x1\n\
-        %5 = const 0x0\n%6 = ge_s %1, %2\n%7 = pc 104\nexit_if %6, %7\n\
-        insn 20 2\n%10 = pc 20\n\
-        insn 60 4\n%12 = get a2\n%13 = pc 200\n%14 = ne %12, %13\nexit_if %14, %12\n\
-        insn 200 4\n%17 = pc 300\njump %17\n";
+        %5 = ge_s %1, %2\n%6 = pc 104\nexit_if %5, %6\n\
+        insn 20 2\n%9 = pc 20\n\
+        insn 60 4\n%11 = get a2\n%12 = pc 200\n%13 = ne %11, %12\nexit_if %13, %11\n\
+        insn 200 4\n%16 = pc 300\njump %16\n";
     assert_eq!(block.to_string(), text);
 }
