@@ -28,35 +28,33 @@ pub(crate) enum Atomic {
 impl Emitter {
     pub(crate) fn amo(&mut self, op: AmoOp, (width, order): (Width, Order), va: Value, v: Value, at: Value) {
         let (wide, log) = (width == Width::B8, width.bytes().trailing_zeros());
-        let locked = !self.layout.one_hart || order == Order::Both;
+        let locked = self.locked(order);
         let (address, operand, from) = self.atomic_address(self.layout.write, width, va, v);
-        match (op, locked) {
-            (AmoOp::Add, _) => {
+        match op {
+            AmoOp::Add => {
                 self.operand_into(RAX, operand);
                 self.asm.exchange_add(locked, wide, RCX, RAX);
             }
-            (AmoOp::Swap, true) => {
+            AmoOp::Swap if locked => {
                 self.operand_into(RAX, operand);
                 self.asm.exchange(wide, RCX, RAX);
             }
-            (_, false) => {
-                self.asm.load_at(true, log, RAX, RCX, 0);
-                self.operand_into(RDX, operand);
-                self.amo_result(op);
-                self.asm.save_at(log, RCX, 0, RDX);
-            }
-            (_, true) => {
+            _ => {
                 self.asm.load_at(true, log, RAX, RCX, 0);
                 let again = self.asm.len();
                 self.operand_into(RDX, operand);
                 self.amo_result(op);
-                self.asm.compare_exchange(true, wide, RCX, RDX);
-                if !wide {
-                    // What another hart has stored meanwhile; flags stay.
-                    self.asm.extend(true, 2, RAX, RAX);
+                if locked {
+                    self.asm.compare_exchange(true, wide, RCX, RDX);
+                    if !wide {
+                        // What another hart has stored meanwhile; flags stay.
+                        self.asm.extend(true, 2, RAX, RAX);
+                    }
+                    let changed = self.asm.jcc(Cc::Ne);
+                    self.asm.patch(changed, again);
+                } else {
+                    self.asm.save_at(log, RCX, 0, RDX);
                 }
-                let changed = self.asm.jcc(Cc::Ne);
-                self.asm.patch(changed, again);
             }
         }
         if !wide && matches!(op, AmoOp::Swap | AmoOp::Add) {
@@ -66,6 +64,11 @@ impl Emitter {
         self.values.used(va);
         self.values.used(v);
         self.result(at);
+    }
+
+    /// Whether other harts must see an access as one.
+    fn locked(&self, order: Order) -> bool {
+        !self.layout.one_hart || order == Order::Both
     }
 
     /// What is to be stored, from the old value in rax and the operand in rdx: in rdx.
@@ -113,7 +116,7 @@ impl Emitter {
         v: Value,
         at: Value,
     ) {
-        let locked = !self.layout.one_hart || order == Order::Both;
+        let locked = self.locked(order);
         let wide = width == Width::B8;
         let (address, operand, from) = self.atomic_address(self.layout.write, width, va, v);
         let reservation = self.layout.reservation;

@@ -51,7 +51,8 @@ pub struct Layout {
     pub jump: i32,
     /// Mask of a program counter's place in it, before it is multiplied by 16: entries times 2, less 2.
     pub jump_mask: i32,
-    /// A program counter is turned by so many bits, and that added to it without carry, to find its entry.
+    /// To find its entry, a program counter is turned right by so many bits, and that added to it without carry; then twice
+    /// the context's number is added.
     pub jump_turn: u8,
     /// The machine has one hart only.
     pub one_hart: bool,
