@@ -9,10 +9,8 @@
 
 use crate::cache::{Place, page_of};
 use crate::jit::Translator;
-use crate::operations::emitter_modes;
-use crate::operations::operation;
-use crate::translate::LONGEST;
-use crate::translate::meddled;
+use crate::operations::{emitter_modes, operation};
+use crate::translate::{LONGEST, meddled};
 use engine_interp::Cpu;
 use engine_mmu::PAGE_MASK;
 use isa_ir::Block;
@@ -166,9 +164,9 @@ impl Translator {
     /// The traces of a region, the first one first, so that each exit to a member is to the beginning of one. `None` if the
     /// code is not what it was.
     fn traces(&mut self, cpu: &Cpu, first: u32, members: &[u32], returns: &[u32]) -> Option<Vec<Block>> {
-        let (mut traces, mut done, mut todo) = (Vec::new(), Vec::new(), vec![first]);
+        let (mut traces, mut done, mut heads) = (Vec::new(), Vec::new(), vec![first]);
         let mut insns = 0;
-        while let Some(head) = todo.pop() {
+        while let Some(head) = heads.pop() {
             if done.contains(&head) {
                 continue;
             }
@@ -177,9 +175,9 @@ impl Translator {
             insns += trace.insns;
             traces.push(trace.ir);
             if trace.returns {
-                todo.extend(returns);
+                heads.extend(returns);
             }
-            todo.extend(trace.exits);
+            heads.extend(trace.exits);
         }
         Some(traces)
     }

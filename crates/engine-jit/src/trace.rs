@@ -59,9 +59,9 @@ impl Translator {
         let place = self.cache.blocks.get(head as usize)?.place;
         self.places.clear();
         self.builder.begin_at((place.arena & PAGE_MASK) as u32);
-        let mut number = Some(head);
+        let mut next = Some(head);
         let mut same = true;
-        while let Some(block) = number.and_then(|n| self.cache.blocks.get(n as usize)) {
+        while let Some((number, block)) = next.and_then(|n| Some((n, self.cache.blocks.get(n as usize)?))) {
             let (place, code, call) = (block.place, block.code.clone(), block.call);
             let guest = self.lift(cpu, place);
             // Changed without a fence so far: what is compared then is the block's code, so the trace must be of that.
@@ -70,14 +70,13 @@ impl Translator {
                 break;
             }
             growing.insns += insns(&code);
-            growing.path.push((number.unwrap_or(head), growing.calls.last().copied()));
+            growing.path.push((number, growing.calls.last().copied()));
             let end = end(place, code.len());
             if call {
                 growing.calls.push(end);
             }
             // A block that the emitter cuts short ends its trace.
-            number =
-                if guest.len() == code.len() { self.go_on(&mut growing, place, end, short) } else { None };
+            next = if guest.len() == code.len() { self.go_on(&mut growing, place, end, short) } else { None };
         }
         let ir = self.builder.finish();
         let Growing { exits, insns, returns, .. } = growing;
