@@ -155,6 +155,12 @@ fn a_block_has_few_regions() {
     assert!(counts.translated > 490_000, "{counts:?}");
 }
 
+/// Atomic accesses have locks there, which most do without on a machine of one hart.
+#[test]
+fn on_one_of_two_harts() {
+    check(Options { harts: 2, ..eager() }, seed(36), count(500));
+}
+
 #[test]
 fn code_that_is_interpreted_first() {
     check(Options { threshold: 5, ..eager() }, seed(32), count(500));

@@ -127,7 +127,8 @@ fn compare(seed: u64) -> (u64, u64) {
     let buses = [Arc::clone(&one.bus), Arc::clone(&other.bus)];
     let mut interp = Interp::new(one);
     let tiers = random.one_of(&[Tiers::Both, Tiers::First, Tiers::Second]);
-    let options = Options { threshold: random.below(3) as u32, tiers, ..Options::default() };
+    let (threshold, harts) = (random.below(3) as u32, 1 + random.below(2));
+    let options = Options { threshold, tiers, harts, ..Options::default() };
     let mut jit = Jit::new(other, options).unwrap();
     for slice in 0..60 {
         let budget = random.one_of(&[1, 2, 3, 7, 50, 1000]);
