@@ -25,12 +25,17 @@ pub struct Link {
     pub target: u32,
 }
 
+/// Bytes of a page.
+const PAGE: u32 = 4096;
+
 /// What was made of a block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Code {
     /// Where an indirect jump enters, with the program counter in rax.
     pub indirect: usize,
-    /// Where a direct jump enters.
+    /// Where a direct jump goes to: `direct`, unless the code goes on in the next page. Where that page is must be looked up.
+    pub link: usize,
+    /// Where the block begins once its page is known.
     pub direct: usize,
     /// Where to go instead of entering once the block no longer holds: it leaves as if the budget did not suffice.
     pub stale: usize,
@@ -197,7 +202,17 @@ impl Emitter {
         let bytes = self.body(block, start);
         let insns = self.scan.insns;
         let stale = self.cold_code();
-        Some(Code { indirect: 0, direct, stale, insns, bytes })
+        let link = if start + bytes > PAGE { self.find_itself(start) } else { direct };
+        Some(Code { indirect: 0, link, direct, stale, insns, bytes })
+    }
+
+    /// Code that looks up the block's own beginning.
+    fn find_itself(&mut self, start: u32) -> usize {
+        let here = self.asm.len();
+        self.asm.load(RAX, self.layout.page_va);
+        self.asm.lea(RAX, RAX, start as i32);
+        self.probe();
+        here
     }
 
     pub(crate) fn begin(

@@ -19,8 +19,22 @@ const ROOM: usize = 64 << 10;
 pub(crate) struct Place {
     /// Offset in the RAM arena.
     pub arena: u64,
+    /// Where the second half of its only instruction is if that goes on in the next page.
+    pub second: Option<u64>,
     /// The modes, as [`crate::operations::modes`] has them.
     pub modes: u32,
+}
+
+impl Place {
+    /// The pages it is in.
+    pub fn pages(self) -> impl Iterator<Item = u64> {
+        [Some(self.arena), self.second].into_iter().flatten().map(page_of)
+    }
+
+    /// Where its halfword number `n` is.
+    pub fn halfword(self, n: u64) -> u64 {
+        self.second.filter(|_| n > 0).unwrap_or(self.arena + 2 * n)
+    }
 }
 
 /// A translated block.
@@ -31,7 +45,9 @@ pub(crate) struct Translation {
     pub code: Vec<u16>,
     /// Where an indirect jump enters, in offsets of the cache; `None` if it begins with what must be interpreted.
     pub indirect: Option<usize>,
-    /// Where a direct jump enters.
+    /// Where a direct jump goes to.
+    pub link: usize,
+    /// Where it begins once its page is known.
     pub direct: usize,
     /// Where to go instead once it no longer holds.
     pub stale: usize,
@@ -58,6 +74,7 @@ impl Translation {
             place,
             code,
             indirect: None,
+            link: 0,
             direct: 0,
             stale: 0,
             targets: Vec::new(),
@@ -182,10 +199,10 @@ impl Cache {
         }
         self.filled = (at + bytes.len()).next_multiple_of(16);
         let indirect = Some(at + code.indirect);
-        let (direct, stale) = (at + code.direct, at + code.stale);
+        let (link, direct, stale) = (at + code.link, at + code.direct, at + code.stale);
         let targets = links.iter().map(|link| link.target).collect();
         let blank = Translation::interpreted(place, guest);
-        let number = self.remember(Translation { indirect, direct, stale, targets, ..blank });
+        let number = self.remember(Translation { indirect, link, direct, stale, targets, ..blank });
         self.sites.extend(links.iter().map(|link| Site { at: at + link.at, of: number }));
         if let Some(before) = self.before.remove(&place) {
             self.patch(before + 1, direct);
@@ -223,7 +240,9 @@ impl Cache {
         let (number, place) = (self.blocks.len() as u32, block.place);
         self.blocks.push(block);
         self.by_place.insert(place, number);
-        self.pages.entry(page_of(place.arena)).or_default().blocks.push(number);
+        for page in place.pages() {
+            self.pages.entry(page).or_default().blocks.push(number);
+        }
         number
     }
 

@@ -38,8 +38,7 @@ impl Translator {
             // It may have been killed for a region that it began.
             let holds = self.cache.holds(number);
             let Some(block) = self.cache.blocks.get(number as usize).filter(|_| holds) else { return false };
-            let at = block.place.arena;
-            let same = (0..).step_by(2).zip(&block.code).all(|(n, &h)| ram.load::<u16>(at + n) == Some(h));
+            let same = (0..).zip(&block.code).all(|(n, &h)| ram.load::<u16>(block.place.halfword(n)) == Some(h));
             if !same {
                 self.cache.kill(number);
             }

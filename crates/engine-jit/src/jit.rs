@@ -9,6 +9,7 @@ use crate::region::Tiers;
 use engine_core::{Exit, Firmware, Hosted, Vcpu};
 use engine_emit::{Emitter, Layout, Leave};
 use engine_interp::{Config, Cpu, Interp, Jump};
+use engine_mmu::PAGE_MASK;
 use fabric_wire::PendingWord;
 use isa_ir::{Builder, Limits};
 use isa_riscv::{AccessKind, Hart};
@@ -263,6 +264,16 @@ impl Jit {
     }
 }
 
+/// Where code at `pc` is, as an offset in the RAM arena. A fault is the interpreter's to take, and a page of which only parts
+/// may be executed is its to run.
+fn fetched(cpu: &mut Cpu, pc: u64) -> Option<u64> {
+    if let Some(arena) = cpu.fetch.find(cpu.code, pc) {
+        return Some(arena);
+    }
+    let place = cpu.translate(pc, 2, AccessKind::Fetch).ok()?;
+    place.ram.filter(|_| place.whole)
+}
+
 /// MXCSR for a rounding mode: all exceptions masked, no flag up.
 pub(crate) fn mxcsr(frm: u8) -> u32 {
     // RC is to nearest, down, up, towards zero; `frm` to nearest, towards zero, down, up.
@@ -292,6 +303,8 @@ impl Translator {
         let number = self.block(cpu)?;
         let host = self.cache.address(self.cache.blocks.get(number as usize)?.indirect?);
         cpu.code_pages.insert(pc);
+        // It may go on in the next page.
+        cpu.code_pages.insert(pc.wrapping_add(2));
         if let Some(entry) = cpu.native.jumps.get_mut(Jump::slot(pc, cpu.code.number())) {
             *entry = Jump { pc, context: cpu.code.number(), host };
         }
@@ -319,15 +332,12 @@ impl Translator {
     /// Where the code at the program counter is, if all of its page may be executed.
     fn place(&mut self, cpu: &mut Cpu) -> Option<Place> {
         let pc = cpu.hart.pc;
-        let arena = match cpu.fetch.find(cpu.code, pc) {
-            Some(arena) => arena,
-            // A fault is the interpreter's to take, and a page of which only parts may be executed is its to run.
-            None => {
-                let place = cpu.translate(pc, 2, AccessKind::Fetch).ok()?;
-                place.ram.filter(|_| place.whole)?
-            }
-        };
-        Some(Place { arena, modes: modes(cpu) })
+        let arena = fetched(cpu, pc)?;
+        let mut second = None;
+        if pc & PAGE_MASK == PAGE_MASK - 1 && cpu.ram.load::<u16>(arena)? & 3 == 3 {
+            second = Some(fetched(cpu, pc.wrapping_add(2))?);
+        }
+        Some(Place { arena, second, modes: modes(cpu) })
     }
 
     /// The number of the block at the program counter, if it has been translated.
@@ -360,7 +370,7 @@ impl Translator {
             // The link went with its block.
             return Some(host);
         }
-        let target = self.cache.blocks.get(number as usize)?.direct;
+        let target = self.cache.blocks.get(number as usize)?.link;
         let Site { at, of } = *self.cache.sites.get(site as usize)?;
         self.cache.patch(at, target);
         self.force(cpu, number);

@@ -63,7 +63,7 @@ impl Translator {
         if u64::from(target) > PAGE_MASK {
             return None;
         }
-        let place = Place { arena: page_of(of.arena) + u64::from(target), ..of };
+        let place = Place { arena: page_of(of.arena) + u64::from(target), second: None, ..of };
         let number = *self.cache.by_place.get(&place)?;
         self.cache.blocks.get(number as usize)?.indirect.map(|_| number)
     }
@@ -125,7 +125,8 @@ impl Translator {
         }
         let members = self.members(first);
         let Some(block) = self.cache.blocks.get(first as usize) else { return };
-        if members.is_empty() || members == block.region || block.indirect.is_none() {
+        let in_one_page = block.place.second.is_none();
+        if members.is_empty() || members == block.region || block.indirect.is_none() || !in_one_page {
             return;
         }
         let (modes, start) = (block.place.modes, block.place.arena & PAGE_MASK);

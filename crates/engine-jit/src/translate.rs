@@ -1,6 +1,6 @@
 //! Translating a block: guest code to IR to host code.
 
-use crate::cache::{Place, Translation, page_of};
+use crate::cache::{Place, Translation};
 use crate::jit::Translator;
 use crate::operations::{emitter_modes, goes_on, operation};
 use engine_interp::{Cpu, FP};
@@ -36,7 +36,7 @@ impl Translator {
         if self.cache.full() {
             self.empty(cpu);
         }
-        self.watch(cpu, place);
+        place.pages().for_each(|page| self.watch(cpu, page));
         self.places.clear();
         let guest = self.lift(cpu, place);
         let block = self.builder.finish().ok()?;
@@ -81,12 +81,9 @@ impl Translator {
             let mut word = u32::from(low);
             let mut length = 2;
             if low & 3 == 3 {
-                // One that goes on in the next page depends on two translations.
-                let Some(high) =
-                    Some(at + 2).filter(|&at| at < left).and_then(|at| cpu.ram.load::<u16>(place.arena + at))
-                else {
-                    break;
-                };
+                // One that goes on in the next page depends on two translations, so it is a block of its own.
+                let high = if at + 2 < left { Some(place.arena + at + 2) } else { place.second };
+                let Some(high) = high.and_then(|at| cpu.ram.load::<u16>(at)) else { break };
                 word |= u32::from(high) << 16;
                 length = 4;
             }
@@ -112,9 +109,8 @@ impl Translator {
         guest
     }
 
-    /// Watches the page of `place`, so that its blocks hold until something is written there.
-    fn watch(&mut self, cpu: &mut Cpu, place: Place) {
-        let page = page_of(place.arena);
+    /// Watches a page, so that its blocks hold until something is written there.
+    fn watch(&mut self, cpu: &mut Cpu, page: u64) {
         let watch = cpu.ram.watch();
         if self.cache.pages.contains_key(&page) && watch.version(page) != Some(0) {
             return;
