@@ -437,6 +437,16 @@ impl Asm {
         dynasm!(self.ops ; .arch x64 ; jmp QWORD [DWORD rbp + Rq(index.0) + m]);
     }
 
+    /// `cmp d, [base + k]`
+    pub fn cmp_at(&mut self, d: Reg, base: Reg, k: i32) {
+        dynasm!(self.ops ; .arch x64 ; cmp Rq(d.0), [Rq(base.0) + k]);
+    }
+
+    /// `jmp [base + k]`
+    pub fn jmp_at(&mut self, base: Reg, k: i32) {
+        dynasm!(self.ops ; .arch x64 ; jmp QWORD [Rq(base.0) + k]);
+    }
+
     /// Loads `1 << log` bytes at `a + b`, extended.
     pub fn load_sum(&mut self, signed: bool, log: u32, d: Reg, a: Reg, b: Reg) {
         match (signed, log) {

@@ -21,11 +21,9 @@ impl Emitter {
         self.asm.cmp_entry(RDX, RCX, l.jump + 8);
         let stale = self.asm.jcc(Cc::Ne);
         self.asm.jmp_entry(RCX, l.jump + 16);
-        let here = self.asm.len();
-        self.asm.patch(other, here);
-        self.asm.patch(stale, here);
-        self.asm.save(l.pc, RAX);
-        self.leave(Leave::Lookup as u32);
+        let find = self.ways().find;
+        self.outside(other, find);
+        self.outside(stale, find);
     }
 
     pub(crate) fn leave(&mut self, reason: u32) {

@@ -54,6 +54,12 @@ pub struct Layout {
     /// To find its entry, a program counter is turned right by so many bits, and that added to it without carry; then twice
     /// the context's number is added.
     pub jump_turn: u8,
+    /// Where the address of the second jump table is.
+    pub second: i32,
+    /// [`Layout::jump_mask`] for that.
+    pub second_mask: i32,
+    /// [`Layout::jump_turn`] for that.
+    pub second_turn: u8,
     /// The machine has one hart only.
     pub one_hart: bool,
 }
@@ -70,6 +76,8 @@ pub const SPILLS: usize = 16;
 pub struct Ways {
     /// Leaves for the host's code with a reason in eax.
     pub leave: u64,
+    /// Goes to the code for the program counter in rax, which the first jump table does not have.
+    pub find: u64,
     /// Goes on after a call whose status in rdx was not 0: leaves, or goes to other code.
     pub failed: u64,
     /// Loads the slow way: address in rdx.

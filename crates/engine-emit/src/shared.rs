@@ -4,8 +4,8 @@
 //! Such code has ways of its own, which are shorter. Where the two kinds of code meet (the jump table leads from one to
 //! the other when an instruction has changed what is legal), [`Writer::elsewhere`] makes good for it.
 
-use crate::asm::{Asm, Cc, Rmi};
-use crate::layout::{Layout, Shared, Ways};
+use crate::asm::{Alu, Asm, Cc, Rmi};
+use crate::layout::{Layout, Leave, Shared, Ways};
 use crate::reg::{BUDGET, F_HOMES, RAX, RCX, RDX, Reg, X_HOMES};
 
 /// Addresses of the host's functions. Each takes the processor's state, then what is named, and gives a value and a status:
@@ -70,6 +70,7 @@ pub fn shared(layout: &Layout, helpers: &Helpers, base: u64, rbp: i32) -> Shared
         let keeps = if floats { Keeps::Vectors } else { Keeps::General };
         let status = if floats { Keeps::Mxcsr } else { Keeps::General };
         let (leave, failed) = s.leave(floats);
+        let find = base + s.find(leave);
         let mut way = |helper, keeps| base + s.call(helper, keeps);
         Ways {
             load: way(helpers.load, keeps),
@@ -82,6 +83,7 @@ pub fn shared(layout: &Layout, helpers: &Helpers, base: u64, rbp: i32) -> Shared
             reserve: way(helpers.reserve, keeps),
             conditional: way(helpers.conditional, keeps),
             leave: base + leave as u64,
+            find,
             failed: base + failed as u64,
         }
     };
@@ -137,7 +139,7 @@ impl Writer {
     /// Where blocks leave with a reason in eax, and where they go with the status of a call in rdx.
     fn leave(&mut self, floats: bool) -> (usize, usize) {
         let failed = self.asm.len();
-        self.asm.alu(crate::Alu::Cmp, RDX, Rmi::I(crate::Leave::LAST as i32));
+        self.asm.alu(Alu::Cmp, RDX, Rmi::I(Leave::LAST as i32));
         let elsewhere = self.asm.jcc(Cc::A);
         self.asm.lea(RAX, RDX, -1);
         let leave = self.asm.len();
@@ -155,6 +157,32 @@ impl Writer {
         self.asm.patch(elsewhere, here);
         self.elsewhere(floats);
         (leave, failed)
+    }
+
+    /// Goes to the code for the program counter in rax if the second jump table has it, else leaves.
+    fn find(&mut self, leave: usize) -> u64 {
+        let at = self.asm.len() as u64;
+        let l = self.layout;
+        self.asm.load(RDX, l.code_number);
+        self.asm.rorx32(RCX, RAX, l.second_turn);
+        self.asm.alu(Alu::Xor, RCX, Rmi::R(RAX));
+        self.asm.lea_twice(RCX, RCX, RDX);
+        self.asm.and32(RCX, l.second_mask);
+        self.asm.shl32(RCX, 4);
+        self.asm.alu(Alu::Add, RCX, Rmi::M(l.second));
+        self.asm.cmp_at(RAX, RCX, 0);
+        let other = self.asm.jcc(Cc::Ne);
+        self.asm.cmp_at(RDX, RCX, 8);
+        let stale = self.asm.jcc(Cc::Ne);
+        self.asm.jmp_at(RCX, 16);
+        let here = self.asm.len();
+        self.asm.patch(other, here);
+        self.asm.patch(stale, here);
+        self.asm.save(l.pc, RAX);
+        self.asm.mov_imm(RAX, u64::from(Leave::Lookup as u32));
+        let to = self.asm.jmp();
+        self.asm.patch(to, leave);
+        at
     }
 
     /// Goes to the code at rdx, which is that for the program counter.

@@ -1,6 +1,7 @@
 //! The engine: the run loop around translated code.
 
 use crate::cache::{Cache, Place, Site};
+use crate::jumps::Jumps;
 use crate::layout::layout;
 use crate::operations::modes;
 use crate::perf_map::PerfMap;
@@ -8,7 +9,7 @@ use crate::places::Places;
 use crate::region::Tiers;
 use engine_core::{Exit, Firmware, Hosted, Vcpu};
 use engine_emit::{Emitter, Layout, Leave};
-use engine_interp::{Config, Cpu, Interp, Jump};
+use engine_interp::{Config, Cpu, Interp};
 use engine_mmu::PAGE_MASK;
 use fabric_wire::PendingWord;
 use isa_ir::{Builder, Limits};
@@ -49,6 +50,7 @@ const HEATS: usize = 1 << 16;
 /// What translates, and what was translated.
 pub(crate) struct Translator {
     pub cache: Cache,
+    pub jumps: Jumps,
     pub builder: Builder,
     pub emitter: Emitter,
     pub places: Places,
@@ -124,8 +126,10 @@ impl Jit {
             map.name(cache.address(0), cache.next(), format_args!("hostel_shared"));
         }
         let emitter = Emitter::new(layout, cache.shared);
+        let jumps = Jumps::default();
         let translator = Translator {
             cache,
+            jumps,
             builder: Builder::new(&isa_riscv::lift::ISA, Limits::default()),
             emitter,
             places: Places::default(),
@@ -142,6 +146,7 @@ impl Jit {
         let mut interp = Interp::new(config);
         let cpu = interp.cpu_mut();
         cpu.native.emits = true;
+        cpu.native.second = translator.jumps.address();
         if let Some((base, size, offset)) = cpu.bus.main_ram().filter(|(_, size, _)| *size > 8) {
             let arena = cpu.ram.map().address().as_ptr() as u64;
             let native = &mut cpu.native;
@@ -216,7 +221,7 @@ impl Jit {
                     let longest = crate::translate::LONGEST as u64;
                     // Any block fits into so much: this one no longer holds, and what led here must be looked up.
                     if cpu.native.budget >= longest as i64 {
-                        self.translator.forget_jump(cpu);
+                        self.translator.jumps.forget(cpu);
                         return None;
                     }
                     self.translator.sample(cpu);
@@ -295,30 +300,13 @@ pub(crate) fn fflags(mxcsr: u32) -> u8 {
 impl Translator {
     /// The host's code for the program counter, if there is any; translates what has run often enough.
     pub fn find(&mut self, cpu: &mut Cpu) -> Option<u64> {
-        let (pc, context) = (cpu.hart.pc, cpu.code.number());
-        let jump = cpu.native.jumps.get(Jump::slot(pc, context)).copied().unwrap_or_default();
-        if jump.pc == pc && jump.context == context {
-            return Some(jump.host);
+        if let Some(host) = self.jumps.get(cpu) {
+            return Some(host);
         }
         let number = self.block(cpu)?;
         let host = self.cache.address(self.cache.blocks.get(number as usize)?.indirect?);
-        cpu.code_pages.insert(pc);
-        // It may go on in the next page.
-        cpu.code_pages.insert(pc.wrapping_add(2));
-        if let Some(entry) = cpu.native.jumps.get_mut(Jump::slot(pc, cpu.code.number())) {
-            *entry = Jump { pc, context: cpu.code.number(), host };
-        }
+        self.jumps.insert(cpu, host);
         Some(host)
-    }
-
-    /// Forgets where the jump table leads for the program counter.
-    fn forget_jump(&mut self, cpu: &mut Cpu) {
-        let pc = cpu.hart.pc;
-        if let Some(entry) =
-            cpu.native.jumps.get_mut(Jump::slot(pc, cpu.code.number())).filter(|entry| entry.pc == pc)
-        {
-            *entry = Jump::default();
-        }
     }
 
     /// Looks after the `fence.i` that were run since this was last asked for.

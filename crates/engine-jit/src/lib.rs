@@ -11,6 +11,7 @@ mod cache;
 mod fence;
 mod helpers;
 mod jit;
+mod jumps;
 mod layout;
 mod operations;
 mod perf_map;

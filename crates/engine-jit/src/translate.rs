@@ -126,6 +126,6 @@ impl Translator {
     /// Empties the cache.
     pub fn empty(&mut self, cpu: &mut Cpu) {
         self.cache.clear();
-        cpu.native.jumps.fill(engine_interp::Jump::default());
+        self.jumps.clear(cpu);
     }
 }
