@@ -108,11 +108,13 @@ pub struct Patch(pub usize);
 /// An assembler that collects the bytes of one unit of code.
 pub struct Asm {
     ops: SimpleAssembler,
+    /// From where on the code goes elsewhere, and how far.
+    apart: Option<(usize, i64)>,
 }
 
 impl Default for Asm {
     fn default() -> Self {
-        Asm { ops: SimpleAssembler::new() }
+        Asm { ops: SimpleAssembler::new(), apart: None }
     }
 }
 
@@ -147,6 +149,24 @@ impl Asm {
     /// Forgets the code.
     pub fn clear(&mut self) {
         self.ops.ops.clear();
+        self.apart = None;
+    }
+
+    /// From here on the code goes elsewhere: to `at`, a distance from where the unit begins.
+    pub fn go_elsewhere(&mut self, at: i64) {
+        let here = self.len();
+        self.apart = Some((here, at - here as i64));
+    }
+
+    /// How far the code at `at` bytes will be from where the unit begins.
+    pub fn distance(&self, at: usize) -> i64 {
+        at as i64 + self.apart.filter(|(from, _)| at >= *from).map_or(0, |(_, by)| by)
+    }
+
+    /// The code up to where it goes elsewhere, and the code from there on.
+    pub fn parts(&self) -> (&[u8], &[u8]) {
+        let code = self.bytes();
+        self.apart.and_then(|(from, _)| code.split_at_checked(from)).unwrap_or((code, &[]))
     }
 
     /// The code so far.
@@ -161,7 +181,12 @@ impl Asm {
 
     /// Makes the rel32 at `patch` point to `target`, a place in the code.
     pub fn patch(&mut self, patch: Patch, target: usize) {
-        let distance = (target as i64 - (patch.0 as i64 + 4)) as i32;
+        self.patch_out(patch, self.distance(target));
+    }
+
+    /// Makes the rel32 at `patch` point to what is so far from where the unit begins.
+    pub fn patch_out(&mut self, patch: Patch, target: i64) {
+        let distance = (target - (self.distance(patch.0) + 4)) as i32;
         if let Some(bytes) = self.ops.ops.get_mut(patch.0..patch.0 + 4) {
             bytes.copy_from_slice(&distance.to_le_bytes());
         }

@@ -34,8 +34,7 @@ impl Emitter {
 
     /// Makes a jump or call go to an address outside the unit.
     pub(crate) fn outside(&mut self, from: Patch, to: u64) {
-        let distance = to.wrapping_sub(self.base);
-        self.asm.patch(from, distance as usize);
+        self.asm.patch_out(from, to.wrapping_sub(self.room.usual) as i64);
     }
 
     pub(crate) fn save_pc(&mut self, k: i64) {
@@ -52,7 +51,8 @@ impl Emitter {
     }
 
     /// Emits what is rarely run; gives where the way out for a budget that does not suffice begins.
-    pub(crate) fn cold_code(&mut self) -> usize {
+    pub(crate) fn cold_code(&mut self) -> i64 {
+        self.asm.go_elsewhere(self.room.seldom.wrapping_sub(self.room.usual) as i64);
         let (mut n, mut stale) = (0, 0);
         let mut failed = Vec::new();
         while let Some(&cold) = self.cold.get(n) {
@@ -64,7 +64,7 @@ impl Emitter {
                     self.asm.patch(from, here);
                     self.asm.alu(Alu::Add, crate::reg::BUDGET, Rmi::I(insns as i32));
                     self.depart();
-                    stale = self.asm.len();
+                    stale = self.asm.distance(self.asm.len());
                     self.save_pc(i64::from(start));
                     self.leave(Leave::Budget as u32);
                 }
@@ -201,7 +201,7 @@ impl Emitter {
     /// What a link does while it is not linked.
     pub(crate) fn unlinked(&mut self, from: Patch, target: u32) {
         let number = self.first_link + self.links.len() as u32;
-        self.links.push(Link { at: from.0, target });
+        self.links.push(Link { at: self.asm.distance(from.0), target });
         self.save_pc(i64::from(target));
         self.leave(Leave::Link as u32 + number);
     }

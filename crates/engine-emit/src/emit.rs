@@ -19,8 +19,8 @@ use isa_ir::{Block, Node, Value};
 /// A jump to code that may not exist yet: a rel32 that leaves until it is patched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// Where the rel32 is, in bytes from the start of the unit.
-    pub at: usize,
+    /// Where the rel32 is, in bytes from [`Room::usual`].
+    pub at: i64,
     /// The guest code it wants, in bytes from the start of the page.
     pub target: u32,
 }
@@ -28,17 +28,26 @@ pub struct Link {
 /// Bytes of a page.
 const PAGE: u32 = 4096;
 
-/// What was made of a block.
+/// Where the code of a unit will be in the host. What is seldom run goes elsewhere, so that what is run lies close together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Address of the code that is usually run.
+    pub usual: u64,
+    /// Address of the rest.
+    pub seldom: u64,
+}
+
+/// What was made of a block: places are in bytes from [`Room::usual`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Code {
     /// Where an indirect jump enters, with the program counter in rax.
-    pub indirect: usize,
+    pub indirect: i64,
     /// Where a direct jump goes to: `direct`, unless the code goes on in the next page. Where that page is must be looked up.
-    pub link: usize,
+    pub link: i64,
     /// Where the block begins once its page is known.
-    pub direct: usize,
+    pub direct: i64,
     /// Where to go instead of entering once the block no longer holds: it leaves as if the budget did not suffice.
-    pub stale: usize,
+    pub stale: i64,
     /// Instructions.
     pub insns: u32,
     /// Bytes of guest code they have.
@@ -103,8 +112,7 @@ pub struct Emitter {
     pub(crate) homes: Homes,
     pub(crate) shared: Shared,
     pub(crate) links: Vec<Link>,
-    /// Address of the unit in the host.
-    pub(crate) base: u64,
+    pub(crate) room: Room,
     /// Number of the first link.
     pub(crate) first_link: u32,
     /// Distance of the block from the start of its page.
@@ -152,7 +160,7 @@ impl Emitter {
             homes: Homes::default(),
             shared,
             links: Vec::new(),
-            base: 0,
+            room: Room::default(),
             first_link: 0,
             start: 0,
             offset: 0,
@@ -168,9 +176,9 @@ impl Emitter {
         }
     }
 
-    /// The code of the last block.
-    pub fn bytes(&self) -> &[u8] {
-        self.asm.bytes()
+    /// The code of the last unit: what is usually run, and the rest.
+    pub fn parts(&self) -> (&[u8], &[u8]) {
+        self.asm.parts()
     }
 
     /// Its links, in the order of their numbers.
@@ -178,19 +186,19 @@ impl Emitter {
         &self.links
     }
 
-    /// Emits `block`, which begins `start` bytes into its page, for address `base` of the host. Its links have numbers from
+    /// Emits `block`, which begins `start` bytes into its page, for `room` in the host. Its links have numbers from
     /// `first_link` on. `operations` says what to do about operations. `None` if the first instruction already is one that
     /// must be interpreted.
     pub fn emit(
         &mut self,
         block: &Block,
         start: u32,
-        base: u64,
+        room: Room,
         first_link: u32,
         modes: Modes,
         operations: fn(u32, Modes) -> Operation,
     ) -> Option<Code> {
-        self.begin(base, first_link, modes, operations);
+        self.begin(room, first_link, modes, operations);
         self.region = None;
         self.look_at(block);
         if self.scan.insns == 0 {
@@ -198,7 +206,7 @@ impl Emitter {
         }
         self.asm.lea(RCX, RAX, -(start as i32));
         self.asm.save(self.layout.page_va, RCX);
-        let direct = self.asm.len();
+        let direct = self.asm.len() as i64;
         let bytes = self.body(block, start);
         let insns = self.scan.insns;
         let stale = self.cold_code();
@@ -207,8 +215,8 @@ impl Emitter {
     }
 
     /// Code that looks up the block's own beginning.
-    fn find_itself(&mut self, start: u32) -> usize {
-        let here = self.asm.len();
+    fn find_itself(&mut self, start: u32) -> i64 {
+        let here = self.asm.distance(self.asm.len());
         self.asm.load(RAX, self.layout.page_va);
         self.asm.lea(RAX, RAX, start as i32);
         self.probe();
@@ -217,7 +225,7 @@ impl Emitter {
 
     pub(crate) fn begin(
         &mut self,
-        base: u64,
+        room: Room,
         first_link: u32,
         modes: Modes,
         operations: fn(u32, Modes) -> Operation,
@@ -225,7 +233,7 @@ impl Emitter {
         self.asm.clear();
         self.cold.clear();
         self.links.clear();
-        (self.base, self.first_link, self.modes, self.operations) = (base, first_link, modes, operations);
+        (self.room, self.first_link, self.modes, self.operations) = (room, first_link, modes, operations);
     }
 
     pub(crate) fn look_at(&mut self, block: &Block) {

@@ -29,7 +29,7 @@ mod value;
 
 pub use asm::Sse;
 pub(crate) use asm::{Alu, Cc, Rmi};
-pub use emit::{Code, Emitter, Link};
+pub use emit::{Code, Emitter, Link, Room};
 pub use float::{Float, Operation};
 pub use layout::{Info, Layout, Leave, Shared, Ways};
 pub(crate) use reg::Xmm;

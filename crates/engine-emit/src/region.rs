@@ -4,7 +4,7 @@
 //! Outside, registers live where [`Homes::default`] says. A region keeps those that it uses where they are, and gives the
 //! places of the others to registers that have none: two moves for each on the way in and on the way out.
 
-use crate::emit::{Cold, Emitter};
+use crate::emit::{Cold, Emitter, Room};
 use crate::float::Operation;
 use crate::reg::{Homes, RAX, RCX, Reg, X_HOMES};
 use crate::scan::Modes;
@@ -124,12 +124,12 @@ impl Emitter {
         &mut self,
         blocks: &[Block],
         returns: &[u32],
-        base: u64,
+        room: Room,
         first_link: u32,
         modes: Modes,
         operations: fn(u32, Modes) -> Operation,
     ) {
-        self.begin(base, first_link, modes, operations);
+        self.begin(room, first_link, modes, operations);
         let (homes, moved) = homes(blocks);
         let outside = std::mem::replace(&mut self.homes, homes);
         self.region =

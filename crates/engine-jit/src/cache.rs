@@ -1,6 +1,7 @@
-//! The code cache: memory that is filled from one end and emptied as a whole, and what is in it.
+//! The code cache: memory whose halves are filled from one end, one with what is usually run and one with the rest, and
+//! emptied as a whole; and what is in it.
 
-use engine_emit::{Code, Layout, Link, Shared, shared};
+use engine_emit::{Code, Layout, Link, Room, Shared, shared};
 use engine_mmu::AddressMap;
 use std::io;
 use support_hostmap::CodeMap;
@@ -8,10 +9,10 @@ use support_hostmap::CodeMap;
 /// Bytes of host code that a cache holds, if nobody wants it otherwise.
 pub(crate) const SIZE: usize = 64 << 20;
 /// The least: the shared code and a few blocks.
-const LEAST: usize = 2 * ROOM;
+const LEAST: usize = 4 * ROOM;
 /// Bytes of the cache for each block that it may know: those that must be interpreted take no room there.
 const SPARSE: usize = 64;
-/// Room that a block finds at least.
+/// Room that a block finds at least in each half.
 const ROOM: usize = 64 << 10;
 
 /// Where a block is in guest memory, and the modes that its meaning depends on.
@@ -112,8 +113,9 @@ pub(crate) struct Page {
 /// All translations of one processor.
 pub(crate) struct Cache {
     map: CodeMap,
-    filled: usize,
-    begin: usize,
+    /// How far the halves are filled.
+    filled: [usize; 2],
+    begin: [usize; 2],
     pub enter: u64,
     pub shared: Shared,
     pub blocks: Vec<Translation>,
@@ -141,7 +143,7 @@ impl Cache {
         if !map.write(0, &code.bytes) {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        let begin = code.bytes.len().next_multiple_of(64);
+        let begin = [code.bytes.len().next_multiple_of(64), map.len() / 2];
         Ok(Cache {
             map,
             filled: begin,
@@ -163,14 +165,40 @@ impl Cache {
         self.map.code().as_ptr() as u64 + offset as u64
     }
 
-    /// Where the next block goes.
-    pub fn next(&self) -> usize {
-        self.filled
+    /// Where the next unit goes.
+    pub fn next(&self) -> Room {
+        let [usual, seldom] = self.filled.map(|filled| self.address(filled));
+        Room { usual, seldom }
+    }
+
+    /// Bytes of the code that all blocks share.
+    pub fn shared_size(&self) -> usize {
+        self.begin[0]
+    }
+
+    /// Where the halves end.
+    fn ends(&self) -> [usize; 2] {
+        [self.map.len() / 2, self.map.len()]
     }
 
     /// Whether a block may not fit any more: then the cache must be emptied.
     pub fn full(&self) -> bool {
-        self.filled + ROOM > self.map.len() || self.blocks.len() > self.map.len() / SPARSE
+        let full = self.filled.iter().zip(self.ends()).any(|(filled, end)| filled + ROOM > end);
+        full || self.blocks.len() > self.map.len() / SPARSE
+    }
+
+    /// Puts a unit at [`Cache::next`]; gives where that is.
+    fn put(&mut self, parts: [&[u8]; 2]) -> Option<usize> {
+        let at = self.filled;
+        let fits = parts.iter().zip(at).zip(self.ends()).all(|((part, at), end)| at + part.len() <= end);
+        if !fits || !parts.iter().zip(at).all(|(part, at)| self.map.write(at, part)) {
+            return None;
+        }
+        for (filled, part) in self.filled.iter_mut().zip(parts) {
+            *filled = (*filled + part.len()).next_multiple_of(16);
+        }
+        let [usual, _] = at;
+        Some(usual)
     }
 
     /// Forgets all blocks.
@@ -190,20 +218,17 @@ impl Cache {
         place: Place,
         guest: Vec<u16>,
         code: Code,
-        bytes: &[u8],
+        parts: [&[u8]; 2],
         links: &[Link],
     ) -> Option<u32> {
-        let at = self.filled;
-        if !self.map.write(at, bytes) {
-            return None;
-        }
-        self.filled = (at + bytes.len()).next_multiple_of(16);
-        let indirect = Some(at + code.indirect);
-        let (link, direct, stale) = (at + code.link, at + code.direct, at + code.stale);
+        let at = self.put(parts)?;
+        let place_of = |distance: i64| (at as i64 + distance) as usize;
+        let indirect = Some(place_of(code.indirect));
+        let (link, direct, stale) = (place_of(code.link), place_of(code.direct), place_of(code.stale));
         let targets = links.iter().map(|link| link.target).collect();
         let blank = Translation::interpreted(place, guest);
         let number = self.remember(Translation { indirect, link, direct, stale, targets, ..blank });
-        self.sites.extend(links.iter().map(|link| Site { at: at + link.at, of: number }));
+        self.sites.extend(links.iter().map(|link| Site { at: place_of(link.at), of: number }));
         if let Some(before) = self.before.remove(&place) {
             self.patch(before + 1, direct);
         }
@@ -211,14 +236,10 @@ impl Cache {
     }
 
     /// Puts a region at [`Cache::next`], which is entered in place of the first of its blocks.
-    pub fn add_region(&mut self, members: &[u32], bytes: &[u8], links: &[Link]) {
-        let at = self.filled;
+    pub fn add_region(&mut self, members: &[u32], parts: [&[u8]; 2], links: &[Link]) {
         let Some(&first) = members.first() else { return };
-        if !self.map.write(at, bytes) {
-            return;
-        }
-        self.filled = (at + bytes.len()).next_multiple_of(16);
-        self.sites.extend(links.iter().map(|link| Site { at: at + link.at, of: first }));
+        let Some(at) = self.put(parts) else { return };
+        self.sites.extend(links.iter().map(|link| Site { at: (at as i64 + link.at) as usize, of: first }));
         for &member in members {
             if let Some(block) = self.blocks.get_mut(member as usize)
                 && !block.regions.contains(&first)

@@ -123,7 +123,7 @@ impl Jit {
         let layout = Layout { one_hart: options.harts == 1, ..layout() };
         let cache = Cache::new(&layout, options.cache)?;
         if let Some(map) = options.perf_map {
-            map.name(cache.address(0), cache.next(), format_args!("hostel_shared"));
+            map.name(cache.address(0), cache.shared_size(), format_args!("hostel_shared"));
         }
         let emitter = Emitter::new(layout, cache.shared);
         let jumps = Jumps::default();

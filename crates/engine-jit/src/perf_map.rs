@@ -1,6 +1,8 @@
 //! Names of translated code for Linux `perf`: a file of lines "address size name", which `perf report` reads if it meets a
 //! sample in memory that belongs to no file (Linux, tools/perf/Documentation/jit-interface.txt).
 
+use engine_emit::Room;
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -28,6 +30,13 @@ impl PerfMap {
         }
         let file = OpenOptions::new().append(true).create_new(true).open(&path)?;
         Ok(MAP.get_or_init(|| PerfMap(file)))
+    }
+
+    /// Names the parts of a unit.
+    pub(crate) fn name_parts(&self, room: Room, parts: &[Cow<'_, [u8]>; 2], name: std::fmt::Arguments<'_>) {
+        let [usual, seldom] = parts;
+        self.name(room.usual, usual.len(), name);
+        self.name(room.seldom, seldom.len(), format_args!("{name}_seldom"));
     }
 
     /// Names `size` bytes at `address`. A line that cannot be written is missing, no more.

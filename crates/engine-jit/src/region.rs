@@ -132,15 +132,16 @@ impl Translator {
         let (modes, start) = (block.place.modes, block.place.arena & PAGE_MASK);
         let returns = self.returns(&members);
         let Some(traces) = self.traces(cpu, first, &members, &returns) else { return };
-        let (base, first_link) = (self.cache.address(self.cache.next()), self.cache.sites.len() as u32);
+        let (room, first_link) = (self.cache.next(), self.cache.sites.len() as u32);
         let modes = emitter_modes(cpu, modes);
         let returns: Vec<u32> = returns.iter().filter_map(|&n| self.start(n)).collect();
-        self.emitter.emit_region(&traces, &returns, base, first_link, modes, operation);
-        let bytes = meddled(self.emitter.bytes(), self.options.meddle);
+        self.emitter.emit_region(&traces, &returns, room, first_link, modes, operation);
+        let (usual, seldom) = self.emitter.parts();
+        let parts = [usual, seldom].map(|part| meddled(part, self.options.meddle));
         if let Some(map) = self.options.perf_map {
-            map.name(base, bytes.len(), format_args!("guest_loop_{:#x}", cpu.hart.pc & !PAGE_MASK | start));
+            map.name_parts(room, &parts, format_args!("guest_loop_{:#x}", cpu.hart.pc & !PAGE_MASK | start));
         }
-        self.cache.add_region(&members, &bytes, self.emitter.links());
+        self.cache.add_region(&members, parts.each_ref().map(|part| &**part), self.emitter.links());
         self.regions += 1;
     }
 

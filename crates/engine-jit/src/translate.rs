@@ -40,10 +40,10 @@ impl Translator {
         self.places.clear();
         let guest = self.lift(cpu, place);
         let block = self.builder.finish().ok()?;
-        let (base, first) = (self.cache.address(self.cache.next()), self.cache.sites.len() as u32);
+        let (room, first) = (self.cache.next(), self.cache.sites.len() as u32);
         let modes = emitter_modes(cpu, place.modes);
         let start = (place.arena & PAGE_MASK) as u32;
-        let code = self.emitter.emit(&block, start, base, first, modes, operation);
+        let code = self.emitter.emit(&block, start, room, first, modes, operation);
         let (call, returns) = ending(&block);
         self.builder.recycle(block);
         let Some(code) = code else {
@@ -55,11 +55,13 @@ impl Translator {
             return Some(self.cache.remember(Translation::interpreted(place, code)));
         };
         let guest = guest.get(..code.bytes as usize / 2).map(<[u16]>::to_vec).unwrap_or(guest);
-        let bytes = meddled(self.emitter.bytes(), self.options.meddle);
+        let (usual, seldom) = self.emitter.parts();
+        let parts = [usual, seldom].map(|part| meddled(part, self.options.meddle));
         if let Some(map) = self.options.perf_map {
-            map.name(base, bytes.len(), format_args!("guest_{:#x}", cpu.hart.pc));
+            map.name_parts(room, &parts, format_args!("guest_{:#x}", cpu.hart.pc));
         }
-        let number = self.cache.add(place, guest, code, &bytes, self.emitter.links())?;
+        let parts = parts.each_ref().map(|part| &**part);
+        let number = self.cache.add(place, guest, code, parts, self.emitter.links())?;
         if let Some(block) = self.cache.blocks.get_mut(number as usize) {
             (block.call, block.returns) = (call, returns);
         }
