@@ -139,9 +139,9 @@ impl Groups {
 
 impl Emitter {
     /// Gets ready for a group's access: rcx is the base's address in the host, from which the access is at the distance
-    /// given. Also gives the jumps that are taken if it is not known, and the access's address for them. The scratch
+    /// given. Also gives the jump that is taken if it is not known, and the access's address for them. The scratch
     /// registers must be empty.
-    pub(crate) fn grouped(&mut self, member: Member, table: i32) -> Option<(i32, Vec<Patch>, Address)> {
+    pub(crate) fn grouped(&mut self, member: Member, table: i32) -> Option<(i32, Patch, Address)> {
         let group = *self.groups.groups.get(member.group as usize)?;
         let number = group.slot?;
         let slot = self.layout.groups + 8 * i32::from(number);
@@ -153,31 +153,39 @@ impl Emitter {
             }
             self.asm.test(RCX);
             let from = self.asm.jcc(Cc::E);
-            return Some((k, vec![from], Address::Guest { register: group.register, k, clear: None }));
+            return Some((k, from, Address::Guest { register: group.register, k, clear: None }));
         }
         let p = self.place();
         let base = p.home(X, group.register).unwrap_or_else(|| {
             p.asm.load(RDX, p.guest(X, group.register));
             RDX
         });
+        // The first and the last word of the group's width; the base must be aligned to that.
+        let low = (1 << group.log) - 1;
+        let (first, last) = (group.from & !low, (group.to - 1) & !low);
         let l = self.layout;
-        self.asm.lea(RAX, base, group.from);
-        self.asm.rorx32(RCX, RAX, 8);
+        // The entry is that of the first word's page and its tag is compared with the last one's: were they two pages, the
+        // entry could not have that tag, as pages next to each other have different entries.
+        let from = if first == 0 {
+            base
+        } else {
+            self.asm.lea(RAX, base, first);
+            RAX
+        };
+        self.asm.rorx32(RCX, from, 8);
+        match (last == first, last) {
+            (true, _) if first != 0 => {}
+            (_, 0) => self.asm.mov(RAX, base),
+            _ => self.asm.lea(RAX, base, last),
+        }
         self.asm.and32(RCX, l.entry_mask);
-        self.asm.alu(Alu::And, RAX, Rmi::I(!0xfff | ((1 << group.log) - 1)));
+        self.asm.alu(Alu::And, RAX, Rmi::I(!0xfff | low));
         self.asm.alu(Alu::Or, RAX, Rmi::M(l.data_tag));
         self.asm.cmp_entry(RAX, RCX, table + l.entry_tag);
-        let mut from = vec![self.asm.jcc(Cc::Ne)];
-        let span = group.to - group.from;
-        if span > 1 << group.log {
-            self.asm.lea(RAX, base, group.from);
-            self.asm.and32(RAX, 0xfff);
-            self.asm.alu(Alu::Cmp, RAX, Rmi::I(0x1000 - span));
-            from.push(self.asm.jcc(Cc::A));
-        }
+        let miss = self.asm.jcc(Cc::Ne);
         self.asm.load_entry(RCX, RCX, table + l.entry_addend);
         self.asm.lea_sum(RCX, RCX, base);
         self.asm.save(slot, RCX);
-        Some((k, from, Address::Guest { register: group.register, k, clear: Some(slot) }))
+        Some((k, miss, Address::Guest { register: group.register, k, clear: Some(slot) }))
     }
 }

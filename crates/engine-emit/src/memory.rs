@@ -99,11 +99,6 @@ impl Emitter {
         miss
     }
 
-    /// Several jumps to one slow way.
-    pub(crate) fn slow_ways(&mut self, from: Vec<Patch>, cold: impl Fn(Patch) -> Cold) {
-        self.cold.extend(from.into_iter().map(cold));
-    }
-
     pub(crate) fn load(&mut self, width: Width, order: Order, va: Value, at: Value) {
         let log = width.bytes().trailing_zeros();
         let extended = self.scan.extended.get(at.index()).copied().flatten();
@@ -148,11 +143,11 @@ impl Emitter {
                 To::Float(d) => self.asm.load_sum_f(d, address, RCX),
                 To::Reg(d, signed, log) => self.asm.load_sum(signed, log, d, address, RCX),
             }
-            (vec![from], slow)
+            (from, slow)
         };
         let back = self.asm.len();
         let info = self.info(log);
-        self.slow_ways(from, |from| Cold::Load { from, back, va: address, info, to });
+        self.cold.push(Cold::Load { from, back, va: address, info, to });
         self.know(
             result,
             match (extended.is_some(), log) {
@@ -207,11 +202,11 @@ impl Emitter {
                     self.asm.save_sum(log, address, RCX, RAX);
                 }
             }
-            (vec![from], Address::Reg(address))
+            (from, Address::Reg(address))
         };
         let back = self.asm.len();
         let info = self.info(log);
-        self.slow_ways(from, |from| Cold::Store { from, back, va: address, info, value });
+        self.cold.push(Cold::Store { from, back, va: address, info, value });
         self.values.used(va);
         self.values.used(v);
         self.fence(order);
