@@ -76,7 +76,8 @@ pub const SPILLS: usize = 16;
 pub struct Ways {
     /// Leaves for the host's code with a reason in eax.
     pub leave: u64,
-    /// Goes to the code for the program counter in rax, which the first jump table does not have.
+    /// Goes to the code for the program counter in rax, which its entry of the first jump table does not have: rcx and rdx are
+    /// as for that.
     pub find: u64,
     /// Goes on after a call whose status in rdx was not 0: leaves, or goes to other code.
     pub failed: u64,

@@ -159,11 +159,20 @@ impl Writer {
         (leave, failed)
     }
 
-    /// Goes to the code for the program counter in rax if the second jump table has it, else leaves.
+    /// Goes to the code for the program counter in rax, which the entry at rcx of the jump table does not have, if its
+    /// neighbour has it or the second jump table, else leaves. rdx is the number of the context.
     fn find(&mut self, leave: usize) -> u64 {
         let at = self.asm.len() as u64;
         let l = self.layout;
-        self.asm.load(RDX, l.code_number);
+        self.asm.alu(Alu::Xor, RCX, Rmi::I(32));
+        self.asm.cmp_entry(RAX, RCX, l.jump);
+        let other = self.asm.jcc(Cc::Ne);
+        self.asm.cmp_entry(RDX, RCX, l.jump + 8);
+        let stale = self.asm.jcc(Cc::Ne);
+        self.asm.jmp_entry(RCX, l.jump + 16);
+        let here = self.asm.len();
+        self.asm.patch(other, here);
+        self.asm.patch(stale, here);
         self.asm.rorx32(RCX, RAX, l.second_turn);
         self.asm.alu(Alu::Xor, RCX, Rmi::R(RAX));
         self.asm.lea_twice(RCX, RCX, RDX);
