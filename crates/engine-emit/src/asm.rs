@@ -462,6 +462,26 @@ impl Asm {
         dynasm!(self.ops ; .arch x64 ; jmp QWORD [DWORD rbp + Rq(index.0) + m]);
     }
 
+    /// `cmp d, [rip + ...]`: a word of the code, whose place is patched in.
+    pub fn cmp_code(&mut self, d: Reg) -> Patch {
+        self.ops.ops.extend([0x48 | (d.0 >> 3) << 2, 0x3b, (d.0 & 7) << 3 | 5]);
+        self.rel32()
+    }
+
+    /// `mov d, [rip + ...]`, likewise.
+    pub fn load_code(&mut self, d: Reg) -> Patch {
+        self.ops.ops.extend([0x48 | (d.0 >> 3) << 2, 0x8b, (d.0 & 7) << 3 | 5]);
+        self.rel32()
+    }
+
+    /// So many words that are 0; gives where they are, in line with what the code is in line with.
+    pub fn words(&mut self, n: usize) -> usize {
+        let here = self.distance(self.len());
+        let words = self.len() + here.wrapping_neg().rem_euclid(8) as usize;
+        self.ops.ops.resize(words + 8 * n, 0);
+        words
+    }
+
     /// `cmp d, [base + k]`
     pub fn cmp_at(&mut self, d: Reg, base: Reg, k: i32) {
         dynasm!(self.ops ; .arch x64 ; cmp Rq(d.0), [Rq(base.0) + k]);

@@ -1,7 +1,7 @@
 //! Ways out of a block, and what is emitted behind it because it is rarely run.
 
 use crate::asm::{Alu, Cc, Patch, Rmi};
-use crate::emit::{Address, Cold, Emitter, Link, Stored, To};
+use crate::emit::{Address, Cold, Emitter, Link, Stored, To, Whither};
 use crate::layout::{Info, Leave};
 use crate::reg::{RAX, RCX, RDX};
 
@@ -9,18 +9,7 @@ impl Emitter {
     /// Goes to the code for the program counter in rax, if the jump table has it.
     pub(crate) fn probe(&mut self) {
         self.depart();
-        let l = self.layout;
-        self.asm.load(RDX, l.code_number);
-        self.asm.rorx32(RCX, RAX, l.jump_turn);
-        self.asm.alu(Alu::Xor, RCX, Rmi::R(RAX));
-        self.asm.lea_twice(RCX, RCX, RDX);
-        self.asm.and32(RCX, l.jump_mask);
-        self.asm.shl32(RCX, 4);
-        self.asm.cmp_entry(RAX, RCX, l.jump);
-        let other = self.asm.jcc(Cc::Ne);
-        self.asm.cmp_entry(RDX, RCX, l.jump + 8);
-        let stale = self.asm.jcc(Cc::Ne);
-        self.asm.jmp_entry(RCX, l.jump + 16);
+        let [other, stale] = self.look_in_table();
         let find = self.ways().find;
         self.outside(other, find);
         self.outside(stale, find);
@@ -114,6 +103,7 @@ impl Emitter {
                     failed.push(self.atomic_call(va, info, what));
                     self.back(back);
                 }
+                Cold::Far(far) => self.far_away(far),
                 Cold::Failed { from } => failed.push(from),
                 Cold::Elsewhere { from, result: None } => failed.push(from),
                 Cold::Elsewhere { from, result } => {
@@ -157,9 +147,8 @@ impl Emitter {
                 self.unlinked(from, target);
             }
             (None, None) => {
-                self.asm.load(RAX, self.layout.page_va);
-                self.asm.lea(RAX, RAX, target as i32);
-                self.probe();
+                self.depart();
+                self.far(target);
             }
         }
     }
@@ -201,7 +190,7 @@ impl Emitter {
     /// What a link does while it is not linked.
     pub(crate) fn unlinked(&mut self, from: Patch, target: u32) {
         let number = self.first_link + self.links.len() as u32;
-        self.links.push(Link { at: self.asm.distance(from.0), target });
+        self.links.push(Link { at: self.asm.distance(from.0), to: Whither::Near(target) });
         self.save_pc(i64::from(target));
         self.leave(Leave::Link as u32 + number);
     }

@@ -6,6 +6,7 @@
 use crate::asm::{Alu, Asm, Cc, Patch, Rmi};
 use crate::atomic::Atomic;
 use crate::facts::Facts;
+use crate::far::Far;
 use crate::float::Operation;
 use crate::group::Groups;
 use crate::layout::{Info, Layout, Shared};
@@ -21,8 +22,21 @@ use isa_ir::{Block, Node, Value};
 pub struct Link {
     /// Where the rel32 is, in bytes from [`Room::usual`].
     pub at: i64,
-    /// The guest code it wants, in bytes from the start of the page.
-    pub target: u32,
+    /// Where it wants to go.
+    pub to: Whither,
+}
+
+/// Where a link leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whither {
+    /// To the code at this distance from the start of the same page, in bytes.
+    Near(u32),
+    /// To another page, as long as two words, so many bytes from [`Room::usual`], are the program counter there and the
+    /// number of the context.
+    Far {
+        /// Where the words are.
+        words: i64,
+    },
 }
 
 /// Bytes of a page.
@@ -71,6 +85,8 @@ pub(crate) enum Cold {
     Call { from: Patch, back: usize, id: u32, info: Info, args: [Option<Xmm>; 3], rm: u64, to: To },
     /// An atomic access whose page is not remembered; its result is wanted in rax.
     Atomic { from: Patch, back: usize, va: Reg, info: Info, what: Atomic },
+    /// A direct jump to another page.
+    Far(Far),
     /// Shared code said not to go on.
     Failed { from: Patch },
     /// The same after an operation whose result becomes a register's.
@@ -289,6 +305,10 @@ impl Emitter {
 
     /// Jumps to a distance from the start of the page.
     fn jump_to(&mut self, target: i64) {
+        if self.region.is_none() && self.rest() == 0 && !(0..i64::from(PAGE)).contains(&target) {
+            self.far(target);
+            return;
+        }
         let from = self.asm.jmp();
         self.cold.push(Cold::Jump { from, target, rest: self.rest() });
     }

@@ -13,6 +13,8 @@ pub struct Layout {
     pub page_va: i32,
     /// Instructions left, while emitted code is not running.
     pub budget: i32,
+    /// The reason to leave with if [`Ways::find_far`] finds nothing.
+    pub reason: i32,
     /// Arguments of a call, four words.
     pub args: i32,
     /// A reservation: the place in the host's memory, the value there, how many bytes.
@@ -79,6 +81,8 @@ pub struct Ways {
     /// Goes to the code for the program counter in rax, which its entry of the first jump table does not have: rcx and rdx are
     /// as for that.
     pub find: u64,
+    /// The same for a direct jump, with the reason to leave with in the layout's place.
+    pub find_far: u64,
     /// Goes on after a call whose status in rdx was not 0: leaves, or goes to other code.
     pub failed: u64,
     /// Loads the slow way: address in rdx.

@@ -16,6 +16,7 @@ mod atomic;
 mod cold;
 mod emit;
 mod facts;
+mod far;
 mod float;
 mod group;
 mod layout;
@@ -29,7 +30,7 @@ mod value;
 
 pub use asm::Sse;
 pub(crate) use asm::{Alu, Cc, Rmi};
-pub use emit::{Code, Emitter, Link, Room};
+pub use emit::{Code, Emitter, Link, Room, Whither};
 pub use float::{Float, Operation};
 pub use layout::{Info, Layout, Leave, Shared, Ways};
 pub(crate) use reg::Xmm;

@@ -70,7 +70,8 @@ pub fn shared(layout: &Layout, helpers: &Helpers, base: u64, rbp: i32) -> Shared
         let keeps = if floats { Keeps::Vectors } else { Keeps::General };
         let status = if floats { Keeps::Mxcsr } else { Keeps::General };
         let (leave, failed) = s.leave(floats);
-        let find = base + s.find(leave);
+        let find = base + s.find(leave, false);
+        let find_far = base + s.find(leave, true);
         let mut way = |helper, keeps| base + s.call(helper, keeps);
         Ways {
             load: way(helpers.load, keeps),
@@ -84,6 +85,7 @@ pub fn shared(layout: &Layout, helpers: &Helpers, base: u64, rbp: i32) -> Shared
             conditional: way(helpers.conditional, keeps),
             leave: base + leave as u64,
             find,
+            find_far,
             failed: base + failed as u64,
         }
     };
@@ -160,8 +162,9 @@ impl Writer {
     }
 
     /// Goes to the code for the program counter in rax, which the entry at rcx of the jump table does not have, if its
-    /// neighbour has it or the second jump table, else leaves. rdx is the number of the context.
-    fn find(&mut self, leave: usize) -> u64 {
+    /// neighbour has it or the second jump table, else leaves: to look it up, or if it is `far` for the reason in the
+    /// layout's place. rdx is the number of the context.
+    fn find(&mut self, leave: usize, far: bool) -> u64 {
         let at = self.asm.len() as u64;
         let l = self.layout;
         self.asm.alu(Alu::Xor, RCX, Rmi::I(32));
@@ -188,7 +191,11 @@ impl Writer {
         self.asm.patch(other, here);
         self.asm.patch(stale, here);
         self.asm.save(l.pc, RAX);
-        self.asm.mov_imm(RAX, u64::from(Leave::Lookup as u32));
+        if far {
+            self.asm.load(RAX, self.layout.reason);
+        } else {
+            self.asm.mov_imm(RAX, u64::from(Leave::Lookup as u32));
+        }
         let to = self.asm.jmp();
         self.asm.patch(to, leave);
         at

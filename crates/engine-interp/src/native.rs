@@ -49,6 +49,8 @@ pub struct Native {
     pub emits: bool,
     /// Instructions left, while emitted code is not running.
     pub budget: i64,
+    /// Why emitted code leaves if it finds no code for a direct jump.
+    pub reason: u64,
     /// Instructions that are retired when none is left.
     pub end: u64,
     /// Virtual address of the page that the code being run is in.
@@ -87,6 +89,7 @@ impl Default for Native {
         Native {
             emits: false,
             budget: 0,
+            reason: 0,
             end: 0,
             page_va: 0,
             args: [0; 4],

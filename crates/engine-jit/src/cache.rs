@@ -1,7 +1,7 @@
 //! The code cache: memory whose halves are filled from one end, one with what is usually run and one with the rest, and
 //! emptied as a whole; and what is in it.
 
-use engine_emit::{Code, Layout, Link, Room, Shared, shared};
+use engine_emit::{Code, Layout, Link, Room, Shared, Whither, shared};
 use engine_mmu::AddressMap;
 use std::io;
 use support_hostmap::CodeMap;
@@ -96,6 +96,8 @@ pub(crate) struct Site {
     pub at: usize,
     /// The block that it is in, or the first one of the region.
     pub of: u32,
+    /// If it leads to another page, where the words are that say when.
+    pub words: Option<usize>,
 }
 
 /// A page of guest memory that blocks were translated from.
@@ -225,10 +227,14 @@ impl Cache {
         let place_of = |distance: i64| (at as i64 + distance) as usize;
         let indirect = Some(place_of(code.indirect));
         let (link, direct, stale) = (place_of(code.link), place_of(code.direct), place_of(code.stale));
-        let targets = links.iter().map(|link| link.target).collect();
+        let near = |link: &Link| match link.to {
+            Whither::Near(target) => Some(target),
+            Whither::Far { .. } => None,
+        };
+        let targets = links.iter().filter_map(near).collect();
         let blank = Translation::interpreted(place, guest);
         let number = self.remember(Translation { indirect, link, direct, stale, targets, ..blank });
-        self.sites.extend(links.iter().map(|link| Site { at: place_of(link.at), of: number }));
+        self.note_links(at, number, links);
         if let Some(before) = self.before.remove(&place) {
             self.patch(before + 1, direct);
         }
@@ -239,7 +245,7 @@ impl Cache {
     pub fn add_region(&mut self, members: &[u32], parts: [&[u8]; 2], links: &[Link]) {
         let Some(&first) = members.first() else { return };
         let Some(at) = self.put(parts) else { return };
-        self.sites.extend(links.iter().map(|link| Site { at: (at as i64 + link.at) as usize, of: first }));
+        self.note_links(at, first, links);
         for &member in members {
             if let Some(block) = self.blocks.get_mut(member as usize)
                 && !block.regions.contains(&first)
@@ -254,6 +260,26 @@ impl Cache {
             self.map.write(direct, &[0xe9]);
             self.patch(direct + 1, at);
         }
+    }
+
+    /// Takes note of the links of a unit.
+    fn note_links(&mut self, unit: usize, of: u32, links: &[Link]) {
+        let place_of = |distance: i64| (unit as i64 + distance) as usize;
+        self.sites.extend(links.iter().map(|link| {
+            let words = match link.to {
+                Whither::Near(_) => None,
+                Whither::Far { words } => Some(place_of(words)),
+            };
+            Site { at: place_of(link.at), of, words }
+        }));
+    }
+
+    /// Makes a link to another page lead to `host`, an address of the cache, for a program counter and context.
+    pub fn link_far(&mut self, at: usize, words: usize, (pc, context): (u64, u64), host: u64) {
+        let target = (host - self.address(0)) as usize;
+        self.patch(at, target);
+        self.map.write(words, &pc.to_le_bytes());
+        self.map.write(words + 8, &context.to_le_bytes());
     }
 
     /// Takes note of a block.

@@ -352,6 +352,14 @@ impl Translator {
     /// Links `site` to the block at the program counter; gives where to enter that.
     fn link(&mut self, cpu: &mut Cpu, site: u32) -> Option<u64> {
         let emptied = self.cache.emptied;
+        let Site { at, of, words } = *self.cache.sites.get(site as usize)?;
+        if let Some(words) = words {
+            let host = self.find(cpu)?;
+            if self.cache.emptied == emptied {
+                self.cache.link_far(at, words, (cpu.hart.pc, cpu.code.number()), host);
+            }
+            return Some(host);
+        }
         let number = self.block(cpu)?;
         let host = self.find(cpu)?;
         if self.cache.emptied != emptied {
@@ -359,7 +367,6 @@ impl Translator {
             return Some(host);
         }
         let target = self.cache.blocks.get(number as usize)?.link;
-        let Site { at, of } = *self.cache.sites.get(site as usize)?;
         self.cache.patch(at, target);
         self.force(cpu, number);
         self.force(cpu, of);

@@ -28,6 +28,7 @@ pub(crate) const fn layout() -> Layout {
         pc: at(hart + offset_of!(Hart, pc)),
         page_va: at(native + offset_of!(Native, page_va)),
         budget: at(native + offset_of!(Native, budget)),
+        reason: at(native + offset_of!(Native, reason)),
         args: at(native + offset_of!(Native, args)),
         reservation: at(offset_of!(Cpu, reservation)),
         floats: at(offset_of!(Cpu, code_floats)),
