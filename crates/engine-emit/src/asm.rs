@@ -457,11 +457,6 @@ impl Asm {
         dynasm!(self.ops ; .arch x64 ; mov Rq(d.0), [DWORD rbp + Rq(index.0) + m]);
     }
 
-    /// `jmp [rbp + index + m]`
-    pub fn jmp_entry(&mut self, index: Reg, m: i32) {
-        dynasm!(self.ops ; .arch x64 ; jmp QWORD [DWORD rbp + Rq(index.0) + m]);
-    }
-
     /// `cmp d, [rip + ...]`: a word of the code, whose place is patched in.
     pub fn cmp_code(&mut self, d: Reg) -> Patch {
         self.ops.ops.extend([0x48 | (d.0 >> 3) << 2, 0x3b, (d.0 & 7) << 3 | 5]);
@@ -483,13 +478,13 @@ impl Asm {
     }
 
     /// `cmp d, [base + k]`
-    pub fn cmp_at(&mut self, d: Reg, base: Reg, k: i32) {
-        dynasm!(self.ops ; .arch x64 ; cmp Rq(d.0), [Rq(base.0) + k]);
+    pub fn cmp_at(&mut self, d: Reg, base: Reg, k: i8) {
+        dynasm!(self.ops ; .arch x64 ; cmp Rq(d.0), [BYTE Rq(base.0) + k]);
     }
 
     /// `jmp [base + k]`
-    pub fn jmp_at(&mut self, base: Reg, k: i32) {
-        dynasm!(self.ops ; .arch x64 ; jmp QWORD [Rq(base.0) + k]);
+    pub fn jmp_at(&mut self, base: Reg, k: i8) {
+        dynasm!(self.ops ; .arch x64 ; jmp QWORD [BYTE Rq(base.0) + k]);
     }
 
     /// Loads `1 << log` bytes at `a + b`, extended.

@@ -66,7 +66,8 @@ impl Emitter {
         self.outside(stale, find);
     }
 
-    /// Goes to the code for the program counter in rax, if the jump table has it; gives the jumps that are taken if not.
+    /// Goes to the code for the program counter in rax, if the jump table has it in its place; gives the jumps that are taken
+    /// if not.
     pub(crate) fn look_in_table(&mut self) -> [Patch; 2] {
         let l = self.layout;
         self.asm.load(RDX, l.code_number);
@@ -75,11 +76,12 @@ impl Emitter {
         self.asm.lea_twice(RCX, RCX, RDX);
         self.asm.and32(RCX, l.jump_mask);
         self.asm.shl32(RCX, 4);
-        self.asm.cmp_entry(RAX, RCX, l.jump);
+        self.asm.alu(Alu::Add, RCX, Rmi::M(l.jumps));
+        self.asm.cmp_at(RAX, RCX, 0);
         let other = self.asm.jcc(Cc::Ne);
-        self.asm.cmp_entry(RDX, RCX, l.jump + 8);
+        self.asm.cmp_at(RDX, RCX, 8);
         let stale = self.asm.jcc(Cc::Ne);
-        self.asm.jmp_entry(RCX, l.jump + 16);
+        self.asm.jmp_at(RCX, 16);
         [other, stale]
     }
 }

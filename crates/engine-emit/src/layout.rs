@@ -49,19 +49,13 @@ pub struct Layout {
     pub data_tag: i32,
     /// The number of the context of fetches.
     pub code_number: i32,
-    /// The jump table, entries of 32 bytes: program counter, context number, host address.
-    pub jump: i32,
+    /// Where the address of the jump table is. It has entries of 32 bytes: program counter, context number, host address.
+    pub jumps: i32,
     /// Mask of a program counter's place in it, before it is multiplied by 16: entries times 2, less 2.
     pub jump_mask: i32,
     /// To find its entry, a program counter is turned right by so many bits, and that added to it without carry; then twice
     /// the context's number is added.
     pub jump_turn: u8,
-    /// Where the address of the second jump table is.
-    pub second: i32,
-    /// [`Layout::jump_mask`] for that.
-    pub second_mask: i32,
-    /// [`Layout::jump_turn`] for that.
-    pub second_turn: u8,
     /// The machine has one hart only.
     pub one_hart: bool,
 }
@@ -78,8 +72,8 @@ pub const SPILLS: usize = 16;
 pub struct Ways {
     /// Leaves for the host's code with a reason in eax.
     pub leave: u64,
-    /// Goes to the code for the program counter in rax, which its entry of the first jump table does not have: rcx and rdx are
-    /// as for that.
+    /// Goes to the code for the program counter in rax, which its entry of the jump table, at rcx, does not have; rdx is the
+    /// number of the context.
     pub find: u64,
     /// The same for a direct jump, with the reason to leave with in the layout's place.
     pub find_far: u64,

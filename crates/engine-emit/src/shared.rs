@@ -162,26 +162,11 @@ impl Writer {
     }
 
     /// Goes to the code for the program counter in rax, which the entry at rcx of the jump table does not have, if its
-    /// neighbour has it or the second jump table, else leaves: to look it up, or if it is `far` for the reason in the
-    /// layout's place. rdx is the number of the context.
+    /// neighbour has it, else leaves: to look it up, or if it is `far` for the reason in the layout's place. rdx is the
+    /// number of the context.
     fn find(&mut self, leave: usize, far: bool) -> u64 {
         let at = self.asm.len() as u64;
-        let l = self.layout;
         self.asm.alu(Alu::Xor, RCX, Rmi::I(32));
-        self.asm.cmp_entry(RAX, RCX, l.jump);
-        let other = self.asm.jcc(Cc::Ne);
-        self.asm.cmp_entry(RDX, RCX, l.jump + 8);
-        let stale = self.asm.jcc(Cc::Ne);
-        self.asm.jmp_entry(RCX, l.jump + 16);
-        let here = self.asm.len();
-        self.asm.patch(other, here);
-        self.asm.patch(stale, here);
-        self.asm.rorx32(RCX, RAX, l.second_turn);
-        self.asm.alu(Alu::Xor, RCX, Rmi::R(RAX));
-        self.asm.lea_twice(RCX, RCX, RDX);
-        self.asm.and32(RCX, l.second_mask);
-        self.asm.shl32(RCX, 4);
-        self.asm.alu(Alu::Add, RCX, Rmi::M(l.second));
         self.asm.cmp_at(RAX, RCX, 0);
         let other = self.asm.jcc(Cc::Ne);
         self.asm.cmp_at(RDX, RCX, 8);
@@ -190,7 +175,7 @@ impl Writer {
         let here = self.asm.len();
         self.asm.patch(other, here);
         self.asm.patch(stale, here);
-        self.asm.save(l.pc, RAX);
+        self.asm.save(self.layout.pc, RAX);
         if far {
             self.asm.load(RAX, self.layout.reason);
         } else {

@@ -3,7 +3,7 @@
 use engine_core::Exit;
 
 /// Entries of the jump table; a power of two.
-pub const JUMPS: usize = 1 << 14;
+pub const JUMPS: usize = 1 << 16;
 
 /// Code that an indirect jump may go to.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,21 +25,10 @@ impl Jump {
         let sum = (low ^ low.rotate_right(JUMP_TURN)).wrapping_add((context as u32).wrapping_mul(2));
         (sum >> 1) as usize & (JUMPS - 1)
     }
-
-    /// Where the second jump table, of [`MORE_JUMPS`] entries, has it.
-    pub const fn second_slot(pc: u64, context: u64) -> usize {
-        let low = pc as u32;
-        let sum = (low ^ low.rotate_right(SECOND_TURN)).wrapping_add((context as u32).wrapping_mul(2));
-        (sum >> 1) as usize & (MORE_JUMPS - 1)
-    }
 }
 
 /// By how many bits a program counter is turned to find its place in the jump table.
 pub const JUMP_TURN: u32 = 12;
-/// Entries of the second jump table; a power of two.
-pub const MORE_JUMPS: usize = 1 << 15;
-/// By how many bits a program counter is turned to find its place there: what meets in one table seldom does in the other.
-pub const SECOND_TURN: u32 = 19;
 
 /// State of emitted code.
 #[derive(Clone, Debug)]
@@ -76,10 +65,8 @@ pub struct Native {
     pub linear_limit: u64,
     /// See [`Native::linear_base`].
     pub linear_host: u64,
-    /// Address of the second jump table, which has what found no room in the first.
-    pub second: u64,
-    /// Where indirect jumps go.
-    pub jumps: [Jump; JUMPS],
+    /// Address of the jump table: where indirect jumps go.
+    pub jumps: u64,
 }
 
 impl Default for Native {
@@ -102,8 +89,7 @@ impl Default for Native {
             host_mxcsr: mxcsr,
             translator: 0,
             exit: None,
-            second: 0,
-            jumps: [Jump::default(); JUMPS],
+            jumps: 0,
         }
     }
 }

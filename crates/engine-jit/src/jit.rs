@@ -126,7 +126,7 @@ impl Jit {
             map.name(cache.address(0), cache.shared_size(), format_args!("hostel_shared"));
         }
         let emitter = Emitter::new(layout, cache.shared);
-        let jumps = Jumps::default();
+        let jumps = Jumps::new()?;
         let translator = Translator {
             cache,
             jumps,
@@ -146,7 +146,7 @@ impl Jit {
         let mut interp = Interp::new(config);
         let cpu = interp.cpu_mut();
         cpu.native.emits = true;
-        cpu.native.second = translator.jumps.address();
+        cpu.native.jumps = translator.jumps.address();
         if let Some((base, size, offset)) = cpu.bus.main_ram().filter(|(_, size, _)| *size > 8) {
             let arena = cpu.ram.map().address().as_ptr() as u64;
             let native = &mut cpu.native;
@@ -180,7 +180,7 @@ impl Jit {
         let translator = &mut self.translator;
         translator.longest = longest.clamp(1, crate::translate::LONGEST);
         translator.options.threshold = 0;
-        translator.empty(self.interp.cpu_mut());
+        translator.empty();
     }
 
     /// Runs code until the next look around.

@@ -1,7 +1,7 @@
 //! Where things are in the processor's state, as emitted code sees it.
 
 use engine_emit::Layout;
-use engine_interp::{Cpu, FP, JUMP_TURN, JUMPS, Jump, MORE_JUMPS, Native, PAGES, Reservation, SECOND_TURN};
+use engine_interp::{Cpu, FP, JUMP_TURN, JUMPS, Jump, Native, PAGES, Reservation};
 use engine_mmu::{Context, Entry};
 use isa_riscv::Hart;
 use std::mem::offset_of;
@@ -46,12 +46,9 @@ pub(crate) const fn layout() -> Layout {
         entry_mask: 16 * (PAGES as i32 - 1),
         data_tag: at(offset_of!(Cpu, data) + Context::OFFSETS.1),
         code_number: at(offset_of!(Cpu, code) + Context::OFFSETS.0),
-        jump: at(native + offset_of!(Native, jumps)),
+        jumps: at(native + offset_of!(Native, jumps)),
         jump_mask: 2 * (JUMPS as i32 - 1),
         jump_turn: JUMP_TURN as u8,
-        second: at(native + offset_of!(Native, second)),
-        second_mask: 2 * (MORE_JUMPS as i32 - 1),
-        second_turn: SECOND_TURN as u8,
         one_hart: false,
     }
 }

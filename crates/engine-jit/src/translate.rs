@@ -34,7 +34,7 @@ impl Translator {
     /// Translates the block at `place`. `None` if it begins with what must be interpreted.
     pub fn translate(&mut self, cpu: &mut Cpu, place: Place) -> Option<u32> {
         if self.cache.full() {
-            self.empty(cpu);
+            self.empty();
         }
         place.pages().for_each(|page| self.watch(cpu, page));
         self.places.clear();
@@ -126,8 +126,8 @@ impl Translator {
     }
 
     /// Empties the cache.
-    pub fn empty(&mut self, cpu: &mut Cpu) {
+    pub fn empty(&mut self) {
         self.cache.clear();
-        self.jumps.clear(cpu);
+        self.jumps.clear();
     }
 }
