@@ -49,7 +49,10 @@ impl Emitter {
         let here = self.asm.len();
         far.others.into_iter().chain([far.link]).for_each(|from| self.asm.patch(from, here));
         let reason = Leave::Link as u32 + self.first_link + self.links.len() as u32;
-        self.links.push(Link { at: self.asm.distance(far.link.0), to: Whither::Far { words: self.asm.distance(words) } });
+        self.links.push(Link {
+            at: self.asm.distance(far.link.0),
+            to: Whither::Far { words: self.asm.distance(words) },
+        });
         // No context has the number 0: it has not been linked yet.
         let context = self.asm.load_code(RCX);
         self.asm.patch(context, words + 8);

@@ -13,7 +13,7 @@ const LEAST: usize = 4 * ROOM;
 /// Bytes of the cache for each block that it may know: those that must be interpreted take no room there.
 const SPARSE: usize = 64;
 /// Room that a block finds at least in each half.
-const ROOM: usize = 64 << 10;
+const ROOM: usize = 32 << 10;
 
 /// Where a block is in guest memory, and the modes that its meaning depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

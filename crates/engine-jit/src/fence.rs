@@ -38,7 +38,8 @@ impl Translator {
             // It may have been killed for a region that it began.
             let holds = self.cache.holds(number);
             let Some(block) = self.cache.blocks.get(number as usize).filter(|_| holds) else { return false };
-            let same = (0..).zip(&block.code).all(|(n, &h)| ram.load::<u16>(block.place.halfword(n)) == Some(h));
+            let same =
+                (0..).zip(&block.code).all(|(n, &h)| ram.load::<u16>(block.place.halfword(n)) == Some(h));
             if !same {
                 self.cache.kill(number);
             }
