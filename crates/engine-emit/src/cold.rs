@@ -60,6 +60,7 @@ impl Emitter {
                 Cold::Load { from, back, va, info, to } => {
                     self.asm.patch(from, here);
                     self.slow_address(va);
+                    self.by_itself(va, self.layout.read, info, back, |e| e.load_sum(to, RDX));
                     self.asm.mov_imm(RAX, u64::from(info.0));
                     failed.push(self.call_shared(self.ways().load));
                     self.take(to);
@@ -69,6 +70,7 @@ impl Emitter {
                 Cold::Store { from, back, va, info, value } => {
                     self.asm.patch(from, here);
                     self.slow_address(va);
+                    self.by_itself(va, self.layout.write, info, back, |e| e.store_sum(info.width(), RDX, value));
                     match value {
                         Stored::Float(r) => self.asm.from_f(RCX, r),
                         Stored::Operand(Rmi::R(r)) => self.asm.mov(RCX, r),
@@ -121,6 +123,18 @@ impl Emitter {
             self.outside(to, self.ways().failed);
         }
         stale
+    }
+
+    /// Tries an access whose group did not lie in one page, or whose page was not remembered, by itself. Its address is in
+    /// rdx.
+    fn by_itself(&mut self, va: Address, table: i32, info: Info, back: usize, access: impl FnOnce(&mut Emitter)) {
+        let Address::Guest { .. } = va else { return };
+        let miss = self.look_up(table, RDX, info.width());
+        access(self);
+        self.without_group(va);
+        self.back(back);
+        let here = self.asm.len();
+        self.asm.patch(miss, here);
     }
 
     /// A direct jump.

@@ -139,10 +139,7 @@ impl Emitter {
                 Some(start) => (self.within(address), Address::Linear(start)),
                 None => (self.look_up(self.layout.read, address, log), Address::Reg(address)),
             };
-            match to {
-                To::Float(d) => self.asm.load_sum_f(d, address, RCX),
-                To::Reg(d, signed, log) => self.asm.load_sum(signed, log, d, address, RCX),
-            }
+            self.load_sum(to, address);
             (from, slow)
         };
         let back = self.asm.len();
@@ -162,6 +159,27 @@ impl Emitter {
             self.values.set(result, Loc::Temp(RAX));
         }
         self.fence(order);
+    }
+
+    /// Loads from the sum of a register and rcx.
+    pub(crate) fn load_sum(&mut self, to: To, address: Reg) {
+        match to {
+            To::Float(d) => self.asm.load_sum_f(d, address, RCX),
+            To::Reg(d, signed, log) => self.asm.load_sum(signed, log, d, address, RCX),
+        }
+    }
+
+    /// Stores to the sum of a register and rcx.
+    pub(crate) fn store_sum(&mut self, log: u32, address: Reg, value: Stored) {
+        match value {
+            Stored::Float(r) => self.asm.save_sum_f(log == 3, address, RCX, r),
+            Stored::Operand(Rmi::I(k)) => self.asm.save_sum_imm(log, address, RCX, k),
+            Stored::Operand(Rmi::R(r)) => self.asm.save_sum(log, address, RCX, r),
+            Stored::Operand(Rmi::M(m)) => {
+                self.asm.load(RAX, m);
+                self.asm.save_sum(log, address, RCX, RAX);
+            }
+        }
     }
 
     pub(crate) fn store(&mut self, width: Width, order: Order, va: Value, v: Value, at: Value) {
@@ -193,15 +211,7 @@ impl Emitter {
             (from, address)
         } else {
             let from = self.look_up(self.layout.write, address, log);
-            match value {
-                Stored::Float(r) => self.asm.save_sum_f(log == 3, address, RCX, r),
-                Stored::Operand(Rmi::I(k)) => self.asm.save_sum_imm(log, address, RCX, k),
-                Stored::Operand(Rmi::R(r)) => self.asm.save_sum(log, address, RCX, r),
-                Stored::Operand(Rmi::M(m)) => {
-                    self.asm.load(RAX, m);
-                    self.asm.save_sum(log, address, RCX, RAX);
-                }
-            }
+            self.store_sum(log, address, value);
             (from, Address::Reg(address))
         };
         let back = self.asm.len();
