@@ -54,6 +54,8 @@ pub(crate) struct Translator {
     pub builder: Builder,
     pub emitter: Emitter,
     pub places: Places,
+    /// Budgets that ran out.
+    pub turns: u32,
     /// Regions made.
     pub regions: u64,
     /// Instructions retired in translated code.
@@ -133,6 +135,7 @@ impl Jit {
             builder: Builder::new(&isa_riscv::lift::ISA, Limits::default()),
             emitter,
             places: Places::default(),
+            turns: 0,
             regions: 0,
             translated: 0,
             writes: 0,

@@ -29,6 +29,8 @@ pub enum Tiers {
 
 /// Samples of a block, after which a region is made.
 const HOT: u8 = 2;
+/// Of the budgets that run out, one of so many is a sample: it costs as much as hundreds of instructions.
+const SAMPLED: u32 = 4;
 /// Bounds of a region.
 const BLOCKS: usize = 48;
 /// Instructions of a region, beyond which its traces are of one block each.
@@ -41,6 +43,10 @@ const TIMES: u8 = 4;
 impl Translator {
     /// Takes note that the time is spent at the program counter.
     pub fn sample(&mut self, cpu: &mut Cpu) {
+        self.turns = self.turns.wrapping_add(1);
+        if self.options.tiers == Tiers::Both && !self.turns.is_multiple_of(SAMPLED) {
+            return;
+        }
         let Some(number) = self.known(cpu) else { return };
         let Some(block) = self.cache.blocks.get_mut(number as usize) else { return };
         block.samples = block.samples.saturating_add(1);
