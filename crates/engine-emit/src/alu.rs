@@ -59,7 +59,12 @@ impl Emitter {
                     Err(_) => return false,
                 }
             }
-            _ if compares(op) && self.scan.only(at, CONDITION) && self.values.uses(at) == 1 => {
+            _ if compares(op) && self.scan.only(at, CONDITION) => {
+                // Whoever wants it compares, each with uses of the operands of its own.
+                for _ in 1..self.values.uses(at) {
+                    self.values.count(a);
+                    self.values.count(b);
+                }
                 self.values.set(at, Loc::Compare);
                 return true;
             }
@@ -334,6 +339,21 @@ impl Emitter {
         self.values.used(a);
     }
 
+    /// A choice between what the result's register holds, under a condition, and `b`.
+    fn kept_or(&mut self, cc: Cc, a: Value, b: Value, at: Value) -> bool {
+        let hint = self.scan.hints.get(at.index()).copied().flatten();
+        let Some((class, index)) = hint.filter(|&(class, index)| self.values.at(a) == Loc::Guest(class, index)) else {
+            return false;
+        };
+        if self.place().home(class, index).is_none() {
+            return false;
+        }
+        let b = self.place().reg(b);
+        let d = self.dest(at, &[a]);
+        self.asm.cmov(cc.not(), d, b);
+        true
+    }
+
     pub(crate) fn select(&mut self, block: &Block, c: Value, a: Value, b: Value, at: Value) {
         if let Loc::Const(k) = self.values.at(c) {
             let d = self.dest(at, &[a, b]);
@@ -342,6 +362,12 @@ impl Emitter {
             // Whatever fetches operands and makes room leaves the flags alone.
             let cc = self.condition(block, c);
             self.values.unpin();
+            if self.kept_or(cc, a, b, at) {
+                for v in [c, a, b] {
+                    self.values.used(v);
+                }
+                return;
+            }
             let mut p = self.place();
             let x = p.reg(a);
             let t = p.temp();

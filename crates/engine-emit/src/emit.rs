@@ -152,7 +152,7 @@ pub struct Emitter {
 
 /// Whether the code for `node` uses scratch registers only as it is given them.
 fn keeps(node: &Node) -> bool {
-    matches!(node, Node::Get { .. } | Node::Set { .. } | Node::Bin { .. } | Node::Un { .. })
+    matches!(node, Node::Get { .. } | Node::Set { .. } | Node::Bin { .. } | Node::Un { .. } | Node::Skip { .. })
         || matches!(node, Node::Const(_) | Node::Pc(_) | Node::Nop | Node::ExitIf { .. })
 }
 
@@ -361,6 +361,7 @@ impl Emitter {
             },
             Node::Trap { code, arg } => self.trap(code, arg),
             Node::ExitIf { taken, target } => self.exit_if(block, taken, target),
+            Node::Skip { over, insns } => self.skip(block, over, insns),
             Node::Jump { target } => self.jump(target),
             Node::Next { offset } if self.falls_into(self.start + offset) => {}
             Node::Next { offset } => self.jump_to(i64::from(self.start + offset)),
@@ -468,6 +469,22 @@ impl Emitter {
         }
         self.values.used(taken);
         self.values.used(target);
+    }
+
+    /// Gives back what was paid for instructions that are branched over.
+    fn skip(&mut self, block: &Block, over: Value, insns: u32) {
+        match self.values.at(over) {
+            Loc::Const(0) => {}
+            Loc::Const(_) => self.refund(insns),
+            _ => {
+                let cc = self.condition(block, over);
+                self.values.unpin();
+                let t = self.place().temp();
+                self.asm.lea(t, crate::reg::BUDGET, insns as i32);
+                self.asm.cmov(cc, crate::reg::BUDGET, t);
+            }
+        }
+        self.values.used(over);
     }
 
     /// Sets the host's flags so that the condition says whether `v` is not 0.

@@ -69,6 +69,7 @@ fn supported(node: &Node, modes: Modes, operations: fn(u32, Modes) -> Operation)
         | Node::StoreConditional { .. }
         | Node::Fence(_)
         | Node::ExitIf { .. }
+        | Node::Skip { .. }
         | Node::Jump { .. }
         | Node::Trap { .. }
         | Node::Next { .. } => true,
@@ -158,6 +159,7 @@ impl Scan {
                 self.uses(taken, CONDITION);
                 self.uses(target, OTHER);
             }
+            Node::Skip { over, .. } => self.uses(over, CONDITION),
             Node::Select { c, a, b } => {
                 self.uses(c, CONDITION);
                 self.uses(a, OTHER);

@@ -52,6 +52,8 @@ pub(crate) struct Translator {
     pub cache: Cache,
     pub jumps: Jumps,
     pub builder: Builder,
+    /// For a look at single instructions.
+    pub trial: Builder,
     pub emitter: Emitter,
     pub places: Places,
     /// Budgets that ran out.
@@ -133,6 +135,7 @@ impl Jit {
             cache,
             jumps,
             builder: Builder::new(&isa_riscv::lift::ISA, Limits::default()),
+            trial: Builder::new(&isa_riscv::lift::ISA, Limits::default()),
             emitter,
             places: Places::default(),
             turns: 0,

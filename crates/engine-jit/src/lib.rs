@@ -11,6 +11,7 @@ mod cache;
 mod fence;
 mod helpers;
 mod jit;
+mod join;
 mod jumps;
 mod layout;
 mod operations;

@@ -76,7 +76,7 @@ impl Translator {
                 growing.calls.push(end);
             }
             // A block that the emitter cuts short ends its trace.
-            next = if guest.len() == code.len() { self.go_on(&mut growing, place, end, short) } else { None };
+            next = if guest.len() == code.len() { self.go_on(cpu, &mut growing, place, end, short) } else { None };
         }
         let ir = self.builder.finish();
         let Growing { exits, insns, returns, .. } = growing;
@@ -84,7 +84,19 @@ impl Translator {
     }
 
     /// Makes the builder go on behind a block that ends at `end`; gives the block it goes on with, unless the trace ends.
-    fn go_on(&mut self, growing: &mut Growing, place: Place, end: u32, short: bool) -> Option<u32> {
+    fn go_on(&mut self, cpu: &Cpu, growing: &mut Growing, place: Place, end: u32, short: bool) -> Option<u32> {
+        if let Going::If(_, target) = self.builder.going()
+            && growing.insns < LONGEST / 2
+            && !short
+            && let Some((next, insns)) = self.join(cpu, place, end, self.places.at(target), growing.members)
+        {
+            growing.insns += insns;
+            let fits = self.fits(growing, next, short);
+            if !fits {
+                growing.exits.push(next);
+            }
+            return fits.then_some(next);
+        }
         let member = |to: Option<i64>| {
             let number = self.neighbour(place, u32::try_from(to?).ok()?)?;
             growing.members.contains(&number).then_some(number)

@@ -76,6 +76,8 @@ pub struct Builder {
     offset: u32,
     next: u32,
     pending: Pending,
+    /// What says whether instructions are branched over, while they are appended.
+    over: Option<Value>,
     ended: bool,
     overflow: bool,
 }
@@ -91,6 +93,7 @@ impl Builder {
             offset: 0,
             next: 0,
             pending: Pending::None,
+            over: None,
             ended: false,
             overflow: false,
         }
@@ -167,6 +170,24 @@ impl Builder {
         self.follow(offset);
     }
 
+    /// Goes on behind a branch, whether it is taken or not: it goes over the next `insns` instructions, which are to be appended
+    /// now and only compute and write registers of 64 bits. False if it is not a branch by a comparison; then nothing is done.
+    pub fn skip(&mut self, insns: u32) -> bool {
+        let Pending::If(over, _) = self.pending else { return false };
+        if self.block.nodes.get(over.index()).and_then(inverse).is_none() {
+            return false;
+        }
+        self.pending = Pending::None;
+        self.push(Node::Skip { over, insns });
+        self.over = Some(over);
+        true
+    }
+
+    /// The instructions that were branched over end here.
+    pub fn skipped(&mut self) {
+        self.over = None;
+    }
+
     /// Goes on with the instruction at `offset`, where the last one jumps if all is as usual; leaves if it jumps elsewhere.
     pub fn follow_guess(&mut self, offset: u32) {
         if let Pending::Always(target) = self.pending {
@@ -221,7 +242,8 @@ impl Builder {
 
     fn reset(&mut self) {
         (self.vector_bytes, self.offset, self.next) = (0, 0, 0);
-        (self.pending, self.ended, self.overflow) = (Pending::None, false, false);
+        (self.pending, self.over) = (Pending::None, None);
+        (self.ended, self.overflow) = (false, false);
     }
 
     /// Appends the jump that the instruction has asked for.
@@ -278,6 +300,13 @@ impl Builder {
     /// Writes a guest register of 64 bits or of flags.
     #[inline]
     pub fn set(&mut self, class: u8, index: u8, v: Value) {
+        let v = match self.over {
+            Some(over) => {
+                let old = self.get(class, index);
+                self.push(Node::Select { c: over, a: old, b: v })
+            }
+            None => v,
+        };
         self.push(Node::Set { class, index, v });
     }
 

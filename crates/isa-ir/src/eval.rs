@@ -12,6 +12,8 @@ pub trait Target {
 
     /// The instruction at `pc` begins; those before it are done.
     fn begin(&mut self, pc: u64, length: u8);
+    /// The next `insns` instructions will begin, but are branched over: they do not count.
+    fn skip(&mut self, _insns: u32) {}
     /// A register of 64 bits.
     fn get(&mut self, class: u8, index: u8) -> u64;
     /// Writes a register of 64 bits.
@@ -187,6 +189,12 @@ impl Evaluator {
             Node::Lanes { op, shape, .. } => self.lanes(block.pooled(node), op, shape, target),
             Node::Fence(order) => {
                 target.fence(order);
+                0
+            }
+            Node::Skip { over, insns } => {
+                if self.get(over) != 0 {
+                    target.skip(insns);
+                }
                 0
             }
             _ => 0,

@@ -212,6 +212,14 @@ pub enum Node {
         /// Where to.
         target: Value,
     },
+    /// If `over` is not 0, the next `insns` instructions are not done: what they would change keeps what it has, and they do not
+    /// count.
+    Skip {
+        /// Whether they are branched over.
+        over: Value,
+        /// How many.
+        insns: u32,
+    },
     /// Leaves for `target`.
     Jump {
         /// Where to.
@@ -318,6 +326,7 @@ impl Node {
             | Node::Flag { flags: v, .. }
             | Node::Load { va: v, .. }
             | Node::LoadReserved { va: v, .. }
+            | Node::Skip { over: v, .. }
             | Node::Jump { target: v }
             | Node::Trap { arg: v, .. } => f(v),
             Node::Nop

@@ -194,6 +194,7 @@ impl<'a, I: Iterator<Item = &'a str>> Line<I> {
             "range" => Node::Range { bytes: self.parsed()?, start: self.value()?, end: self.value()? },
             "call" => self.call(pool)?,
             "exit_if" => Node::ExitIf { taken: self.value()?, target: self.value()? },
+            "skip" => Node::Skip { over: self.value()?, insns: self.parsed()? },
             "jump" => Node::Jump { target: self.value()? },
             "next" => Node::Next { offset: self.parsed()? },
             "trap" => Node::Trap { code: self.parsed()?, arg: self.value()? },

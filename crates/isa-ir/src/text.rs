@@ -63,6 +63,7 @@ fn write_node(f: &mut Formatter<'_>, block: &Block, node: &Node) -> Result {
             list(f, block.pooled(node))
         }
         Node::ExitIf { taken, target } => write!(f, "exit_if {taken}, {target}"),
+        Node::Skip { over, insns } => write!(f, "skip {over}, {insns}"),
         Node::Jump { target } => write!(f, "jump {target}"),
         Node::Next { offset } => write!(f, "next {offset}"),
         Node::Trap { code, arg } => write!(f, "trap {code} {arg}"),
