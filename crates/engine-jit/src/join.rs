@@ -72,7 +72,7 @@ impl Translator {
 }
 
 /// The instructions that these halfwords are, if they are whole ones.
-fn words(code: &[u16]) -> Option<Vec<u32>> {
+pub(crate) fn words(code: &[u16]) -> Option<Vec<u32>> {
     let mut words = Vec::new();
     let mut halves = code.iter();
     while let Some(&low) = halves.next() {

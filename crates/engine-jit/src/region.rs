@@ -9,6 +9,7 @@
 
 use crate::cache::{Place, page_of};
 use crate::jit::Translator;
+use crate::join::words;
 use crate::operations::{emitter_modes, operation};
 use crate::translate::{LONGEST, meddled};
 use engine_interp::Cpu;
@@ -74,21 +75,38 @@ impl Translator {
         self.cache.blocks.get(number as usize)?.indirect.map(|_| number)
     }
 
-    /// Blocks that `number` goes on to: over direct jumps, and for a call, where it comes back to.
-    fn successors(&self, number: u32) -> Vec<u32> {
+    /// Blocks that `number` goes on to: over direct jumps, and for a call, where it comes back to and what it would call now.
+    fn successors(&self, cpu: &Cpu, number: u32) -> Vec<u32> {
         let Some(block) = self.cache.blocks.get(number as usize) else { return Vec::new() };
         let behind = block.call.then(|| end(block.place, block.code.len()));
-        block.targets.iter().copied().chain(behind).filter_map(|t| self.neighbour(block.place, t)).collect()
+        let near = block.targets.iter().copied().chain(behind).filter_map(|t| self.neighbour(block.place, t));
+        near.chain(self.called(cpu, number)).collect()
+    }
+
+    /// The block that the call by a register at the end of `number` would call if the register were what it is now, which is
+    /// somewhere in the same page.
+    pub fn called(&self, cpu: &Cpu, number: u32) -> Option<u32> {
+        let block = self.cache.blocks.get(number as usize).filter(|block| block.call && block.returns)?;
+        let word = *words(&block.code)?.last()?;
+        let (register, k) = match (word & 3, word & 0x7f) {
+            // c.jalr: rs1 in bits 11:7. jalr: rs1 in bits 19:15, the immediate in bits 31:20.
+            (2, _) => (word >> 7 & 31, 0),
+            (3, 0x67) => (word >> 15 & 31, i64::from(word as i32 >> 20)),
+            _ => return None,
+        };
+        let target = cpu.hart.x.get(register as usize)?.wrapping_add_signed(k) & !1;
+        let same = target & !PAGE_MASK == cpu.hart.pc & !PAGE_MASK;
+        self.neighbour(block.place, (target & PAGE_MASK) as u32).filter(|_| same)
     }
 
     /// The blocks of a region that begins with `first`.
-    fn members(&self, first: u32) -> Vec<u32> {
+    fn members(&self, cpu: &Cpu, first: u32) -> Vec<u32> {
         let mut members = vec![first];
         let mut edges: Vec<(u32, u32)> = Vec::new();
         let mut at = 0;
         while let Some(&number) = members.get(at) {
             at += 1;
-            for next in self.successors(number) {
+            for next in self.successors(cpu, number) {
                 edges.push((number, next));
                 if !members.contains(&next) && members.len() < BLOCKS {
                     members.push(next);
@@ -129,7 +147,7 @@ impl Translator {
         if self.longest != LONGEST || !self.cache.holds(first) || self.cache.full() {
             return;
         }
-        let members = self.members(first);
+        let members = self.members(cpu, first);
         let Some(block) = self.cache.blocks.get(first as usize) else { return };
         let in_one_page = block.place.second.is_none();
         if members.is_empty() || members == block.region || block.indirect.is_none() || !in_one_page {

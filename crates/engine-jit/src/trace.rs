@@ -39,6 +39,8 @@ struct Growing<'a> {
     path: Vec<(u32, Option<u32>)>,
     /// Where the calls that it is in come back to.
     calls: Vec<u32>,
+    /// The last block ends with a call.
+    call: bool,
     exits: Vec<u32>,
     insns: usize,
     returns: bool,
@@ -52,6 +54,7 @@ impl Translator {
             members,
             path: Vec::new(),
             calls: Vec::new(),
+            call: false,
             exits: Vec::new(),
             insns: 0,
             returns: false,
@@ -72,6 +75,7 @@ impl Translator {
             growing.insns += insns(&code);
             growing.path.push((number, growing.calls.last().copied()));
             let end = end(place, code.len());
+            growing.call = call;
             if call {
                 growing.calls.push(end);
             }
@@ -148,6 +152,15 @@ impl Translator {
                         return None;
                     }
                     self.builder.follow(u32::try_from(target).ok()?);
+                    next
+                }
+                None if growing.call => {
+                    let (number, _) = *growing.path.last()?;
+                    let called = self.called(cpu, number).filter(|n| growing.members.contains(n));
+                    let next = called.filter(|&n| self.fits(growing, n, short));
+                    growing.returns = next.is_none();
+                    let to = self.cache.blocks.get(next? as usize)?.place.arena & PAGE_MASK;
+                    self.builder.follow_guess(to as u32);
                     next
                 }
                 None => {
