@@ -342,7 +342,9 @@ impl Emitter {
     /// A choice between what the result's register holds, under a condition, and `b`.
     fn kept_or(&mut self, cc: Cc, a: Value, b: Value, at: Value) -> bool {
         let hint = self.scan.hints.get(at.index()).copied().flatten();
-        let Some((class, index)) = hint.filter(|&(class, index)| self.values.at(a) == Loc::Guest(class, index)) else {
+        let Some((class, index)) =
+            hint.filter(|&(class, index)| self.values.at(a) == Loc::Guest(class, index))
+        else {
             return false;
         };
         if self.place().home(class, index).is_none() {

@@ -70,7 +70,9 @@ impl Emitter {
                 Cold::Store { from, back, va, info, value } => {
                     self.asm.patch(from, here);
                     self.slow_address(va);
-                    self.by_itself(va, self.layout.write, info, back, |e| e.store_sum(info.width(), RDX, value));
+                    self.by_itself(va, self.layout.write, info, back, |e| {
+                        e.store_sum(info.width(), RDX, value)
+                    });
                     match value {
                         Stored::Float(r) => self.asm.from_f(RCX, r),
                         Stored::Operand(Rmi::R(r)) => self.asm.mov(RCX, r),
@@ -127,7 +129,14 @@ impl Emitter {
 
     /// Tries an access whose group did not lie in one page, or whose page was not remembered, by itself. Its address is in
     /// rdx.
-    fn by_itself(&mut self, va: Address, table: i32, info: Info, back: usize, access: impl FnOnce(&mut Emitter)) {
+    fn by_itself(
+        &mut self,
+        va: Address,
+        table: i32,
+        info: Info,
+        back: usize,
+        access: impl FnOnce(&mut Emitter),
+    ) {
         let Address::Guest { .. } = va else { return };
         let miss = self.look_up(table, RDX, info.width());
         access(self);

@@ -152,8 +152,10 @@ pub struct Emitter {
 
 /// Whether the code for `node` uses scratch registers only as it is given them.
 fn keeps(node: &Node) -> bool {
-    matches!(node, Node::Get { .. } | Node::Set { .. } | Node::Bin { .. } | Node::Un { .. } | Node::Skip { .. })
-        || matches!(node, Node::Const(_) | Node::Pc(_) | Node::Nop | Node::ExitIf { .. })
+    matches!(
+        node,
+        Node::Get { .. } | Node::Set { .. } | Node::Bin { .. } | Node::Un { .. } | Node::Skip { .. }
+    ) || matches!(node, Node::Const(_) | Node::Pc(_) | Node::Nop | Node::ExitIf { .. })
 }
 
 /// Where the first instruction is from node `at` on.

@@ -161,20 +161,22 @@ impl Writer {
         (leave, failed)
     }
 
-    /// Goes to the code for the program counter in rax, which the entry at rcx of the jump table does not have, if its
-    /// neighbour has it, else leaves: to look it up, or if it is `far` for the reason in the layout's place. rdx is the
-    /// number of the context.
+    /// Goes to the code for the program counter in rax, which the entry at rcx of the jump table does not have, if one of the
+    /// other three that are in line with it has it, else leaves: to look it up, or if it is `far` for the reason in the
+    /// layout's place. rdx is the number of the context.
     fn find(&mut self, leave: usize, far: bool) -> u64 {
         let at = self.asm.len() as u64;
-        self.asm.alu(Alu::Xor, RCX, Rmi::I(32));
-        self.asm.cmp_at(RAX, RCX, 0);
-        let other = self.asm.jcc(Cc::Ne);
-        self.asm.cmp_at(RDX, RCX, 8);
-        let stale = self.asm.jcc(Cc::Ne);
-        self.asm.jmp_at(RCX, 16);
-        let here = self.asm.len();
-        self.asm.patch(other, here);
-        self.asm.patch(stale, here);
+        for entry in [1, 3, 1] {
+            self.asm.alu(Alu::Xor, RCX, Rmi::I(32 * entry));
+            self.asm.cmp_at(RAX, RCX, 0);
+            let other = self.asm.jcc(Cc::Ne);
+            self.asm.cmp_at(RDX, RCX, 8);
+            let stale = self.asm.jcc(Cc::Ne);
+            self.asm.jmp_at(RCX, 16);
+            let here = self.asm.len();
+            self.asm.patch(other, here);
+            self.asm.patch(stale, here);
+        }
         self.asm.save(self.layout.pc, RAX);
         if far {
             self.asm.load(RAX, self.layout.reason);

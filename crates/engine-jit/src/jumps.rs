@@ -1,7 +1,7 @@
 //! The jump table: where indirect jumps, and direct ones to other pages, find the host's code for a program counter.
 //!
-//! An entry may be in its place or, if that was wanted for something else since, in the neighbouring one. It holds in one
-//! context only, so that whatever changes where code is needs no search here.
+//! An entry may be in its place or, if that was wanted for something else since, in one of the three next to it. It holds in
+//! one context only, so that whatever changes where code is needs no search here.
 
 use engine_interp::{Cpu, JUMPS, Jump};
 use std::io;
@@ -10,7 +10,11 @@ use support_hostmap::MemoryMap;
 /// The table.
 pub(crate) struct Jumps {
     map: MemoryMap,
+    turn: usize,
 }
+
+/// Entries among which one may be.
+const NEAR: usize = 4;
 
 impl Jumps {
     /// An empty table.
@@ -18,7 +22,7 @@ impl Jumps {
     /// # Errors
     /// What the host says to the mapping.
     pub fn new() -> io::Result<Jumps> {
-        Ok(Jumps { map: MemoryMap::new(JUMPS * size_of::<Jump>())? })
+        Ok(Jumps { map: MemoryMap::new(JUMPS * size_of::<Jump>())?, turn: 0 })
     }
 
     /// Where emitted code finds it.
@@ -32,19 +36,18 @@ impl Jumps {
         unsafe { std::slice::from_raw_parts_mut(self.map.address().as_ptr().cast::<Jump>(), JUMPS) }
     }
 
-    /// The place of the program counter and its neighbour.
-    fn places(&mut self, pc: u64, context: u64) -> Option<[&mut Jump; 2]> {
+    /// The four entries among which the program counter's is, and which of them is its place.
+    fn places(&mut self, pc: u64, context: u64) -> (&mut [Jump], usize) {
         let slot = Jump::slot(pc, context);
-        let pair = self.table().get_mut(slot & !1..=slot | 1)?;
-        let (even, odd) = pair.split_first_mut()?;
-        let odd = odd.first_mut()?;
-        Some(if slot & 1 == 0 { [even, odd] } else { [odd, even] })
+        let (from, place) = (slot / NEAR * NEAR, slot % NEAR);
+        (self.table().get_mut(from..from + NEAR).unwrap_or_default(), place)
     }
 
     /// The host's code for the program counter, if it is known.
     pub fn get(&mut self, cpu: &Cpu) -> Option<u64> {
         let (pc, context) = (cpu.hart.pc, cpu.code.number());
-        self.places(pc, context)?.into_iter().find(|j| j.pc == pc && j.context == context).map(|j| j.host)
+        let (places, _) = self.places(pc, context);
+        places.iter().find(|j| j.pc == pc && j.context == context).map(|j| j.host)
     }
 
     /// Takes note of the host's code for the program counter, which was not known.
@@ -53,19 +56,28 @@ impl Jumps {
         cpu.code_pages.insert(pc);
         // It may go on in the next page.
         cpu.code_pages.insert(pc.wrapping_add(2));
-        if let Some([place, neighbour]) = self.places(pc, context) {
-            *neighbour = std::mem::replace(place, Jump { pc, context, host });
+        self.turn = self.turn.wrapping_add(1);
+        let turn = self.turn;
+        let (places, place) = self.places(pc, context);
+        let empty = places.iter().position(|j| j.context == 0);
+        // What is in the place goes to an empty one, else each of the others has its turn to be given up.
+        let other = empty.unwrap_or(place ^ (1 + turn % (NEAR - 1)));
+        if empty != Some(place)
+            && let Some(&before) = places.get(place)
+            && let Some(other) = places.get_mut(other)
+        {
+            *other = before;
+        }
+        if let Some(entry) = places.get_mut(place) {
+            *entry = Jump { pc, context, host };
         }
     }
 
     /// Forgets where the program counter leads.
     pub fn forget(&mut self, cpu: &Cpu) {
         let pc = cpu.hart.pc;
-        for place in self.places(pc, cpu.code.number()).into_iter().flatten() {
-            if place.pc == pc {
-                *place = Jump::default();
-            }
-        }
+        let (places, _) = self.places(pc, cpu.code.number());
+        places.iter_mut().filter(|j| j.pc == pc).for_each(|j| *j = Jump::default());
     }
 
     /// Forgets all.

@@ -80,7 +80,11 @@ impl Translator {
                 growing.calls.push(end);
             }
             // A block that the emitter cuts short ends its trace.
-            next = if guest.len() == code.len() { self.go_on(cpu, &mut growing, place, end, short) } else { None };
+            next = if guest.len() == code.len() {
+                self.go_on(cpu, &mut growing, place, end, short)
+            } else {
+                None
+            };
         }
         let ir = self.builder.finish();
         let Growing { exits, insns, returns, .. } = growing;
@@ -88,7 +92,14 @@ impl Translator {
     }
 
     /// Makes the builder go on behind a block that ends at `end`; gives the block it goes on with, unless the trace ends.
-    fn go_on(&mut self, cpu: &Cpu, growing: &mut Growing, place: Place, end: u32, short: bool) -> Option<u32> {
+    fn go_on(
+        &mut self,
+        cpu: &Cpu,
+        growing: &mut Growing,
+        place: Place,
+        end: u32,
+        short: bool,
+    ) -> Option<u32> {
         if let Going::If(_, target) = self.builder.going()
             && growing.insns < LONGEST / 2
             && !short
