@@ -3,6 +3,7 @@
 use crate::asm::{Alu, Cc, Patch, Rmi};
 use crate::emit::{Address, Cold, Emitter, Link, Stored, To, Whither};
 use crate::layout::{Info, Leave};
+use crate::near::Near;
 use crate::reg::{RAX, RCX, RDX};
 
 impl Emitter {
@@ -57,20 +58,22 @@ impl Emitter {
                     self.save_pc(i64::from(start));
                     self.leave(Leave::Budget as u32);
                 }
-                Cold::Load { from, back, va, info, to } => {
+                Cold::Load { from, back, va, info, to, near } => {
                     self.asm.patch(from, here);
+                    self.renew(near);
                     self.slow_address(va);
-                    self.by_itself(va, self.layout.read, info, back, |e| e.load_sum(to, RDX));
+                    self.by_itself((va, near), self.layout.read, info, back, |e| e.load_sum(to, RDX));
                     self.asm.mov_imm(RAX, u64::from(info.0));
                     failed.push(self.call_shared(self.ways().load));
                     self.take(to);
                     self.without_group(va);
                     self.back(back);
                 }
-                Cold::Store { from, back, va, info, value } => {
+                Cold::Store { from, back, va, info, value, near } => {
                     self.asm.patch(from, here);
+                    self.renew(near);
                     self.slow_address(va);
-                    self.by_itself(va, self.layout.write, info, back, |e| {
+                    self.by_itself((va, near), self.layout.write, info, back, |e| {
                         e.store_sum(info.width(), RDX, value)
                     });
                     match value {
@@ -82,6 +85,11 @@ impl Emitter {
                     self.asm.mov_imm(RAX, u64::from(info.0));
                     failed.push(self.call_shared(self.ways().store));
                     self.without_group(va);
+                    self.back(back);
+                }
+                Cold::Bank { from, back, number } => {
+                    from.into_iter().for_each(|from| self.asm.patch(from, here));
+                    self.empty_bank(number);
                     self.back(back);
                 }
                 Cold::Nan { from, back, d, bits } => {
@@ -127,18 +135,34 @@ impl Emitter {
         stale
     }
 
-    /// Tries an access whose group did not lie in one page, or whose page was not remembered, by itself. Its address is in
+    /// Looks up the page of a group that was not the near one.
+    fn renew(&mut self, near: Near) {
+        if let Near::Group(group) = near {
+            self.renew_group(&group);
+        }
+    }
+
+    /// Tries an access by itself whose group did not lie in one page or whose page was not the near one. Its address is in
     /// rdx.
     fn by_itself(
         &mut self,
-        va: Address,
+        (va, near): (Address, Near),
         table: i32,
         info: Info,
         back: usize,
         access: impl FnOnce(&mut Emitter),
     ) {
-        let Address::Guest { .. } = va else { return };
+        let near = match near {
+            Near::Page(place) => Some(place),
+            Near::No | Near::Group(_) => None,
+        };
+        if near.is_none() && !matches!(va, Address::Guest { .. }) {
+            return;
+        }
         let miss = self.look_up(table, RDX, info.width());
+        if let Some(place) = near {
+            self.note_near(place, RDX);
+        }
         access(self);
         self.without_group(va);
         self.back(back);

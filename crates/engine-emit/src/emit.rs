@@ -10,6 +10,7 @@ use crate::far::Far;
 use crate::float::Operation;
 use crate::group::Groups;
 use crate::layout::{Info, Layout, Shared};
+use crate::near::{Bank, Near};
 use crate::reg::{Homes, RAX, RCX, Reg, Xmm};
 use crate::region::Region;
 use crate::scan::{Modes, Scan};
@@ -74,9 +75,11 @@ pub(crate) enum Cold {
     /// A direct jump to this distance from the start of the page, which leaves so many instructions undone.
     Jump { from: Patch, target: i64, rest: u32 },
     /// A load whose page is not remembered.
-    Load { from: Patch, back: usize, va: Address, info: Info, to: To },
+    Load { from: Patch, back: usize, va: Address, info: Info, to: To, near: Near },
     /// A store, likewise.
-    Store { from: Patch, back: usize, va: Address, info: Info, value: Stored },
+    Store { from: Patch, back: usize, va: Address, info: Info, value: Stored, near: Near },
+    /// The bank of near pages with this number must be emptied.
+    Bank { from: [Patch; 2], back: usize, number: usize },
     /// The budget does not suffice for the block of so many instructions at this distance from the start of the page.
     Budget { from: Patch, insns: u32, start: u32 },
     /// A floating-point result is not a number: it becomes the canonical one.
@@ -143,6 +146,10 @@ pub struct Emitter {
     pub(crate) operations: fn(u32, Modes) -> Operation,
     pub(crate) groups: Groups,
     pub(crate) facts: Facts,
+    /// Near pages of the region.
+    pub(crate) near: Option<Bank>,
+    /// The bank that was given last.
+    pub(crate) banks: usize,
     /// What is different in a region.
     pub(crate) region: Option<Region>,
     /// Values and registers that are known to hold boxed singles.
@@ -188,6 +195,8 @@ impl Emitter {
             operations: |_, _| Operation::Interpret,
             groups: Groups::default(),
             facts: Facts::default(),
+            near: None,
+            banks: 0,
             region: None,
             boxed: Vec::new(),
             boxed_registers: 0,
@@ -217,7 +226,7 @@ impl Emitter {
         operations: fn(u32, Modes) -> Operation,
     ) -> Option<Code> {
         self.begin(room, first_link, modes, operations);
-        self.region = None;
+        (self.region, self.near) = (None, None);
         self.look_at(block);
         if self.scan.insns == 0 {
             return None;

@@ -6,7 +6,8 @@
 use crate::asm::{Alu, Cc, Patch, Rmi};
 use crate::emit::{Address, Emitter};
 use crate::layout::GROUPS;
-use crate::reg::{RAX, RCX, RDX};
+use crate::near::{Near, NearGroup};
+use crate::reg::{RAX, RCX, RDX, Reg};
 use crate::value::X;
 use isa_core::{Bin, Width};
 use isa_ir::{Node, Value};
@@ -141,7 +142,7 @@ impl Emitter {
     /// Gets ready for a group's access: rcx is the base's address in the host, from which the access is at the distance
     /// given. Also gives the jump that is taken if it is not known, and the access's address for them. The scratch
     /// registers must be empty.
-    pub(crate) fn grouped(&mut self, member: Member, table: i32) -> Option<(i32, Patch, Address)> {
+    pub(crate) fn grouped(&mut self, member: Member, table: i32) -> Option<(i32, Patch, Address, Near)> {
         let group = *self.groups.groups.get(member.group as usize)?;
         let number = group.slot?;
         let slot = self.layout.groups + 8 * i32::from(number);
@@ -153,7 +154,7 @@ impl Emitter {
             }
             self.asm.test(RCX);
             let from = self.asm.jcc(Cc::E);
-            return Some((k, from, Address::Guest { register: group.register, k, clear: None }));
+            return Some((k, from, Address::Guest { register: group.register, k, clear: None }, Near::No));
         }
         let p = self.place();
         let base = p.home(X, group.register).unwrap_or_else(|| {
@@ -163,6 +164,21 @@ impl Emitter {
         // The first and the last word of the group's width; the base must be aligned to that.
         let low = (1 << group.log) - 1;
         let (first, last) = (group.from & !low, (group.to - 1) & !low);
+        let address = Address::Guest { register: group.register, k, clear: Some(slot) };
+        if let Some(place) = self.take_near(table == self.layout.write) {
+            let register = group.register;
+            let mut near = NearGroup { register, first, last, low, place, slot, table, also: None, resume: 0 };
+            let miss = self.near_group(&mut near, base);
+            return Some((k, miss, address, Near::Group(near)));
+        }
+        let miss = self.look_up_group(base, (first, last), low, table);
+        self.asm.lea_sum(RCX, RCX, base);
+        self.asm.save(slot, RCX);
+        Some((k, miss, address, Near::No))
+    }
+
+    /// Looks up the page of a group, as [`Emitter::look_up`] does.
+    pub(crate) fn look_up_group(&mut self, base: Reg, (first, last): (i32, i32), low: i32, table: i32) -> Patch {
         let l = self.layout;
         // The entry is that of the first word's page and its tag is compared with the last one's: were they two pages, the
         // entry could not have that tag, as pages next to each other have different entries.
@@ -184,8 +200,6 @@ impl Emitter {
         self.asm.cmp_entry(RAX, RCX, table + l.entry_tag);
         let miss = self.asm.jcc(Cc::Ne);
         self.asm.load_entry(RCX, RCX, table + l.entry_addend);
-        self.asm.lea_sum(RCX, RCX, base);
-        self.asm.save(slot, RCX);
-        Some((k, miss, Address::Guest { register: group.register, k, clear: Some(slot) }))
+        miss
     }
 }

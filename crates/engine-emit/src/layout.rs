@@ -27,6 +27,17 @@ pub struct Layout {
     pub spill: i32,
     /// Addresses of groups of accesses, [`GROUPS`] words.
     pub groups: i32,
+    /// Near pages, [`NEAR_BANKS`] banks of [`NEAR_PAGES`] times two words: the page's address, and what is added to one in it.
+    pub near: i32,
+    /// For each bank two words: what was forgotten, and which context there was, when it was last emptied. No context has the
+    /// number 0.
+    pub near_owners: i32,
+    /// Counts what was forgotten of pages to load from.
+    pub read_version: i32,
+    /// Counts what was forgotten of pages to store to.
+    pub write_version: i32,
+    /// The number of the context of loads and stores.
+    pub data_number: i32,
     /// MXCSR as the guest's code has it.
     pub mxcsr: i32,
     /// MXCSR as the host's code has it.
@@ -62,6 +73,12 @@ pub struct Layout {
 
 /// Groups of accesses in a block.
 pub const GROUPS: usize = 16;
+
+/// Banks of near pages.
+pub const NEAR_BANKS: usize = 64;
+
+/// Near pages of a bank.
+pub const NEAR_PAGES: usize = 16;
 
 /// Places for values that find no register.
 pub const SPILLS: usize = 16;

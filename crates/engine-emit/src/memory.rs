@@ -3,6 +3,7 @@
 use crate::asm::{Alu, Cc, Patch, Rmi};
 use crate::emit::{Address, Cold, Emitter, Stored, To};
 use crate::facts::{LOW, SIGNED, SMALL};
+use crate::near::Near;
 use crate::reg::{RAX, RCX, RDX, Reg};
 use crate::value::{Loc, X};
 use isa_core::{Order, Width};
@@ -57,6 +58,17 @@ impl Emitter {
         let miss = self.asm.jcc(Cc::Ne);
         self.asm.load_entry(RCX, RCX, table + l.entry_addend);
         miss
+    }
+
+    /// Finds the page of `va`, near or in a table: as [`Emitter::look_up`].
+    fn page(&mut self, store: bool, va: Reg, log: u32) -> (Patch, Near) {
+        match self.take_near(store) {
+            Some(place) => (self.near_page(place, va, log), Near::Page(place)),
+            None => {
+                let table = if store { self.layout.write } else { self.layout.read };
+                (self.look_up(table, va, log), Near::No)
+            }
+        }
     }
 
     /// The distance of an access's address from `start`, in rax.
@@ -128,23 +140,26 @@ impl Emitter {
             (None, None) => To::Reg(RAX, extended.is_some(), log),
         };
         let grouped = member.and_then(|member| self.grouped(member, self.layout.read));
-        let (from, address) = if let Some((k, from, address)) = grouped {
+        let (from, address, near) = if let Some((k, from, address, near)) = grouped {
             match to {
                 To::Float(d) => self.asm.load_at_f(d, RCX, k),
                 To::Reg(d, signed, log) => self.asm.load_at(signed, log, d, RCX, k),
             }
-            (from, address)
+            (from, address, near)
         } else {
-            let (from, slow) = match self.modes.linear {
-                Some(start) => (self.within(address), Address::Linear(start)),
-                None => (self.look_up(self.layout.read, address, log), Address::Reg(address)),
+            let (from, slow, near) = match self.modes.linear {
+                Some(start) => (self.within(address), Address::Linear(start), Near::No),
+                None => {
+                    let (from, near) = self.page(false, address, log);
+                    (from, Address::Reg(address), near)
+                }
             };
             self.load_sum(to, address);
-            (from, slow)
+            (from, slow, near)
         };
         let back = self.asm.len();
         let info = self.info(log);
-        self.cold.push(Cold::Load { from, back, va: address, info, to });
+        self.cold.push(Cold::Load { from, back, va: address, info, to, near });
         self.know(
             result,
             match (extended.is_some(), log) {
@@ -198,7 +213,7 @@ impl Emitter {
             (value, _) => value,
         };
         let grouped = member.and_then(|member| self.grouped(member, self.layout.write));
-        let (from, address) = if let Some((k, from, address)) = grouped {
+        let (from, address, near) = if let Some((k, from, address, near)) = grouped {
             match value {
                 Stored::Float(r) => self.asm.save_at_f(log == 3, RCX, k, r),
                 Stored::Operand(Rmi::I(c)) => self.asm.save_at_imm(log, RCX, k, c),
@@ -208,15 +223,15 @@ impl Emitter {
                     self.asm.save_at(log, RCX, k, RAX);
                 }
             }
-            (from, address)
+            (from, address, near)
         } else {
-            let from = self.look_up(self.layout.write, address, log);
+            let (from, near) = self.page(true, address, log);
             self.store_sum(log, address, value);
-            (from, Address::Reg(address))
+            (from, Address::Reg(address), near)
         };
         let back = self.asm.len();
         let info = self.info(log);
-        self.cold.push(Cold::Store { from, back, va: address, info, value });
+        self.cold.push(Cold::Store { from, back, va: address, info, value, near });
         self.values.used(va);
         self.values.used(v);
         self.fence(order);

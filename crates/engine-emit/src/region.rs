@@ -138,6 +138,7 @@ impl Emitter {
             self.asm.save(self.layout.x + 8 * i32::from(outside), host);
             self.asm.load(host, self.layout.x + 8 * i32::from(inside));
         }
+        self.begin_near(blocks);
         for (n, block) in blocks.iter().enumerate() {
             let label = self.asm.len();
             if let Some(region) = &mut self.region {
@@ -148,7 +149,7 @@ impl Emitter {
             self.body(block, 0);
         }
         self.cold_code();
-        self.region = None;
+        (self.region, self.near) = (None, None);
         self.homes = outside;
     }
 

@@ -29,6 +29,6 @@ pub use context::{DIRTY, Entered, FP, FRM, LINEAR};
 pub use cpu::{Cpu, PAGES, Reservation, Stop};
 pub use interp::{Config, Interp};
 pub use mark::Mark;
-pub use native::{JUMP_TURN, JUMPS, Jump, Native};
+pub use native::{JUMP_TURN, JUMPS, Jump, NEAR, NEAR_BANKS, Native};
 pub use translate::Place;
 pub use trap::Traps;

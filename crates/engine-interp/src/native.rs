@@ -30,6 +30,11 @@ impl Jump {
 /// By how many bits a program counter is turned to find its place in the jump table.
 pub const JUMP_TURN: u32 = 12;
 
+/// Banks of near pages.
+pub const NEAR_BANKS: usize = 64;
+/// Near pages of all banks.
+pub const NEAR: usize = 16 * NEAR_BANKS;
+
 /// State of emitted code.
 #[derive(Clone, Debug)]
 #[repr(C)]
@@ -50,6 +55,10 @@ pub struct Native {
     pub spill: [u64; 16],
     /// Where groups of accesses find their base in the host.
     pub groups: [u64; 16],
+    /// Pages that places of accesses met last: the page's address and what leads from an address in it to the host.
+    pub near: [[u64; 2]; NEAR],
+    /// For each bank of near pages, what was forgotten and which context there was when it was last emptied.
+    pub near_owners: [[u64; 2]; NEAR_BANKS],
     /// MXCSR as the guest's code has it.
     pub mxcsr: u32,
     /// MXCSR as the host's code has it.
@@ -82,6 +91,8 @@ impl Default for Native {
             args: [0; 4],
             spill: [0; 16],
             groups: [0; 16],
+            near: [[0; 2]; NEAR],
+            near_owners: [[0; 2]; NEAR_BANKS],
             linear_base: 0,
             linear_limit: 0,
             linear_host: 0,

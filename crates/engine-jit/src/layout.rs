@@ -1,8 +1,8 @@
 //! Where things are in the processor's state, as emitted code sees it.
 
 use engine_emit::Layout;
-use engine_interp::{Cpu, FP, JUMP_TURN, JUMPS, Jump, Native, PAGES, Reservation};
-use engine_mmu::{Context, Entry};
+use engine_interp::{Cpu, FP, JUMP_TURN, JUMPS, Jump, NEAR, NEAR_BANKS, Native, PAGES, Reservation};
+use engine_mmu::{Context, Entry, Table};
 use isa_riscv::Hart;
 use std::mem::offset_of;
 
@@ -35,6 +35,11 @@ pub(crate) const fn layout() -> Layout {
         floats_bit: FP as i32,
         spill: at(native + offset_of!(Native, spill)),
         groups: at(native + offset_of!(Native, groups)),
+        near: at(native + offset_of!(Native, near)),
+        near_owners: at(native + offset_of!(Native, near_owners)),
+        read_version: at(offset_of!(Cpu, read) + Table::<PAGES>::VERSION),
+        write_version: at(offset_of!(Cpu, write) + Table::<PAGES>::VERSION),
+        data_number: at(offset_of!(Cpu, data) + Context::OFFSETS.0),
         mxcsr: at(native + offset_of!(Native, mxcsr)),
         host_mxcsr: at(native + offset_of!(Native, host_mxcsr)),
         linear_limit: at(native + offset_of!(Native, linear_limit)),
@@ -58,6 +63,7 @@ const _: () = assert!(
         && offset_of!(Reservation, value) == 8
         && offset_of!(Reservation, bytes) == 16
 );
+const _: () = assert!(NEAR_BANKS == engine_emit::NEAR_BANKS && NEAR == NEAR_BANKS * engine_emit::NEAR_PAGES);
 const _: () = assert!(size_of::<Entry>() == 16 && size_of::<Jump>() == 32);
 const _: () =
     assert!(offset_of!(Jump, pc) == 0 && offset_of!(Jump, context) == 8 && offset_of!(Jump, host) == 16);

@@ -28,6 +28,8 @@ impl Entry {
 pub struct Table<const N: usize = ENTRIES> {
     entries: [Entry; N],
     bias: u64,
+    /// Counts what was forgotten.
+    version: u64,
     /// A bit for each 64th of the entries: some of them has been filled since the table was cleared.
     filled: u64,
 }
@@ -44,6 +46,9 @@ impl<const N: usize> Table<N> {
         N - 1
     };
 
+    /// Where the count of what was forgotten is, in bytes from the start, for emitted code that remembers pages elsewhere.
+    pub const VERSION: usize = std::mem::offset_of!(Table<N>, version);
+
     /// Entries for which one bit says whether any is filled.
     const PART: usize = N.div_ceil(64);
 
@@ -55,7 +60,7 @@ impl<const N: usize> Table<N> {
     /// An empty table whose addends give the arena offset plus `bias`: the arena's address in the host, for an engine
     /// that accesses memory by adding an addend to a virtual address.
     pub fn biased(bias: u64) -> Self {
-        Table { entries: [Entry { tag: 0, addend: 0 }; N], bias, filled: 0 }
+        Table { entries: [Entry { tag: 0, addend: 0 }; N], bias, version: 0, filled: 0 }
     }
 
     /// The arena offset of `va`, if its page is remembered in `context`.
@@ -80,6 +85,7 @@ impl<const N: usize> Table<N> {
     /// Forgets the page of `va` in `context`.
     #[allow(clippy::indexing_slicing, reason = "slot() is below N")]
     pub fn forget(&mut self, context: Context, va: u64) {
+        self.version += 1;
         let entry = &mut self.entries[Self::slot(va)];
         if entry.tag == va & !PAGE_MASK | context.tag {
             entry.tag = 0;
@@ -88,6 +94,7 @@ impl<const N: usize> Table<N> {
 
     /// Forgets every page that stands for the arena page of `offset`, in any context.
     pub fn forget_offset(&mut self, offset: u64) {
+        self.version += 1;
         let place = (offset & !PAGE_MASK).wrapping_add(self.bias);
         for entry in self.parts().flatten() {
             if (entry.tag & !PAGE_MASK).wrapping_add(entry.addend) == place {
@@ -98,6 +105,7 @@ impl<const N: usize> Table<N> {
 
     /// Forgets everything.
     pub fn clear(&mut self) {
+        self.version += 1;
         for part in self.parts() {
             part.iter_mut().for_each(|entry| entry.tag = 0);
         }
