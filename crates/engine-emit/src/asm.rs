@@ -477,6 +477,11 @@ impl Asm {
         words
     }
 
+    /// `inc qword [rbp + m]`
+    pub fn count_up(&mut self, m: i32) {
+        dynasm!(self.ops ; .arch x64 ; inc QWORD [DWORD rbp + m]);
+    }
+
     /// `cmp d, [base + k]`
     pub fn cmp_at(&mut self, d: Reg, base: Reg, k: i8) {
         dynasm!(self.ops ; .arch x64 ; cmp Rq(d.0), [BYTE Rq(base.0) + k]);

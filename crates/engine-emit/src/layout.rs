@@ -29,6 +29,8 @@ pub struct Layout {
     pub groups: i32,
     /// Near pages, [`NEAR_BANKS`] banks of [`NEAR_PAGES`] times two words: the page's address, and what is added to one in it.
     pub near: i32,
+    /// For each near page a word that counts how often it was not the one that was wanted.
+    pub near_misses: i32,
     /// For each bank two words: what was forgotten, and which context there was, when it was last emptied. No context has the
     /// number 0.
     pub near_owners: i32,

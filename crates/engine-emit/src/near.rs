@@ -5,6 +5,9 @@
 //! place missed. It lies in one of a few banks, which several regions may have; whoever enters a region empties its bank if the
 //! context is another than when that was last emptied, or if any page was forgotten since. So nothing inside the region may
 //! change either: one that calls operations of the system has no near pages.
+//!
+//! A miss costs much more than a look into the table. They are counted, so that places that miss often can be spared when the
+//! region is made anew.
 
 use crate::asm::{Alu, Cc, Patch, Rmi};
 use crate::emit::{Cold, Emitter};
@@ -23,7 +26,9 @@ const EMPTY: i32 = 0x800;
 /// The bank of the region being emitted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bank {
-    number: usize,
+    pub number: usize,
+    /// A bit for each place that accesses do without.
+    spared: u16,
     /// How many places loads and stores have taken.
     taken: [usize; 2],
 }
@@ -60,7 +65,7 @@ pub(crate) struct NearGroup {
 
 impl Emitter {
     /// Gives the region of these blocks a bank if nothing in it can change what is remembered, and emits what empties that.
-    pub(crate) fn begin_near(&mut self, blocks: &[Block]) {
+    pub(crate) fn begin_near(&mut self, blocks: &[Block], spared: u16) {
         let operations = self.operations;
         let modes = self.modes;
         let quiet = |node: &Node| match *node {
@@ -68,11 +73,11 @@ impl Emitter {
             _ => true,
         };
         self.near = None;
-        if !blocks.iter().flat_map(Block::nodes).all(quiet) {
+        if spared == u16::MAX || !blocks.iter().flat_map(Block::nodes).all(quiet) {
             return;
         }
         self.banks = (self.banks + 1) % NEAR_BANKS;
-        self.near = Some(Bank { number: self.banks, taken: [0; 2] });
+        self.near = Some(Bank { number: self.banks, spared, taken: [0; 2] });
         let l = self.layout;
         let owner = l.near_owners + 16 * self.banks as i32;
         self.asm.load(RAX, l.read_version);
@@ -110,8 +115,8 @@ impl Emitter {
         let (from, pages) = if store { (LOADS, NEAR_PAGES - LOADS) } else { (0, LOADS) };
         let page = from + *taken % pages;
         *taken += 1;
-        let number = bank.number;
-        Some(self.near_place(number, page))
+        let Bank { number, spared, .. } = *bank;
+        (spared >> page & 1 == 0).then(|| self.near_place(number, page))
     }
 
     /// Compares the page of `va` with a near one: where that is in rcx, and the jump that is taken if it is another.
@@ -164,11 +169,12 @@ impl Emitter {
         self.asm.patch(miss, here);
     }
 
-    /// Remembers the page of the address in rax, which rcx leads to in the host.
+    /// Remembers the page of an address, which rcx leads to in the host.
     pub(crate) fn note_near(&mut self, place: i32, va: Reg) {
         self.asm.mov(RAX, va);
         self.asm.alu(Alu::And, RAX, Rmi::I(!0xfff));
         self.asm.save(place, RAX);
         self.asm.save(place + 8, RCX);
+        self.asm.count_up(self.layout.near_misses + (place - self.layout.near) / 2);
     }
 }

@@ -119,7 +119,8 @@ fn homes(blocks: &[Block]) -> (Homes, Vec<Moved>) {
 
 impl Emitter {
     /// Emits a region of blocks, whose nodes count from the start of the page; it is entered at the first one from where a
-    /// direct jump to that would go. `returns` are distances that calls inside come back to. Otherwise as [`Emitter::emit`].
+    /// direct jump to that would go. `returns` are distances that calls inside come back to; `spared` has a bit for each near page
+    /// that is not to be used. Gives the number of its bank of near pages, if it has one. Otherwise as [`Emitter::emit`].
     pub fn emit_region(
         &mut self,
         blocks: &[Block],
@@ -128,7 +129,8 @@ impl Emitter {
         first_link: u32,
         modes: Modes,
         operations: fn(u32, Modes) -> Operation,
-    ) {
+        spared: u16,
+    ) -> Option<usize> {
         self.begin(room, first_link, modes, operations);
         let (homes, moved) = homes(blocks);
         let outside = std::mem::replace(&mut self.homes, homes);
@@ -138,7 +140,8 @@ impl Emitter {
             self.asm.save(self.layout.x + 8 * i32::from(outside), host);
             self.asm.load(host, self.layout.x + 8 * i32::from(inside));
         }
-        self.begin_near(blocks);
+        self.begin_near(blocks, spared);
+        let bank = self.near.map(|bank| bank.number);
         for (n, block) in blocks.iter().enumerate() {
             let label = self.asm.len();
             if let Some(region) = &mut self.region {
@@ -151,6 +154,7 @@ impl Emitter {
         self.cold_code();
         (self.region, self.near) = (None, None);
         self.homes = outside;
+        bank
     }
 
     /// Whether the code for this distance from the start of the page follows.

@@ -55,10 +55,6 @@ pub struct Native {
     pub spill: [u64; 16],
     /// Where groups of accesses find their base in the host.
     pub groups: [u64; 16],
-    /// Pages that places of accesses met last: the page's address and what leads from an address in it to the host.
-    pub near: [[u64; 2]; NEAR],
-    /// For each bank of near pages, what was forgotten and which context there was when it was last emptied.
-    pub near_owners: [[u64; 2]; NEAR_BANKS],
     /// MXCSR as the guest's code has it.
     pub mxcsr: u32,
     /// MXCSR as the host's code has it.
@@ -76,6 +72,12 @@ pub struct Native {
     pub linear_host: u64,
     /// Address of the jump table: where indirect jumps go.
     pub jumps: u64,
+    /// Pages that places of accesses met last: the page's address and what leads from an address in it to the host.
+    pub near: [[u64; 2]; NEAR],
+    /// How often each of these was not the page that was wanted.
+    pub near_misses: [u64; NEAR],
+    /// For each bank of near pages, what was forgotten and which context there was when it was last emptied.
+    pub near_owners: [[u64; 2]; NEAR_BANKS],
 }
 
 impl Default for Native {
@@ -92,6 +94,7 @@ impl Default for Native {
             spill: [0; 16],
             groups: [0; 16],
             near: [[0; 2]; NEAR],
+            near_misses: [0; NEAR],
             near_owners: [[0; 2]; NEAR_BANKS],
             linear_base: 0,
             linear_limit: 0,

@@ -62,6 +62,10 @@ pub(crate) struct Translation {
     pub samples: u8,
     /// The blocks of the region that is entered in its place; none if there is none.
     pub region: Vec<u32>,
+    /// The bank of near pages that the region has, and a bit for each of them that is not used because it missed often.
+    pub bank: Option<usize>,
+    /// See [`Translation::bank`].
+    pub spared: u16,
     /// How many regions were made for it.
     pub made: u8,
     /// The first blocks of the regions that it is in.
@@ -83,6 +87,8 @@ impl Translation {
             returns: false,
             samples: 0,
             region: Vec::new(),
+            bank: None,
+            spared: 0,
             made: 0,
             regions: Vec::new(),
         }
@@ -242,7 +248,7 @@ impl Cache {
     }
 
     /// Puts a region at [`Cache::next`], which is entered in place of the first of its blocks.
-    pub fn add_region(&mut self, members: &[u32], parts: [&[u8]; 2], links: &[Link]) {
+    pub fn add_region(&mut self, members: &[u32], parts: [&[u8]; 2], links: &[Link], bank: Option<usize>) {
         let Some(&first) = members.first() else { return };
         let Some(at) = self.put(parts) else { return };
         self.note_links(at, first, links);
@@ -255,6 +261,7 @@ impl Cache {
         }
         if let Some(block) = self.blocks.get_mut(first as usize) {
             block.region = members.to_vec();
+            block.bank = bank;
             block.made += 1;
             let direct = block.direct;
             self.map.write(direct, &[0xe9]);

@@ -36,6 +36,7 @@ pub(crate) const fn layout() -> Layout {
         spill: at(native + offset_of!(Native, spill)),
         groups: at(native + offset_of!(Native, groups)),
         near: at(native + offset_of!(Native, near)),
+        near_misses: at(native + offset_of!(Native, near_misses)),
         near_owners: at(native + offset_of!(Native, near_owners)),
         read_version: at(offset_of!(Cpu, read) + Table::<PAGES>::VERSION),
         write_version: at(offset_of!(Cpu, write) + Table::<PAGES>::VERSION),

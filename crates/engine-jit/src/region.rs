@@ -12,6 +12,7 @@ use crate::jit::Translator;
 use crate::join::words;
 use crate::operations::{emitter_modes, operation};
 use crate::translate::{LONGEST, meddled};
+use engine_emit::NEAR_PAGES;
 use engine_interp::Cpu;
 use engine_mmu::PAGE_MASK;
 use isa_ir::Block;
@@ -32,6 +33,9 @@ pub enum Tiers {
 const HOT: u8 = 2;
 /// Of the budgets that run out, one of so many is a sample: it costs as much as hundreds of instructions.
 const SAMPLED: u32 = 4;
+/// Misses of a near page between two samples, which are some hundred thousand instructions of a region apart, from which on it is
+/// not used any more.
+const MISSES: u64 = 256;
 /// Bounds of a region.
 const BLOCKS: usize = 48;
 /// Instructions of a region, beyond which its traces are of one block each.
@@ -52,16 +56,34 @@ impl Translator {
         let Some(block) = self.cache.blocks.get_mut(number as usize) else { return };
         block.samples = block.samples.saturating_add(1);
         match self.options.tiers {
-            Tiers::Both if block.samples == HOT => self.make_region(cpu, number),
+            Tiers::Both if block.samples == HOT => self.make_region(cpu, number, 0),
             _ => self.force(cpu, number),
+        }
+        self.spare(cpu, number);
+    }
+
+    /// Makes the regions that block `number` is in anew if some of their near pages are missed often.
+    fn spare(&mut self, cpu: &mut Cpu, number: u32) {
+        let Some(block) = self.cache.blocks.get(number as usize) else { return };
+        for first in block.regions.clone() {
+            let Some(block) = self.cache.blocks.get(first as usize) else { continue };
+            let Some(bank) = block.bank else { continue };
+            let Some(misses) = cpu.native.near_misses.chunks_mut(NEAR_PAGES).nth(bank) else { continue };
+            let missed = (0..).zip(misses.iter()).filter(|(_, misses)| **misses >= MISSES);
+            let spared = missed.fold(block.spared, |spared, (page, _)| spared | 1 << page);
+            misses.fill(0);
+            if spared != block.spared {
+                self.make_region(cpu, first, spared);
+            }
         }
     }
 
     /// Makes a region of block `number` if nothing is to run otherwise.
     pub fn force(&mut self, cpu: &Cpu, number: u32) {
-        let made = self.cache.blocks.get(number as usize).map_or(TIMES, |block| block.made);
+        let (made, spared) =
+            self.cache.blocks.get(number as usize).map_or((TIMES, 0), |block| (block.made, block.spared));
         if self.options.tiers == Tiers::Second && made < TIMES {
-            self.make_region(cpu, number);
+            self.make_region(cpu, number, spared);
         }
     }
 
@@ -143,14 +165,14 @@ impl Translator {
         members
     }
 
-    fn make_region(&mut self, cpu: &Cpu, first: u32) {
+    fn make_region(&mut self, cpu: &Cpu, first: u32, spared: u16) {
         if self.longest != LONGEST || !self.cache.holds(first) || self.cache.full() {
             return;
         }
         let members = self.members(cpu, first);
         let Some(block) = self.cache.blocks.get(first as usize) else { return };
         let in_one_page = block.place.second.is_none();
-        if members.is_empty() || members == block.region || block.indirect.is_none() || !in_one_page {
+        if members.is_empty() || members == block.region && spared == block.spared || block.indirect.is_none() || !in_one_page {
             return;
         }
         let (modes, start) = (block.place.modes, block.place.arena & PAGE_MASK);
@@ -159,13 +181,16 @@ impl Translator {
         let (room, first_link) = (self.cache.next(), self.cache.sites.len() as u32);
         let modes = emitter_modes(cpu, modes);
         let returns: Vec<u32> = returns.iter().filter_map(|&n| self.start(n)).collect();
-        self.emitter.emit_region(&traces, &returns, room, first_link, modes, operation);
+        let bank = self.emitter.emit_region(&traces, &returns, room, first_link, modes, operation, spared);
         let (usual, seldom) = self.emitter.parts();
         let parts = [usual, seldom].map(|part| meddled(part, self.options.meddle));
         if let Some(map) = self.options.perf_map {
             map.name_parts(room, &parts, format_args!("guest_loop_{:#x}", cpu.hart.pc & !PAGE_MASK | start));
         }
-        self.cache.add_region(&members, parts.each_ref().map(|part| &**part), self.emitter.links());
+        self.cache.add_region(&members, parts.each_ref().map(|part| &**part), self.emitter.links(), bank);
+        if let Some(block) = self.cache.blocks.get_mut(first as usize) {
+            block.spared = spared;
+        }
         self.regions += 1;
     }
 
