@@ -167,7 +167,8 @@ impl Emitter {
         let address = Address::Guest { register: group.register, k, clear: Some(slot) };
         if let Some(place) = self.take_near(table == self.layout.write) {
             let register = group.register;
-            let mut near = NearGroup { register, first, last, low, place, slot, table, also: None, resume: 0 };
+            let mut near =
+                NearGroup { register, first, last, low, place, slot, table, also: None, resume: 0 };
             let miss = self.near_group(&mut near, base);
             return Some((k, miss, address, Near::Group(near)));
         }
@@ -178,7 +179,13 @@ impl Emitter {
     }
 
     /// Looks up the page of a group, as [`Emitter::look_up`] does.
-    pub(crate) fn look_up_group(&mut self, base: Reg, (first, last): (i32, i32), low: i32, table: i32) -> Patch {
+    pub(crate) fn look_up_group(
+        &mut self,
+        base: Reg,
+        (first, last): (i32, i32),
+        low: i32,
+        table: i32,
+    ) -> Patch {
         let l = self.layout;
         // The entry is that of the first word's page and its tag is compared with the last one's: were they two pages, the
         // entry could not have that tag, as pages next to each other have different entries.

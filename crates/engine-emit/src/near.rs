@@ -14,8 +14,9 @@ use crate::emit::{Cold, Emitter};
 use crate::float::Operation;
 use crate::layout::{NEAR_BANKS, NEAR_PAGES};
 use crate::reg::{RAX, RCX, RDX, Reg};
+use crate::region::goes_round;
 use crate::value::X;
-use isa_ir::{Block, Node};
+use isa_ir::{Block, Node, Value};
 
 /// Pages of a bank that loads have; the others are those of stores.
 const LOADS: usize = 10;
@@ -63,17 +64,33 @@ pub(crate) struct NearGroup {
     pub resume: usize,
 }
 
+/// Whether a block ends with a call: it writes a link register, x1 or x5, and jumps. One that calls itself is no loop.
+fn calls(block: &Block) -> bool {
+    let nodes = block.nodes();
+    let place = |v: Value| matches!(nodes.get(v.index()), Some(Node::Pc(_)));
+    let link = |node: &Node| matches!(*node, Node::Set { class: X, index: 1 | 5, v } if place(v));
+    matches!(nodes.last(), Some(Node::Jump { .. })) && nodes.iter().rev().take(8).any(link)
+}
+
 impl Emitter {
     /// Gives the region of these blocks a bank if nothing in it can change what is remembered, and emits what empties that.
     pub(crate) fn begin_near(&mut self, blocks: &[Block], spared: u16) {
         let operations = self.operations;
         let modes = self.modes;
         let quiet = |node: &Node| match *node {
-            Node::Call { id, .. } => !matches!(operations(id, modes), Operation::System { .. } | Operation::Interpret),
+            Node::Call { id, .. } => {
+                !matches!(operations(id, modes), Operation::System { .. } | Operation::Interpret)
+            }
             _ => true,
         };
         self.near = None;
-        if spared == u16::MAX || !blocks.iter().flat_map(Block::nodes).all(quiet) {
+        // What empties the bank has a price too, which only a loop repays.
+        let access = |node: &Node| matches!(node, Node::Load { .. } | Node::Store { .. });
+        let pays = |block: &&Block| goes_round(block) && !calls(block) && block.nodes().iter().any(access);
+        if spared == u16::MAX
+            || !blocks.iter().any(|block| pays(&block))
+            || !blocks.iter().flat_map(Block::nodes).all(quiet)
+        {
             return;
         }
         self.banks = (self.banks + 1) % NEAR_BANKS;

@@ -55,7 +55,7 @@ fn start(block: &Block) -> Option<u32> {
 const ROUND: u32 = 8;
 
 /// Whether a block jumps to its own beginning.
-fn goes_round(block: &Block) -> bool {
+pub(crate) fn goes_round(block: &Block) -> bool {
     let Some(start) = start(block) else { return false };
     let node = |v: Value| block.nodes().get(v.index());
     let back = |v: Value| match node(v) {

@@ -172,7 +172,11 @@ impl Translator {
         let members = self.members(cpu, first);
         let Some(block) = self.cache.blocks.get(first as usize) else { return };
         let in_one_page = block.place.second.is_none();
-        if members.is_empty() || members == block.region && spared == block.spared || block.indirect.is_none() || !in_one_page {
+        if members.is_empty()
+            || members == block.region && spared == block.spared
+            || block.indirect.is_none()
+            || !in_one_page
+        {
             return;
         }
         let (modes, start) = (block.place.modes, block.place.arena & PAGE_MASK);
