@@ -5,76 +5,9 @@ mod pair;
 
 use engine_jit::{Counts, Options, Tiers};
 use isa_riscv::Features;
-use isa_riscv::random::rows;
-use isa_riscv::rows::{Row, flag};
+use pair::asm::jal;
+use pair::programs::{plain, program};
 use pair::*;
-
-/// Rows that go on to the next instruction.
-fn plain() -> Vec<&'static Row> {
-    const OF: [&str; 11] = ["I", "M", "F", "D", "Zba", "Zbb", "Zbs", "Zicond", "A", "Zaamo", "Zbc"];
-    let rows = rows().filter(|row| OF.contains(&row.extension) && row.length == 32);
-    rows.filter(|row| row.flags & flag::ENDS == 0).collect()
-}
-
-/// A conditional branch (Unprivileged ISA, "Conditional Branches") over `distance` bytes.
-fn branch(random: &mut Random, distance: i32) -> u32 {
-    let d = distance as u32;
-    let (rs1, rs2) = (random.below(32) as u32, random.below(32) as u32);
-    let condition = random.one_of(&[0u32, 1, 4, 5, 6, 7]);
-    (d >> 12 & 1) << 31
-        | (d >> 5 & 63) << 25
-        | rs2 << 20
-        | rs1 << 15
-        | condition << 12
-        | (d >> 1 & 15) << 8
-        | (d >> 11 & 1) << 7
-        | 0x63
-}
-
-/// `jal rd` over `distance` bytes.
-fn jal(rd: u32, distance: i32) -> u32 {
-    let d = distance as u32;
-    (d >> 20 & 1) << 31
-        | (d >> 1 & 0x3ff) << 21
-        | (d >> 11 & 1) << 20
-        | (d >> 12 & 0xff) << 12
-        | rd << 7
-        | 0x6f
-}
-
-/// Instructions that begin a block's successors.
-fn program(random: &mut Random, rows: &[&Row]) -> Vec<u32> {
-    let blocks: Vec<usize> = (0..2 + random.below(8)).map(|_| 1 + random.below(7) as usize).collect();
-    let starts: Vec<i32> =
-        blocks.iter().scan(0, |at, n| Some(std::mem::replace(at, *at + 4 * (*n as i32 + 2)))).collect();
-    let mut words = Vec::new();
-    for &n in &blocks {
-        for _ in 0..n {
-            let row = random.one_of(rows);
-            let mut word = random.insn(row);
-            // x8 and x9 hold addresses of data, and x1 of code, and stay so: what a store to code does without a fence is
-            // not defined.
-            if row.flags & (flag::LOAD | flag::STORE) != 0 {
-                word = word & !(31 << 15) | (8 + random.below(2) as u32) << 15;
-            }
-            if matches!(word >> 7 & 31, 1 | 8 | 9) {
-                word ^= 16 << 7;
-            }
-            words.push(word);
-        }
-        let at = |words: &[u32]| 4 * words.len() as i32;
-        let to = random.one_of(&starts);
-        words.push(branch(random, to - at(&words)));
-        let to = random.one_of(&starts);
-        words.push(match random.below(8) {
-            0 => jal(1, to - at(&words)),
-            // ret
-            1 => 0x8067,
-            _ => jal(0, to - at(&words)),
-        });
-    }
-    words
-}
 
 fn check(options: Options, first: u64, programs: u64) -> Option<Counts> {
     let mut pair = Pair::new(options)?;

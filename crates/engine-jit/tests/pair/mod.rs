@@ -3,7 +3,10 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod asm;
+pub mod programs;
 mod random;
+pub mod sv39;
 
 use engine_core::{Exit, TimeSource, Vcpu};
 use engine_interp::{Config, Interp};
