@@ -133,7 +133,7 @@ fn kinds() -> Vec<([u32; 2], u64)> {
         ([branch(0, 0, 0, -0x1e), branch(0, 0, 0, -0x16)], 0),
         ([branch(0, 0, 0, -0x1e), branch(1, 0, 0, -0x1e)], 0),
         ([branch(0, 0, 0, -0x1e), branch(0, 0, S1, -0x1e)], 1),
-        ([jal(A2, -0x1e), jal(A2, 4)], 1),
+        ([jal(A2, -0x1e), jal(A2, -0x3e)], 1),
         ([jal(A2, -0x1e), jal(A1, -0x1e)], 0),
         ([jalr(A2, S0, 0), jalr(A2, S0, -0x20)], 1),
         ([jalr(A2, S0, 0), jalr(A1, S0, 0)], 0),

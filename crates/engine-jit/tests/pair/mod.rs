@@ -1,7 +1,7 @@
 //! The translator and the interpreter side by side: two harts with a memory of their own and a device, brought into the same
 //! random states, run for the same number of instructions and compared.
 
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses a part")]
 
 pub mod asm;
 pub mod programs;
