@@ -241,7 +241,8 @@ fn the_second_half_faults() {
             pair.code(HANDLER, &handler(&[csrr(S4, 0x341)]));
             let mut before = remapper(sfence_vma(26, 0));
             // Only once in eight times there is nothing to fetch: then the loop ends.
-            let values: [u64; 8] = std::array::from_fn(|n| if n == 0 { bad } else { entry(NEXT[n % 2], CODE) });
+            let values: [u64; 8] =
+                std::array::from_fn(|n| if n == 0 { bad } else { entry(NEXT[n % 2], CODE) });
             let bytes: Vec<u8> = values.into_iter().flat_map(u64::to_le_bytes).collect();
             pair.put(DATA + 0x400, &bytes);
             before.push(addi(29, 29, 1));
