@@ -37,15 +37,10 @@ impl Space {
     pub fn new(pair: &mut Pair, tables: u64, asid: u64, start: u64) -> Space {
         let space = Space { tables, asid, start };
         pair.put(tables, &[0; 3 * PAGE as usize]);
-        space.also_at(pair, start);
-        space
-    }
-
-    /// Makes the same pages be at another multiple of 2 MiB too.
-    pub fn also_at(&self, pair: &mut Pair, start: u64) {
         let mut put = |at: u64, to: u64| pair.put(at, &entry(to, V).to_le_bytes());
-        put(self.tables + 8 * (start >> 30 & 511), self.tables + PAGE);
-        put(self.tables + PAGE + 8 * (start >> 21 & 511), self.tables + 2 * PAGE);
+        put(tables + 8 * (start >> 30 & 511), tables + PAGE);
+        put(tables + PAGE + 8 * (start >> 21 & 511), tables + 2 * PAGE);
+        space
     }
 
     /// Where the entry for an address is.
