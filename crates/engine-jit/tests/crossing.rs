@@ -20,10 +20,10 @@ const SECOND: u64 = START + 16 * PAGE;
 /// Of data, and of the page table with the entries for all these.
 const DATA_VA: u64 = START + 20 * PAGE;
 const TABLE: u64 = START + 22 * PAGE;
-/// Where they are. Of the next page there are two.
+/// Where they are. There are two next pages, and neither is the physical page behind the function's.
 const CALLER_PAGE: u64 = RAM + PAGE;
 const PAGE_OF_FUNCTION: u64 = RAM + 2 * PAGE;
-const NEXT: [u64; 2] = [RAM + 3 * PAGE, RAM + 7 * PAGE];
+const NEXT: [u64; 2] = [RAM + 5 * PAGE, RAM + 7 * PAGE];
 const TABLES: [u64; 2] = [RAM + 40 * PAGE, RAM + 44 * PAGE];
 /// A register that leads to nothing, and one with the address of the second function.
 const BAD: u32 = 25;
@@ -99,6 +99,8 @@ fn build(pair: &mut Pair, way: &Way) -> [Space; 2] {
     }
     way.parts.iter().for_each(|(at, code)| put(pair, PAGE_OF_FUNCTION + at, code));
     NEXT.iter().zip(&way.next).for_each(|(at, code)| put(pair, *at, code));
+    // What nobody should look at.
+    put(pair, PAGE_OF_FUNCTION + PAGE, &way.next[0]);
     pair.put(DATA, &[0x5a; 64]);
     pair.put(DATA + 8, &[0x11; 8]);
     pair.code(HANDLER, &handler(&[]));
@@ -181,6 +183,51 @@ fn two_address_spaces_with_different_next_pages() {
                     (spaces[0].satp(), spaces[0].satp() ^ spaces[1].satp());
                 run(pair, &hart, way.name);
             }
+        }
+    });
+}
+
+/// The first halfwords of the next page are rewritten in turns, with a fence; the same code goes on elsewhere too.
+#[test]
+fn the_next_page_is_rewritten() {
+    with_each(|pair, way| {
+        let [space, _] = build(pair, way);
+        space.map(pair, DATA_VA + PAGE, NEXT[0], DATA_PAGE);
+        let at = way.next[0].iter().zip(&way.next[1]).position(|(one, other)| one != other).unwrap();
+        let [now, then] = [&way.next[0], &way.next[1]].map(|next| u64::from(next[at]));
+        let before = [store(1, T0, A0, 0), xor(T0, T0, T1), FENCE_I];
+        for calls in [[jalr(RA, S0, 0), jalr(RA, S5, 0)], [direct(way, FIRST, 3), direct(way, SECOND, 7)]] {
+            pair.code(CALLER_PAGE, &caller(&before, &calls));
+            let mut hart = hart(&space, way);
+            hart.x[A0 as usize] = DATA_VA + PAGE + 2 * at as u64;
+            (hart.x[T0 as usize], hart.x[T1 as usize]) = (now, now ^ then);
+            run(pair, &hart, way.name);
+        }
+    });
+}
+
+/// Behind the last page of the address space comes the first one.
+#[test]
+fn the_next_page_is_at_address_0() {
+    const TOP: u64 = 0u64.wrapping_sub(1 << 21);
+    with_each(|pair, way| {
+        build(pair, way);
+        let space = Space::new(pair, RAM + 48 * PAGE, 3, TOP);
+        for (at, to) in [(space.tables, space.tables + PAGE), (space.tables + PAGE, space.tables + 2 * PAGE)]
+        {
+            pair.put(at, &entry(to, V).to_le_bytes());
+        }
+        space.map(pair, 0u64.wrapping_sub(PAGE), PAGE_OF_FUNCTION, CODE);
+        space.map(pair, TOP + PAGE, CALLER_PAGE, CODE);
+        space.map(pair, TOP + 2 * PAGE, DATA, DATA_PAGE);
+        for next in NEXT {
+            space.map(pair, 0, next, CODE);
+            pair.code(CALLER_PAGE, &caller(&[], &[jalr(RA, S0, 0)]));
+            let (mut hart, there) = (hart(&space, way), space.hart(TOP + PAGE));
+            (hart.pc, hart.x[28], hart.x[S1 as usize]) = (there.pc, there.pc, TOP + 2 * PAGE);
+            (hart.x[S0 as usize], hart.x[S3 as usize]) =
+                (way.entry.wrapping_sub(PAGE), 0xfe0u64.wrapping_sub(PAGE));
+            run(pair, &hart, way.name);
         }
     });
 }

@@ -170,3 +170,26 @@ fn one_target_in_many_contexts() {
         }
     }
 }
+
+/// So many contexts that their numbers lead to the same places again: what stands there is of a context that is gone.
+#[test]
+fn contexts_with_the_same_places() {
+    // Each fence takes two numbers at least.
+    const ROUNDS: u64 = engine_interp::JUMPS as u64 * 6 / 10;
+    assert_eq!(Jump::slot(CALLER, 1), Jump::slot(CALLER, 1 + engine_interp::JUMPS as u64));
+    for direct in [false, true] {
+        let Some(mut pair) = Pair::eager() else { return };
+        let space = build(&mut pair, 2);
+        let call = if direct { jal(RA, (target(0) - CALLER) as i32 - 4) } else { jalr(RA, S2, 0) };
+        pair.code(page(1), &[sfence_vma(0, 0), call, jal(0, -8)]);
+        let mut hart = space.hart(CALLER);
+        hart.x[S2 as usize] = target(0);
+        pair.set(&hart);
+        for (to, sum) in [(8, 1), (9, 3)] {
+            space.map(&mut pair, target(0), page(to), CODE);
+            assert_eq!(pair.run(6 * ROUNDS), Ok(Exit::Budget));
+            assert_eq!(pair.jit.cpu.state().x[A1 as usize], sum * ROUNDS);
+        }
+        pair.assert_translated();
+    }
+}
