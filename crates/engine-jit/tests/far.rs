@@ -221,3 +221,40 @@ fn floating_point_is_switched_on_and_off() {
         }
     }
 }
+
+/// The cache is emptied when what is jumped to is translated: the jump went with the rest, and what is now where it was stays as
+/// it is.
+#[test]
+fn a_cache_is_emptied_by_a_jump_to_another_page() {
+    const TARGET: u64 = RAM + 0x1100;
+    const FILLING: u64 = RAM + 0x2000;
+    let run = |filling: u64| {
+        let mut pair = Pair::new(Options { cache: 0, ..eager() })?;
+        // To the filling, which comes back with a0 = a1; then to the other page.
+        let distance = (TARGET - page(0) - 0x800) as i32;
+        pair.code(RAM + 0x800, &[branch(0, A0, A1, distance), jalr(0, S2, 0)]);
+        let mut code = vec![jal(0, 4); filling as usize];
+        code.extend([addi(A0, A0, 1), jalr(0, S3, 0)]);
+        pair.code(FILLING, &code);
+        // Loads from the device, which take room where the jump was.
+        let mut code = vec![load(2, A2, S1, 0), add(A3, A3, A2)].repeat(12);
+        code.push(jal(0, -4 * code.len() as i32));
+        pair.code(TARGET, &code);
+        let mut hart = bare(RAM + 0x800);
+        (hart.x[A1 as usize], hart.x[S1 as usize]) = (1, DEVICE);
+        (hart.x[S2 as usize], hart.x[S3 as usize]) = (FILLING, RAM + 0x800);
+        pair.set(&hart);
+        let mut emptied_after = |n: u64| {
+            assert_eq!(pair.run(n), Ok(Exit::Budget), "{filling}");
+            pair.jit.cpu.counts().emptied
+        };
+        Some([emptied_after(filling + 4), emptied_after(1000)])
+    };
+    // The most that do not empty it: by halves.
+    let mut filling = 0;
+    for step in (0..12).rev().map(|n| 1 << n) {
+        let Some([before, _]) = run(filling + step) else { return };
+        filling += if before == 0 { step } else { 0 };
+    }
+    assert_eq!(run(filling), Some([0, 1]), "{filling}");
+}
