@@ -236,12 +236,12 @@ fn a_cache_is_emptied_by_a_jump_to_another_page() {
         let mut code = vec![jal(0, 4); filling as usize];
         code.extend([addi(A0, A0, 1), jalr(0, S3, 0)]);
         pair.code(FILLING, &code);
-        // Loads from the device, which take room where the jump was.
-        let mut code = vec![load(2, A2, S1, 0), add(A3, A3, A2)].repeat(12);
+        // Misaligned stores, all of which are done the slow way: by code that takes room where the jump was.
+        let mut code: Vec<u32> = (0..16).flat_map(|n| [addi(A2, A2, n), store(3, A2, S1, 8 * n)]).collect();
         code.push(jal(0, -4 * code.len() as i32));
         pair.code(TARGET, &code);
         let mut hart = bare(RAM + 0x800);
-        (hart.x[A1 as usize], hart.x[S1 as usize]) = (1, DEVICE);
+        (hart.x[A1 as usize], hart.x[S1 as usize]) = (1, DATA + 4);
         (hart.x[S2 as usize], hart.x[S3 as usize]) = (FILLING, RAM + 0x800);
         pair.set(&hart);
         let mut emptied_after = |n: u64| {
