@@ -1,5 +1,5 @@
 //! Pages full of random code, each of which goes on in the next one in the middle of an instruction, in address spaces where
-//! they come in any order and more than once; pages are mapped anew, code is rewritten, traps change the address space, the
+//! they come in any order and more than once; pages of code and data are mapped anew, code is rewritten, traps change the address space, the
 //! privilege mode or the state of floating point.
 
 mod pair;
@@ -91,12 +91,25 @@ fn map(pair: &mut Pair, random: &mut Random, space: &Space, place: u64, user: bo
     va
 }
 
+/// Maps one page of data in a space; gives its address.
+fn map_data(pair: &mut Pair, random: &mut Random, space: &Space, user: bool) -> u64 {
+    let va = DATA_VA + PAGE * random.below(3);
+    let rights = DATA_PAGE | if user { U } else { 0 };
+    let changed = random.one_of(&[0, 0, 0, V, W, D]);
+    space.map(pair, va, DATA + PAGE * random.below(3), rights ^ changed);
+    va
+}
+
 /// Changes something in both machines as if the guest had done it.
 fn change(pair: &mut Pair, random: &mut Random, rows: &[&Row], spaces: &[(Space, bool)]) {
     if random.below(2) == 0 {
         let (space, user) = random.one_of(spaces);
-        let place = random.below(PLACES);
-        let va = map(pair, random, &space, place, user);
+        let place = random.below(PLACES + 4);
+        let va = if place < PLACES {
+            map(pair, random, &space, place, user)
+        } else {
+            map_data(pair, random, &space, user)
+        };
         let asid = random.one_of(&[None, Some(space.asid as u16)]);
         let address = random.one_of(&[None, Some(va), Some(va)]);
         pair.jit.cpu.flush_translations(address, asid);
