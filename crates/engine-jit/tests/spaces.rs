@@ -1,6 +1,6 @@
 //! Pages full of random code, each of which goes on in the next one in the middle of an instruction, in address spaces where
-//! they come in any order and more than once; pages of code and data are mapped anew, code is rewritten, traps change the address space, the
-//! privilege mode or the state of floating point.
+//! they come in any order and more than once; pages of code and data are mapped anew, code is rewritten, traps change the
+//! address space, the privilege mode or the state of floating point.
 
 mod pair;
 
