@@ -6,7 +6,8 @@
 //! boxed. A NaN that arithmetic gives is replaced by the canonical one; its flags are right already. Both sides detect
 //! tininess after rounding.
 
-use crate::asm::{Alu, Cc, Patch, Rmi, Sse};
+use crate::asm::{Alu, Cc, Patch, Rmi};
+use crate::asm_float::Sse;
 use crate::emit::{Cold, Emitter, To};
 use crate::reg::{RAX, Xmm};
 use crate::system::{Access, Register};

@@ -12,6 +12,8 @@
 mod alu;
 #[allow(clippy::useless_conversion, reason = "the assembler's macro converts numbers of registers")]
 mod asm;
+#[allow(clippy::useless_conversion, reason = "as there")]
+mod asm_float;
 mod atomic;
 mod cold;
 mod emit;
@@ -29,12 +31,13 @@ mod shared;
 mod system;
 mod value;
 
-pub use asm::Sse;
 pub(crate) use asm::{Alu, Cc, Rmi};
+pub use asm_float::Sse;
 pub use emit::{Code, Emitter, Link, Room, Whither};
 pub use float::{Float, Operation};
 pub use layout::{Info, Layout, Leave, NEAR_BANKS, NEAR_PAGES, Shared, Ways};
 pub(crate) use reg::Xmm;
+pub use region::Traces;
 pub use scan::Modes;
 pub use shared::{Helpers, SharedCode, shared};
 pub use system::{Access, Register};

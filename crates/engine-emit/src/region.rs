@@ -117,19 +117,27 @@ fn homes(blocks: &[Block]) -> (Homes, Vec<Moved>) {
     (homes, moved)
 }
 
+/// What a region is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Traces<'a> {
+    /// Its traces, whose nodes count from the start of the page. The region is entered at the first one.
+    pub blocks: &'a [Block],
+    /// Distances from the start of the page that calls inside come back to.
+    pub returns: &'a [u32],
+    /// A bit for each near page that is not to be used.
+    pub spared: u16,
+}
+
 impl Emitter {
-    /// Emits a region of blocks, whose nodes count from the start of the page; it is entered at the first one from where a
-    /// direct jump to that would go. `returns` are distances that calls inside come back to; `spared` has a bit for each near page
-    /// that is not to be used. Gives the number of its bank of near pages, if it has one. Otherwise as [`Emitter::emit`].
+    /// Emits a region, which is entered from where a direct jump to its first block would go. Gives the number of its bank of near
+    /// pages, if it has one. Otherwise as [`Emitter::emit`].
     pub fn emit_region(
         &mut self,
-        blocks: &[Block],
-        returns: &[u32],
+        Traces { blocks, returns, spared }: Traces<'_>,
         room: Room,
         first_link: u32,
         modes: Modes,
         operations: fn(u32, Modes) -> Operation,
-        spared: u16,
     ) -> Option<usize> {
         self.begin(room, first_link, modes, operations);
         let (homes, moved) = homes(blocks);

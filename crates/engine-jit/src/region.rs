@@ -12,7 +12,7 @@ use crate::jit::Translator;
 use crate::join::words;
 use crate::operations::{emitter_modes, operation};
 use crate::translate::{LONGEST, meddled};
-use engine_emit::NEAR_PAGES;
+use engine_emit::{NEAR_PAGES, Traces};
 use engine_interp::Cpu;
 use engine_mmu::PAGE_MASK;
 use isa_ir::Block;
@@ -185,7 +185,8 @@ impl Translator {
         let (room, first_link) = (self.cache.next(), self.cache.sites.len() as u32);
         let modes = emitter_modes(cpu, modes);
         let returns: Vec<u32> = returns.iter().filter_map(|&n| self.start(n)).collect();
-        let bank = self.emitter.emit_region(&traces, &returns, room, first_link, modes, operation, spared);
+        let traces = Traces { blocks: &traces, returns: &returns, spared };
+        let bank = self.emitter.emit_region(traces, room, first_link, modes, operation);
         let (usual, seldom) = self.emitter.parts();
         let parts = [usual, seldom].map(|part| meddled(part, self.options.meddle));
         if let Some(map) = self.options.perf_map {
