@@ -143,6 +143,9 @@ fn a_page_that_turns_out_to_hold_code() {
     // The function's page at two addresses: to run and to write.
     space.map(&mut pair, START + PAGE, FUNCTION, CODE);
     space.map(&mut pair, DATA_VA, FUNCTION, DATA_PAGE);
+    // Another function, which is called until the loop's region is there to stay.
+    space.map(&mut pair, START + 2 * PAGE, FUNCTION + PAGE, CODE);
+    pair.code(FUNCTION + PAGE, &[RET]);
     // x10 gets what the function says; the loop replaces its first instruction by x22, which changes from round to round.
     pair.code(FUNCTION, &[addi(A0, A0, 1), RET]);
     let inner = [store(2, 22, S0, 0), addi(A2, A2, -1), branch(1, A2, 0, -8)];
@@ -153,11 +156,16 @@ fn a_page_that_turns_out_to_hold_code() {
     code.push(jal(0, -4 * code.len() as i32));
     pair.code(CODE_AT, &code);
     let mut hart = space.hart(START);
-    (hart.x[8], hart.x[9]) = (DATA_VA, START + PAGE);
+    (hart.x[8], hart.x[9]) = (DATA_VA, START + 2 * PAGE);
     // The immediate is in bits 31:20.
     (hart.x[22], hart.x[24]) = (u64::from(addi(A0, A0, 1)), 1 << 20);
     pair.set(&hart);
     for slice in 0..200 {
+        if slice == 100 {
+            let mut hart = pair.jit.cpu.state().clone();
+            hart.x[9] = START + PAGE;
+            pair.set(&hart);
+        }
         let result = pair.run(37 + slice);
         assert!(result.is_ok(), "slice {slice}: {}", result.unwrap_err());
     }
