@@ -157,6 +157,9 @@ fn faults_are_found() {
         ("insn 0 4\n%1 = get_vector v0, 8\n%2 = lanes div_u b1x8 %1, %1\nnext 4", Fault::BadShape(2)),
         ("insn 0 4\n%1 = get_vector v0, 8\n%2 = lanes add b1x4 %1, %1\nnext 4", Fault::WrongType(2)),
         ("insn 0 4\n%1 = const 1\n%2 = range 2000 %1, %1\nnext 4", Fault::BadShape(2)),
+        ("insn 0 4\nskip %1, 1\nnext 4", Fault::NotDefined(1)),
+        ("insn 0 4\n%1 = get flags0\nskip %1, 1\nnext 4", Fault::WrongType(2)),
+        ("insn 0 4\n%1 = const 1\nskip %1, 1\n%3 = not %2\nnext 4", Fault::WrongType(3)),
     ];
     for (text, fault) in cases {
         let lines = text.lines().count();
@@ -177,6 +180,9 @@ fn texts_that_are_none() {
         ("insn 0 4\n%1 = call 0x9 none", 2, Reason::BadWord),
         ("insn 0 4\n%1 = call 0x1 writes", 2, Reason::BadWord),
         ("insn 0 4\n%1 = get x0", 2, Reason::BadWord),
+        ("insn 0 4\n%1 = const 0\nskip %1", 3, Reason::Missing),
+        ("insn 0 4\n%1 = const 0\nskip %1, -1", 3, Reason::BadWord),
+        ("insn 0 4\n%1 = const 0\n%2 = skip %1, 1", 3, Reason::BadResult),
     ];
     for (text, line, reason) in cases {
         assert_eq!(block(text), Err(ParseError { line, reason }), "{text}");
@@ -212,6 +218,7 @@ store b8 release %1, %2
 fence both
 %22 = call 0x1 looks %1, %2, %3
 nop
+skip %1, 3
 exit_if %1, %2
 insn 4 2
 trap 7 %1
