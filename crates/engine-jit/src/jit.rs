@@ -60,6 +60,10 @@ pub(crate) struct Translator {
     pub turns: u32,
     /// Regions made.
     pub regions: u64,
+    /// Branches in them that became choices.
+    pub joined: u64,
+    /// Calls by a register that they go into.
+    pub entered: u64,
     /// Instructions retired in translated code.
     translated: u64,
     /// [`fabric_ram::Watch::writes`] at the last fence.
@@ -82,6 +86,10 @@ pub(crate) struct Translator {
 pub struct Counts {
     /// Regions made.
     pub regions: u64,
+    /// Branches over a few instructions that became choices in a region.
+    pub joined: u64,
+    /// Calls by a register of which a region goes on into what the register led to when the region was made.
+    pub entered: u64,
     /// How often the code cache was emptied.
     pub emptied: u64,
     /// Instructions that were retired in translated code; the others were interpreted.
@@ -140,6 +148,8 @@ impl Jit {
             places: Places::default(),
             turns: 0,
             regions: 0,
+            joined: 0,
+            entered: 0,
             translated: 0,
             writes: 0,
             unsettled: false,
@@ -166,8 +176,14 @@ impl Jit {
 
     /// What was done so far.
     pub fn counts(&self) -> Counts {
-        let Translator { regions, translated, cache, .. } = &self.translator;
-        Counts { regions: *regions, emptied: cache.emptied, translated: *translated }
+        let Translator { regions, joined, entered, translated, cache, .. } = &self.translator;
+        Counts {
+            regions: *regions,
+            joined: *joined,
+            entered: *entered,
+            emptied: cache.emptied,
+            translated: *translated,
+        }
     }
 
     /// The interpreter that runs what is rare.

@@ -66,6 +66,7 @@ impl Translator {
             let _ = lift(&mut self.builder, word, &cpu.legal, floats);
         }
         self.builder.skipped();
+        self.joined += 1;
         self.places.look(self.builder.nodes());
         Some((to, words.len()))
     }

@@ -172,6 +172,7 @@ impl Translator {
                     growing.returns = next.is_none();
                     let to = self.cache.blocks.get(next? as usize)?.place.arena & PAGE_MASK;
                     self.builder.follow_guess(to as u32);
+                    self.entered += 1;
                     next
                 }
                 None => {
