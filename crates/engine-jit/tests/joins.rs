@@ -47,7 +47,7 @@ fn compressed(random: &mut Random) -> u32 {
     let (rd, rs, k) = (any(random), any(random), random.below(31) as u32);
     // x10 to x15 in three bits.
     let (few, other) = (2 + random.below(6) as u32, 2 + random.below(6) as u32);
-    let imm = random.below(2) as u32 * 0x1000 | k << 2;
+    let imm = (random.below(2) as u32) << 12 | k << 2;
     match random.below(8) {
         0 => 0x0001 | imm | rd << 7,
         1 => 0x4001 | imm | rd << 7,
