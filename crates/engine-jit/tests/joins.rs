@@ -286,3 +286,30 @@ fn what_becomes_a_choice() {
         assert_eq!(joined(&words), Some(0), "{}", listing(&words));
     }
 }
+
+/// A branch that always or never goes over an instruction; jumps from elsewhere lead to that and to the one behind it.
+#[test]
+fn a_choice_whose_answer_is_known() {
+    for condition in [0, 1] {
+        let Some(mut pair) = Pair::regions() else { return };
+        let code = [
+            branch(condition, 0, 0, 8),
+            addi(A2, A2, 1),
+            add(A3, A3, A2),
+            addi(A0, A0, 1),
+            andi(A1, A0, 3),
+            branch(0, A1, 0, -16),
+            addi(A4, A1, -1),
+            branch(0, A4, 0, -20),
+            jal(0, -32),
+        ];
+        pair.code(RAM, &code);
+        let mut hart = isa_riscv::Hart::new(0, &Features::FULL);
+        (hart.pc, hart.csr.mtvec) = (RAM, HANDLER);
+        pair.set(&hart);
+        for n in [1, 2, 3, 50, 51, 52, 53, 1000, 1001, 1002] {
+            assert!(pair.run(n).is_ok(), "condition {condition}, after {n}");
+        }
+        assert!(pair.jit.cpu.counts().joined > 0, "{condition}");
+    }
+}
