@@ -252,13 +252,12 @@ impl Jit {
                     return if room == 0 || room >= longest { None } else { self.interp.block() };
                 }
                 3 => return cpu.native.exit.take(),
-                link => {
-                    let site = link - Leave::Link as u32;
-                    match self.translator.link(cpu, site) {
-                        Some(next) if cpu.retired < cpu.stop_at => host = next,
-                        _ => return None,
-                    }
-                }
+                // A page is not fetched from, which sets its A bit, before it is time for that.
+                _ if cpu.retired >= cpu.stop_at => return None,
+                link => match self.translator.link(cpu, link - Leave::Link as u32) {
+                    Some(next) => host = next,
+                    None => return None,
+                },
             }
         }
     }
@@ -301,6 +300,22 @@ fn fetched(cpu: &mut Cpu, pc: u64) -> Option<u64> {
     place.ram.filter(|_| place.whole)
 }
 
+/// The same if it is remembered: nothing is fetched.
+fn remembered(cpu: &mut Cpu, pc: u64) -> Option<u64> {
+    cpu.fetch.find(cpu.code, pc)
+}
+
+/// The place of the code at the program counter, if all of its page may be executed. `find` says where code is.
+fn place(cpu: &mut Cpu, find: fn(&mut Cpu, u64) -> Option<u64>) -> Option<Place> {
+    let pc = cpu.hart.pc;
+    let arena = find(cpu, pc)?;
+    let mut second = None;
+    if pc & PAGE_MASK == PAGE_MASK - 1 && cpu.ram.load::<u16>(arena)? & 3 == 3 {
+        second = Some(find(cpu, pc.wrapping_add(2))?);
+    }
+    Some(Place { arena, second, modes: modes(cpu) })
+}
+
 /// MXCSR for a rounding mode: all exceptions masked, no flag up.
 pub(crate) fn mxcsr(frm: u8) -> u32 {
     // RC is to nearest, down, up, towards zero; `frm` to nearest, towards zero, down, up.
@@ -339,26 +354,16 @@ impl Translator {
         }
     }
 
-    /// Where the code at the program counter is, if all of its page may be executed.
-    fn place(&mut self, cpu: &mut Cpu) -> Option<Place> {
-        let pc = cpu.hart.pc;
-        let arena = fetched(cpu, pc)?;
-        let mut second = None;
-        if pc & PAGE_MASK == PAGE_MASK - 1 && cpu.ram.load::<u16>(arena)? & 3 == 3 {
-            second = Some(fetched(cpu, pc.wrapping_add(2))?);
-        }
-        Some(Place { arena, second, modes: modes(cpu) })
-    }
-
-    /// The number of the block at the program counter, if it has been translated.
+    /// The number of the block at the program counter, if it has been translated and its page is remembered: nothing is
+    /// fetched.
     pub fn known(&mut self, cpu: &mut Cpu) -> Option<u32> {
-        let place = self.place(cpu)?;
+        let place = place(cpu, remembered)?;
         self.cache.by_place.get(&place).copied()
     }
 
     /// The number of the block at the program counter; translates what has run often enough.
     fn block(&mut self, cpu: &mut Cpu) -> Option<u32> {
-        let place = self.place(cpu)?;
+        let place = place(cpu, fetched)?;
         if let Some(&number) = self.cache.by_place.get(&place) {
             return Some(number);
         }
