@@ -84,7 +84,7 @@ fn map(pair: &mut Pair, random: &mut Random, space: &Space, place: u64, user: bo
     let va = START + place * PAGE;
     let mut rights = CODE | if user { U } else { 0 };
     if place > 1 {
-        rights ^= random.one_of(&[0, 0, 0, 0, 0, 0, V, X, U]);
+        rights ^= random.one_of(&[0, 0, 0, 0, 0, A, A, V, X, U]);
     }
     let to = page(1 + random.below(PAGES));
     space.map(pair, va, to, rights);
@@ -139,6 +139,8 @@ fn hart(random: &mut Random, spaces: &[(Space, bool); 2]) -> Hart {
     let mut hart = random.hart(&Features::FULL, pc);
     let paged = space.hart(pc);
     (hart.mode, hart.csr.satp, hart.csr.pmp) = (paged.mode, paged.csr.satp, paged.csr.pmp.clone());
+    // ADUE: fetches set the A bits of pages, which must not come early.
+    hart.csr.menvcfg |= 1 << 61;
     if user {
         hart.mode = isa_riscv::Mode::U;
     }
