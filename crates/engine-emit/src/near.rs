@@ -78,9 +78,11 @@ impl Emitter {
         let operations = self.operations;
         let modes = self.modes;
         let quiet = |node: &Node| match *node {
-            Node::Call { id, .. } => {
-                !matches!(operations(id, modes), Operation::System { .. } | Operation::Interpret)
-            }
+            // A toggle of the status register may be a call, which changes what loads and stores are allowed.
+            Node::Call { id, .. } => matches!(
+                operations(id, modes),
+                Operation::Call | Operation::Float { .. } | Operation::Register(..)
+            ),
             _ => true,
         };
         self.near = None;

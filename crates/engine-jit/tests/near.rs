@@ -183,3 +183,39 @@ fn a_page_that_turns_out_to_hold_code() {
     pair.assert_translated();
     assert!(pair.jit.cpu.counts().regions > 0);
 }
+
+/// A loop in S-mode loads from a page of U-mode, which SUM allows until `csrc` takes that away: no translation is forgotten, and
+/// the address space stays.
+#[test]
+fn a_right_that_a_loop_gives_up() {
+    const SUM: u64 = 1 << 18;
+    for options in [eager(), second()] {
+        let Some(mut pair) = Pair::new(options) else { return };
+        pair.code(HANDLER, &handler(&[]));
+        let space = Space::new(&mut pair, TABLES[0], 1, START);
+        space.map(&mut pair, START, CODE_AT, CODE);
+        space.map(&mut pair, DATA_VA, DATA, DATA_PAGE | U);
+        // csrc sstatus, x22, which is SUM in round 2048 and is 0 before.
+        let clear = 0x100 << 20 | 22 << 15 | 3 << 12 | 0x73;
+        let code = [
+            load(3, T0, S0, 0),
+            add(A0, A0, T0),
+            addi(A2, A2, 1),
+            and(22, A2, 23),
+            sll(22, 22, 7),
+            clear,
+            branch(1, A2, 0, -24),
+        ];
+        pair.code(CODE_AT, &code);
+        let mut hart = space.hart(START);
+        hart.csr.mstatus |= SUM;
+        (hart.x[8], hart.x[23]) = (DATA_VA, 2048);
+        pair.set(&hart);
+        for slice in 0..200 {
+            let result = pair.run(100 + slice);
+            assert!(result.is_ok(), "slice {slice}: {}", result.unwrap_err());
+        }
+        assert_eq!(pair.jit.cpu.state().csr.mstatus & SUM, 0);
+        pair.assert_translated();
+    }
+}
