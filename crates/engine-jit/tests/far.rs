@@ -258,3 +258,27 @@ fn a_cache_is_emptied_by_a_jump_to_another_page() {
     }
     assert_eq!(run(filling), Some([0, 1]), "{filling}");
 }
+
+/// A page that a jump leads to, after which the budget is used up, is not fetched from yet: its A bit stays as it is. So does that of
+/// the page in which the instruction goes on that a jump leads to.
+#[test]
+fn a_page_is_not_fetched_from_too_early() {
+    for to in [2 * PAGE, 2 * PAGE - 2] {
+        let Some(mut pair) = Pair::eager() else { return };
+        let space = Space::new(&mut pair, TABLES, 1, START);
+        for n in 0..3 {
+            let accessed = if n == 2 { 0 } else { A };
+            space.map(&mut pair, START + n * PAGE, page(4 + n), CODE & !A | accessed);
+        }
+        pair.code(page(4), &[addi(A0, A0, 1), jal(0, PAGE as i32 - 4)]);
+        pair.code(page(5), &[jal(0, (to - PAGE) as i32)]);
+        pair.put(page(4) + to, &addi(A0, A0, 3).to_le_bytes());
+        let mut hart = space.hart(START);
+        hart.csr.menvcfg |= 1 << 61;
+        pair.set(&hart);
+        for n in [2, 1, 1, 1] {
+            let result = pair.run(n);
+            assert!(result.is_ok(), "{to:#x}: {}", result.unwrap_err());
+        }
+    }
+}
