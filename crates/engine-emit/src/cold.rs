@@ -1,7 +1,7 @@
 //! Ways out of a block, and what is emitted behind it because it is rarely run.
 
 use crate::asm::{Alu, Cc, Patch, Rmi};
-use crate::emit::{Address, Cold, Emitter, Link, Stored, To, Whither};
+use crate::emit::{Address, Cold, Emitter, Link, PAGE, Stored, To, Whither};
 use crate::layout::{Info, Leave};
 use crate::near::Near;
 use crate::reg::{RAX, RCX, RDX};
@@ -49,7 +49,7 @@ impl Emitter {
             n += 1;
             let here = self.asm.len();
             match cold {
-                Cold::Jump { from, target, rest } => self.cold_jump(from, target, rest),
+                Cold::Jump { from, target, rest, page } => self.cold_jump(from, target, rest, page),
                 Cold::Budget { from, insns, start } => {
                     self.asm.patch(from, here);
                     self.asm.alu(Alu::Add, crate::reg::BUDGET, Rmi::I(insns as i32));
@@ -116,6 +116,7 @@ impl Emitter {
                     self.back(back);
                 }
                 Cold::Far(far) => self.far_away(far),
+                Cold::Within { within, target } => self.not_within(within, target),
                 Cold::Failed { from } => failed.push(from),
                 Cold::Elsewhere { from, result: None } => failed.push(from),
                 Cold::Elsewhere { from, result } => {
@@ -171,22 +172,30 @@ impl Emitter {
     }
 
     /// A direct jump.
-    fn cold_jump(&mut self, mut from: Patch, target: i64, rest: u32) {
+    fn cold_jump(&mut self, mut from: Patch, target: i64, rest: u32, page: u32) {
         let here = self.asm.len();
-        let near = u32::try_from(target).ok().filter(|target| *target < 4096);
-        let label = near.and_then(|target| self.region.as_ref().and_then(|region| region.label(target)));
-        if let (Some(label), 0) = (label, rest) {
+        let region = self.region.as_ref();
+        let label = u32::try_from(target).ok().and_then(|target| region.and_then(|r| r.label(target)));
+        // Links lead to where the page is the one that the unit is entered in.
+        let entered = region.map_or(0, |region| region.page);
+        let near = u32::try_from(target - i64::from(entered)).ok().filter(|target| *target < PAGE);
+        let crosses = self.crosses_from(page, target);
+        if let (Some(label), 0, None) = (label, rest, crosses) {
             self.asm.patch(from, label);
             return;
         }
         self.asm.patch(from, here);
         self.refund(rest);
+        if let Some(to) = crosses {
+            self.cross(to);
+        }
         match (label, near) {
             (Some(label), _) => self.back(label),
             (None, Some(target)) => {
                 // A link goes past what was emitted for it here.
                 if self.region.is_some() || rest > 0 {
                     self.depart();
+                    self.move_page(i64::from(entered));
                     from = self.asm.jmp();
                     let here = self.asm.len();
                     self.asm.patch(from, here);
@@ -236,9 +245,8 @@ impl Emitter {
 
     /// What a link does while it is not linked.
     pub(crate) fn unlinked(&mut self, from: Patch, target: u32) {
-        let number = self.first_link + self.links.len() as u32;
-        self.links.push(Link { at: self.asm.distance(from.0), to: Whither::Near(target) });
+        let reason = self.link(Link { at: self.asm.distance(from.0), to: Whither::Near(target) });
         self.save_pc(i64::from(target));
-        self.leave(Leave::Link as u32 + number);
+        self.leave(reason);
     }
 }

@@ -6,7 +6,7 @@
 use crate::asm::{Alu, Asm, Cc, Patch, Rmi};
 use crate::atomic::Atomic;
 use crate::facts::Facts;
-use crate::far::Far;
+use crate::far::{Far, Guard};
 use crate::float::Operation;
 use crate::group::Groups;
 use crate::layout::{Info, Layout, Shared};
@@ -35,13 +35,24 @@ pub enum Whither {
     /// To another page, as long as two words, so many bytes from [`Room::usual`], are the program counter there and the
     /// number of the context.
     Far {
+        /// Where it wants to go: how far from the start of the page, in bytes.
+        target: i64,
+        /// Where the words are.
+        words: i64,
+    },
+    /// To the code of the same region at this distance from the start of its first page, which is in another page than the
+    /// jump: as long as two words, likewise, are the program counter there and the number of the context. There is nothing to
+    /// patch but those.
+    Within {
+        /// Where it wants to go.
+        target: u32,
         /// Where the words are.
         words: i64,
     },
 }
 
 /// Bytes of a page.
-const PAGE: u32 = 4096;
+pub(crate) const PAGE: u32 = 4096;
 
 /// Where the code of a unit will be in the host. What is seldom run goes elsewhere, so that what is run lies close together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,8 +83,9 @@ pub struct Code {
 /// What is emitted behind the block, because it is rarely run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Cold {
-    /// A direct jump to this distance from the start of the page, which leaves so many instructions undone.
-    Jump { from: Patch, target: i64, rest: u32 },
+    /// A direct jump to this distance from the start of the (first) page, made in the page that begins at `page`, which leaves so
+    /// many instructions undone.
+    Jump { from: Patch, target: i64, rest: u32, page: u32 },
     /// A load whose page is not remembered.
     Load { from: Patch, back: usize, va: Address, info: Info, to: To, near: Near },
     /// A store, likewise.
@@ -90,6 +102,8 @@ pub(crate) enum Cold {
     Atomic { from: Patch, back: usize, va: Reg, info: Info, what: Atomic },
     /// A direct jump to another page.
     Far(Far),
+    /// One inside a region.
+    Within { within: Guard, target: u32 },
     /// Shared code said not to go on.
     Failed { from: Patch },
     /// The same after an operation whose result becomes a register's.
@@ -320,8 +334,24 @@ impl Emitter {
             self.far(target);
             return;
         }
+        if let Some(to) = self.crosses(target) {
+            self.refund(self.rest());
+            self.cross(to);
+            self.cold_jump_from(target, 0, to & !(PAGE - 1));
+            return;
+        }
+        self.cold_jump_from(target, self.rest(), self.page_here());
+    }
+
+    /// A jump that goes where it leads by way of what is emitted behind the block.
+    fn cold_jump_from(&mut self, target: i64, rest: u32, page: u32) {
         let from = self.asm.jmp();
-        self.cold.push(Cold::Jump { from, target, rest: self.rest() });
+        self.cold.push(Cold::Jump { from, target, rest, page });
+    }
+
+    /// Where the page of the current instruction begins.
+    pub(crate) fn page_here(&self) -> u32 {
+        self.offset as u32 & !(PAGE - 1)
     }
 
     /// Instructions behind the current one that have been paid for.
@@ -374,7 +404,11 @@ impl Emitter {
             Node::ExitIf { taken, target } => self.exit_if(block, taken, target),
             Node::Skip { over, insns } => self.skip(block, over, insns),
             Node::Jump { target } => self.jump(target),
-            Node::Next { offset } if self.falls_into(self.start + offset) => {}
+            Node::Next { offset } if self.falls_into(self.start + offset) => {
+                if let Some(to) = self.crosses(i64::from(self.start + offset)) {
+                    self.cross(to);
+                }
+            }
             Node::Next { offset } => self.jump_to(i64::from(self.start + offset)),
             _ => {}
         }
@@ -475,7 +509,7 @@ impl Emitter {
             _ => {
                 let cc = self.condition(block, taken);
                 let from = self.asm.jcc(cc);
-                self.cold.push(Cold::Jump { from, target: k, rest: self.rest() });
+                self.cold.push(Cold::Jump { from, target: k, rest: self.rest(), page: self.page_here() });
             }
         }
         self.values.used(taken);

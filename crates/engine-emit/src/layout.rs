@@ -73,6 +73,9 @@ pub struct Layout {
     pub one_hart: bool,
 }
 
+/// Bytes from the first page of a region to behind its last one, at most.
+pub const REACH: u32 = 1 << 16;
+
 /// Groups of accesses in a block.
 pub const GROUPS: usize = 16;
 
@@ -148,29 +151,32 @@ impl Leave {
     pub const LAST: u32 = 15;
 }
 
-/// Which instruction makes a call, in 32 bits: its place in its page, the width of its access, and how many
-/// instructions of the block are left, itself included.
+/// Which instruction makes a call, in 32 bits: its place from where the unit's offsets count, the width of its access, and how
+/// many instructions of the block are left, itself included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info(pub u32);
 
 impl Info {
-    /// Packs: `offset` in the page, below 4096; logarithm of the width; instructions left.
+    /// Packs: `offset` from the start of the (first) page, below [`REACH`]; logarithm of the width; instructions left.
     pub const fn new(offset: u32, width: u32, left: u32) -> Info {
-        Info(offset & 0xfff | (width & 3) << 12 | left << 16)
+        Info(offset & (REACH - 1) | (width & 3) << Self::WIDTH | left << Self::LEFT)
     }
 
-    /// Bytes from the start of the page.
+    const WIDTH: u32 = REACH.trailing_zeros();
+    const LEFT: u32 = Self::WIDTH + 2;
+
+    /// Bytes from the start of the (first) page.
     pub const fn offset(self) -> u64 {
-        (self.0 & 0xfff) as u64
+        (self.0 & (REACH - 1)) as u64
     }
 
     /// Logarithm of the access's width in bytes, or of the instruction's length.
     pub const fn width(self) -> u32 {
-        self.0 >> 12 & 3
+        self.0 >> Self::WIDTH & 3
     }
 
     /// Instructions left.
     pub const fn left(self) -> i64 {
-        (self.0 >> 16) as i64
+        (self.0 >> Self::LEFT) as i64
     }
 }

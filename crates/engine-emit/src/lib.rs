@@ -35,7 +35,7 @@ pub(crate) use asm::{Alu, Cc, Rmi};
 pub use asm_float::Sse;
 pub use emit::{Code, Emitter, Link, Room, Whither};
 pub use float::{Float, Operation};
-pub use layout::{Info, Layout, Leave, NEAR_BANKS, NEAR_PAGES, Shared, Ways};
+pub use layout::{Info, Layout, Leave, NEAR_BANKS, NEAR_PAGES, REACH, Shared, Ways};
 pub(crate) use reg::Xmm;
 pub use region::Traces;
 pub use scan::Modes;

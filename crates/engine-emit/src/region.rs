@@ -1,10 +1,14 @@
-//! Regions: blocks of one page that jump among themselves, with the guest registers that they use most in host registers
-//! all the way, across their loops.
+//! Regions: blocks that jump among themselves, with the guest registers that they use most in host registers all the way,
+//! across their loops.
+//!
+//! They may be in several pages near to each other. What offsets count from is the first of those, and so it is in memory while
+//! the region runs. That a page is where it was when the region was made is known of the one it is entered in only, so each jump
+//! from one page to another makes sure, as one to other code would.
 //!
 //! Outside, registers live where [`Homes::default`] says. A region keeps those that it uses where they are, and gives the
 //! places of the others to registers that have none: two moves for each on the way in and on the way out.
 
-use crate::emit::{Cold, Emitter, Room};
+use crate::emit::{Cold, Emitter, PAGE, Room};
 use crate::float::Operation;
 use crate::reg::{Homes, RAX, RCX, Reg, X_HOMES};
 use crate::scan::Modes;
@@ -31,6 +35,10 @@ pub(crate) struct Region {
     returns: Vec<u32>,
     /// The block that follows the one being emitted.
     next: Option<u32>,
+    /// Where its blocks begin, whether they have been emitted or not.
+    starts: Vec<u32>,
+    /// Where the page that it is entered in begins.
+    pub page: u32,
 }
 
 impl Region {
@@ -120,9 +128,10 @@ fn homes(blocks: &[Block]) -> (Homes, Vec<Moved>) {
 /// What a region is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Traces<'a> {
-    /// Its traces, whose nodes count from the start of the page. The region is entered at the first one.
+    /// Its traces, each in one page, whose nodes count from the start of the region's first page. The region is entered at the
+    /// first one.
     pub blocks: &'a [Block],
-    /// Distances from the start of the page that calls inside come back to.
+    /// Distances from there that calls inside come back to.
     pub returns: &'a [u32],
     /// A bit for each near page that is not to be used.
     pub spared: u16,
@@ -142,8 +151,17 @@ impl Emitter {
         self.begin(room, first_link, modes, operations);
         let (homes, moved) = homes(blocks);
         let outside = std::mem::replace(&mut self.homes, homes);
-        self.region =
-            Some(Region { labels: Vec::new(), moved: moved.clone(), returns: returns.to_vec(), next: None });
+        let starts: Vec<u32> = blocks.iter().filter_map(start).collect();
+        let page = starts.first().map_or(0, |start| start & !(PAGE - 1));
+        self.move_page(-i64::from(page));
+        self.region = Some(Region {
+            labels: Vec::new(),
+            moved: moved.clone(),
+            returns: returns.to_vec(),
+            next: None,
+            starts,
+            page,
+        });
         for Moved { host, outside, inside } in moved {
             self.asm.save(self.layout.x + 8 * i32::from(outside), host);
             self.asm.load(host, self.layout.x + 8 * i32::from(inside));
@@ -170,6 +188,26 @@ impl Emitter {
         self.region.as_ref().is_some_and(|region| region.next == Some(target))
     }
 
+    /// Where a jump leads to if that is in the region, but in another page than the current instruction.
+    pub(crate) fn crosses(&self, target: i64) -> Option<u32> {
+        self.crosses_from(self.page_here(), target)
+    }
+
+    /// The same for a jump made in the page that begins at `page`.
+    pub(crate) fn crosses_from(&self, page: u32, target: i64) -> Option<u32> {
+        let target = u32::try_from(target).ok().filter(|target| target & !(PAGE - 1) != page)?;
+        self.region.as_ref()?.starts.contains(&target).then_some(target)
+    }
+
+    /// Changes what offsets count from, by whole pages. Takes rax.
+    pub(crate) fn move_page(&mut self, by: i64) {
+        if by != 0 {
+            self.asm.load(RAX, self.layout.page_va);
+            self.asm.lea(RAX, RAX, by as i32);
+            self.asm.save(self.layout.page_va, RAX);
+        }
+    }
+
     /// Puts registers where they live outside of the region.
     pub(crate) fn depart(&mut self) {
         let Some(region) = &self.region else { return };
@@ -191,7 +229,8 @@ impl Emitter {
         for target in returns {
             self.asm.alu(Alu::Cmp, RCX, Rmi::I(target as i32));
             let from = self.asm.jcc(Cc::E);
-            self.cold.push(Cold::Jump { from, target: i64::from(target), rest: 0 });
+            let page = self.page_here();
+            self.cold.push(Cold::Jump { from, target: i64::from(target), rest: 0, page });
         }
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct Translation {
     /// Where to go instead once it no longer holds.
     pub stale: usize,
     /// Direct jumps, in bytes from the start of the page.
-    pub targets: Vec<u32>,
+    pub targets: Vec<i64>,
     /// It ends with a call: writes a link register and jumps.
     pub call: bool,
     /// It ends with an indirect jump.
@@ -61,7 +61,9 @@ pub(crate) struct Translation {
     /// How often time was found to be spent there.
     pub samples: u8,
     /// The blocks of the region that is entered in its place; none if there is none.
-    pub region: Vec<u32>,
+    pub region: Vec<Member>,
+    /// The address of the page that the region was made for.
+    pub page_va: u64,
     /// The bank of near pages that the region has, and a bit for each of them that is not used because it missed often.
     pub bank: Option<usize>,
     /// See [`Translation::bank`].
@@ -87,12 +89,22 @@ impl Translation {
             returns: false,
             samples: 0,
             region: Vec::new(),
+            page_va: 0,
             bank: None,
             spared: 0,
             made: 0,
             regions: Vec::new(),
         }
     }
+}
+
+/// A block of a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    /// Its number.
+    pub number: u32,
+    /// Where it begins, in bytes from the start of the first page of the region.
+    pub at: i64,
 }
 
 /// A direct jump that leaves until it is linked.
@@ -104,6 +116,8 @@ pub(crate) struct Site {
     pub of: u32,
     /// If it leads to another page, where the words are that say when.
     pub words: Option<usize>,
+    /// If it stays in its region, the block that it leads to: then there is nothing to patch but the words.
+    pub within: Option<u32>,
 }
 
 /// A page of guest memory that blocks were translated from.
@@ -233,14 +247,14 @@ impl Cache {
         let place_of = |distance: i64| (at as i64 + distance) as usize;
         let indirect = Some(place_of(code.indirect));
         let (link, direct, stale) = (place_of(code.link), place_of(code.direct), place_of(code.stale));
-        let near = |link: &Link| match link.to {
-            Whither::Near(target) => Some(target),
-            Whither::Far { .. } => None,
+        let target = |link: &Link| match link.to {
+            Whither::Near(target) | Whither::Within { target, .. } => i64::from(target),
+            Whither::Far { target, .. } => target,
         };
-        let targets = links.iter().filter_map(near).collect();
+        let targets = links.iter().map(target).collect();
         let blank = Translation::interpreted(place, guest);
         let number = self.remember(Translation { indirect, link, direct, stale, targets, ..blank });
-        self.note_links(at, number, links);
+        self.note_links(at, number, links, &[]);
         if let Some(before) = self.before.remove(&place) {
             self.patch(before + 1, direct);
         }
@@ -248,12 +262,12 @@ impl Cache {
     }
 
     /// Puts a region at [`Cache::next`], which is entered in place of the first of its blocks.
-    pub fn add_region(&mut self, members: &[u32], parts: [&[u8]; 2], links: &[Link], bank: Option<usize>) {
-        let Some(&first) = members.first() else { return };
+    pub fn add_region(&mut self, members: &[Member], parts: [&[u8]; 2], links: &[Link], bank: Option<usize>) {
+        let Some(&Member { number: first, .. }) = members.first() else { return };
         let Some(at) = self.put(parts) else { return };
-        self.note_links(at, first, links);
-        for &member in members {
-            if let Some(block) = self.blocks.get_mut(member as usize)
+        self.note_links(at, first, links, members);
+        for member in members {
+            if let Some(block) = self.blocks.get_mut(member.number as usize)
                 && !block.regions.contains(&first)
             {
                 block.regions.push(first);
@@ -270,21 +284,28 @@ impl Cache {
     }
 
     /// Takes note of the links of a unit.
-    fn note_links(&mut self, unit: usize, of: u32, links: &[Link]) {
+    fn note_links(&mut self, unit: usize, of: u32, links: &[Link], members: &[Member]) {
         let place_of = |distance: i64| (unit as i64 + distance) as usize;
+        let member = |target| members.iter().find(|member| member.at == i64::from(target)).map(|m| m.number);
         self.sites.extend(links.iter().map(|link| {
-            let words = match link.to {
-                Whither::Near(_) => None,
-                Whither::Far { words } => Some(place_of(words)),
+            let (words, within) = match link.to {
+                Whither::Near(_) => (None, None),
+                Whither::Far { words, .. } => (Some(place_of(words)), None),
+                Whither::Within { words, target } => (Some(place_of(words)), member(target)),
             };
-            Site { at: place_of(link.at), of, words }
+            Site { at: place_of(link.at), of, words, within }
         }));
     }
 
     /// Makes a link to another page lead to `host`, an address of the cache, for a program counter and context.
-    pub fn link_far(&mut self, at: usize, words: usize, (pc, context): (u64, u64), host: u64) {
+    pub fn link_far(&mut self, at: usize, words: usize, for_which: (u64, u64), host: u64) {
         let target = (host - self.address(0)) as usize;
         self.patch(at, target);
+        self.link_within(words, for_which);
+    }
+
+    /// Makes a link inside a region hold for a program counter and context.
+    pub fn link_within(&mut self, words: usize, (pc, context): (u64, u64)) {
         self.map.write(words, &pc.to_le_bytes());
         self.map.write(words + 8, &context.to_le_bytes());
     }

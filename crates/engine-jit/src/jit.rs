@@ -379,11 +379,18 @@ impl Translator {
     /// Links `site` to the block at the program counter; gives where to enter that.
     fn link(&mut self, cpu: &mut Cpu, site: u32) -> Option<u64> {
         let emptied = self.cache.emptied;
-        let Site { at, of, words } = *self.cache.sites.get(site as usize)?;
+        let Site { at, of, words, within } = *self.cache.sites.get(site as usize)?;
         if let Some(words) = words {
             let host = self.find(cpu)?;
             if self.cache.emptied == emptied {
-                self.cache.link_far(at, words, (cpu.hart.pc, cpu.code.number()), host);
+                let for_which = (cpu.hart.pc, cpu.code.number());
+                match within {
+                    None => self.cache.link_far(at, words, for_which, host),
+                    Some(member) if self.known(cpu) == Some(member) => {
+                        self.cache.link_within(words, for_which)
+                    }
+                    Some(_) => {}
+                }
             }
             return Some(host);
         }

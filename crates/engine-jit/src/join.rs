@@ -1,9 +1,11 @@
 //! Branches over a few instructions that only compute. Where both ways have been gone, the host would often guess wrong: such a
 //! branch becomes a choice between what registers have and what they would get.
 
-use crate::cache::Place;
+use crate::cache::{Member, Place, page_of};
 use crate::jit::Translator;
+use crate::region::member;
 use engine_interp::{Cpu, FP};
+use engine_mmu::PAGE_MASK;
 use isa_ir::Node;
 use isa_riscv::lift::{X, lift};
 
@@ -27,8 +29,8 @@ fn computes(node: &Node) -> bool {
 }
 
 impl Translator {
-    /// If the branch that ends at `end` goes over a few instructions to `target`, both in bytes from the start of the page, and
-    /// both are blocks of the region: appends them as what is branched over. Gives the block at `target`, and how many they
+    /// If the branch that ends at `end` goes over a few instructions to `target`, both in bytes from where the region's offsets count,
+    /// and both are blocks of the region: appends them as what is branched over. Gives the block at `target`, and how many they
     /// are.
     pub fn join(
         &mut self,
@@ -36,15 +38,20 @@ impl Translator {
         place: Place,
         end: u32,
         target: Option<i64>,
-        members: &[u32],
-    ) -> Option<(u32, usize)> {
+        members: &[Member],
+    ) -> Option<(Member, usize)> {
         let over = target? - i64::from(end);
         if !(1..=OVER).contains(&over) {
             return None;
         }
-        let behind = self.neighbour(place, end).filter(|n| members.contains(n))?;
-        let to = self.neighbour(place, u32::try_from(target?).ok()?).filter(|n| members.contains(n))?;
-        let block = self.cache.blocks.get(behind as usize)?;
+        let behind = member(members, Some(i64::from(end)))?;
+        let to = member(members, target)?;
+        let block = self.cache.blocks.get(behind.number as usize)?;
+        // In one page, as a trace is.
+        if page_of(block.place.arena) != page_of(place.arena) || (behind.at ^ to.at) as u64 & !PAGE_MASK != 0
+        {
+            return None;
+        }
         let code = block.code.get(..over as usize / 2)?.to_vec();
         // Changed without a fence so far: the region must be of what was there.
         let same = (0..).zip(&code).all(|(n, &h)| cpu.ram.load::<u16>(block.place.halfword(n)) == Some(h));

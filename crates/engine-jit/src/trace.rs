@@ -2,11 +2,11 @@
 //!
 //! A trace goes on through direct jumps, through branches that do not go back, into calls and out of them again: where the
 //! link register is known the return needs no code, else one comparison. It pays for its instructions once, and what leaves
-//! early gets the rest back.
+//! early gets the rest back. It lies in one page.
 
-use crate::cache::Place;
+use crate::cache::{Member, Place};
 use crate::jit::Translator;
-use crate::region::end;
+use crate::region::{Extent, member};
 use crate::translate::LONGEST;
 use engine_interp::Cpu;
 use engine_mmu::PAGE_MASK;
@@ -17,7 +17,7 @@ pub(crate) struct Trace {
     pub ir: Block,
     pub insns: usize,
     /// Blocks that it jumps to: the one that should follow it comes last.
-    pub exits: Vec<u32>,
+    pub exits: Vec<Member>,
     /// It ends with an indirect jump to an unknown place.
     pub returns: bool,
 }
@@ -34,14 +34,14 @@ fn insns(code: &[u16]) -> usize {
 
 /// A trace as it grows.
 struct Growing<'a> {
-    members: &'a [u32],
+    extent: &'a Extent,
     /// Blocks in it, each with where the call that it is in comes back to.
-    path: Vec<(u32, Option<u32>)>,
+    path: Vec<(Member, Option<u32>)>,
     /// Where the calls that it is in come back to.
     calls: Vec<u32>,
     /// The last block ends with a call.
     call: bool,
-    exits: Vec<u32>,
+    exits: Vec<Member>,
     insns: usize,
     returns: bool,
 }
@@ -49,9 +49,9 @@ struct Growing<'a> {
 impl Translator {
     /// The trace that begins with block `head`, of the blocks of a region, or `None` if the code is not what it was. A short
     /// one has one block only.
-    pub fn trace(&mut self, cpu: &Cpu, head: u32, members: &[u32], short: bool) -> Option<Trace> {
+    pub fn trace(&mut self, cpu: &Cpu, head: Member, extent: &Extent, short: bool) -> Option<Trace> {
         let mut growing = Growing {
-            members,
+            extent,
             path: Vec::new(),
             calls: Vec::new(),
             call: false,
@@ -59,12 +59,12 @@ impl Translator {
             insns: 0,
             returns: false,
         };
-        let place = self.cache.blocks.get(head as usize)?.place;
         self.places.clear();
-        self.builder.begin_at((place.arena & PAGE_MASK) as u32);
+        self.builder.begin_at(u32::try_from(head.at).ok()?);
         let mut next = Some(head);
         let mut same = true;
-        while let Some((number, block)) = next.and_then(|n| Some((n, self.cache.blocks.get(n as usize)?))) {
+        while let Some((now, block)) = next.and_then(|m| Some((m, self.cache.blocks.get(m.number as usize)?)))
+        {
             let (place, code, call) = (block.place, block.code.clone(), block.call);
             let guest = self.lift(cpu, place);
             // Changed without a fence so far: what is compared then is the block's code, so the trace must be of that.
@@ -73,8 +73,8 @@ impl Translator {
                 break;
             }
             growing.insns += insns(&code);
-            growing.path.push((number, growing.calls.last().copied()));
-            let end = end(place, code.len());
+            growing.path.push((now, growing.calls.last().copied()));
+            let end = now.at as u32 + 2 * code.len() as u32;
             growing.call = call;
             if call {
                 growing.calls.push(end);
@@ -99,11 +99,12 @@ impl Translator {
         place: Place,
         end: u32,
         short: bool,
-    ) -> Option<u32> {
+    ) -> Option<Member> {
         if let Going::If(_, target) = self.builder.going()
             && growing.insns < LONGEST / 2
             && !short
-            && let Some((next, insns)) = self.join(cpu, place, end, self.places.at(target), growing.members)
+            && let Some((next, insns)) =
+                self.join(cpu, place, end, self.places.at(target), &growing.extent.members)
         {
             growing.insns += insns;
             let fits = self.fits(growing, next, short);
@@ -112,10 +113,8 @@ impl Translator {
             }
             return fits.then_some(next);
         }
-        let member = |to: Option<i64>| {
-            let number = self.neighbour(place, u32::try_from(to?).ok()?)?;
-            growing.members.contains(&number).then_some(number)
-        };
+        let extent = growing.extent;
+        let member = |to| member(&extent.members, to);
         match self.builder.going() {
             Going::Nowhere => None,
             Going::On => {
@@ -166,12 +165,11 @@ impl Translator {
                     next
                 }
                 None if growing.call => {
-                    let (number, _) = *growing.path.last()?;
-                    let called = self.called(cpu, number).filter(|n| growing.members.contains(n));
+                    let (from, _) = *growing.path.last()?;
+                    let called = self.called(cpu, extent.base, from).filter(|n| extent.members.contains(n));
                     let next = called.filter(|&n| self.fits(growing, n, short));
                     growing.returns = next.is_none();
-                    let to = self.cache.blocks.get(next? as usize)?.place.arena & PAGE_MASK;
-                    self.builder.follow_guess(to as u32);
+                    self.builder.follow_guess(u32::try_from(next?.at).ok()?);
                     self.entered += 1;
                     next
                 }
@@ -187,10 +185,12 @@ impl Translator {
     }
 
     /// Whether the trace may go on with this block.
-    fn fits(&self, growing: &Growing, number: u32, short: bool) -> bool {
-        let Some(block) = self.cache.blocks.get(number as usize) else { return false };
+    fn fits(&self, growing: &Growing, next: Member, short: bool) -> bool {
+        let Some(block) = self.cache.blocks.get(next.number as usize) else { return false };
+        let here = |&(head, _): &(Member, _)| (head.at ^ next.at) as u64 & !PAGE_MASK == 0;
         !short
+            && growing.path.first().is_some_and(here)
             && growing.insns + insns(&block.code) <= LONGEST
-            && !growing.path.contains(&(number, growing.calls.last().copied()))
+            && !growing.path.contains(&(next, growing.calls.last().copied()))
     }
 }
