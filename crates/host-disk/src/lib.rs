@@ -11,10 +11,32 @@ mod disk;
 mod guard;
 mod host_file;
 mod medium;
+#[cfg(any(test, feature = "testkit"))]
+mod memory;
+mod qcow2;
+mod qcow2_check;
+mod qcow2_commit;
+mod qcow2_counts;
+mod qcow2_create;
+mod qcow2_header;
+mod qcow2_meta;
+mod qcow2_packed;
+mod qcow2_refs;
+mod qcow2_repair;
+mod qcow2_resize;
+mod qcow2_tables;
+mod qcow2_write;
 mod raw;
 
 pub use disk::{Disk, DiskError, Plan, SECTOR, Span};
 pub use guard::{Access, Guard, GuardError};
 pub use host_file::{Cache, HostFile};
 pub use medium::Medium;
+#[cfg(any(test, feature = "testkit"))]
+pub use memory::Memory;
+pub use qcow2::{Qcow2, Qcow2Error};
+pub use qcow2_check::{Problem, Report, check};
+pub use qcow2_create::NewQcow2;
+pub use qcow2_header::{Compression, Geometry, Header, HeaderError};
+pub use qcow2_repair::{Repair, repair};
 pub use raw::Raw;
