@@ -37,6 +37,8 @@ pub struct HostFile {
     /// The same file, opened with `O_DIRECT`.
     direct: Option<Arc<File>>,
     block: bool,
+    /// Whether nobody needs what is in it after a power cut.
+    fleeting: bool,
     /// Whether the file system knows `RWF_NOWAIT`, for reads and for writes.
     nowait: [AtomicBool; 2],
     /// How many of the next writes are not tried in place.
@@ -64,6 +66,16 @@ impl HostFile {
         HostFile::new(file, true, Cache::Writeback)
     }
 
+    /// A new file in `folder` that has no name, and is gone when it is closed. Syncing it does nothing.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn nameless(folder: &Path) -> io::Result<Self> {
+        let flags = (OFlags::TMPFILE | OFlags::CLOEXEC).bits() as i32;
+        let file = File::options().read(true).write(true).custom_flags(flags).open(folder)?;
+        Ok(HostFile { fleeting: true, ..HostFile::new(file, true, Cache::Writeback)? })
+    }
+
     /// A file that is already open for reading, and for writing if `write`.
     ///
     /// # Errors
@@ -80,7 +92,14 @@ impl HostFile {
             Cache::None => Some(Arc::new(reopen_direct(&file, write)?)),
         };
         let nowait = [AtomicBool::new(true), AtomicBool::new(true)];
-        Ok(HostFile { file: Arc::new(file), direct, block, nowait, penance: AtomicU32::new(0) })
+        Ok(HostFile {
+            file: Arc::new(file),
+            direct,
+            block,
+            fleeting: false,
+            nowait,
+            penance: AtomicU32::new(0),
+        })
     }
 
     /// The open file, for locks and for what is asked of it.
@@ -256,7 +275,7 @@ impl Medium for HostFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        if self.fleeting { Ok(()) } else { self.file.sync_data() }
     }
 
     fn next_data(&self, at: u64) -> io::Result<Option<u64>> {

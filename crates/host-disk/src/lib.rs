@@ -13,6 +13,7 @@ mod host_file;
 mod medium;
 #[cfg(any(test, feature = "testkit"))]
 mod memory;
+mod open;
 mod qcow2;
 mod qcow2_check;
 mod qcow2_commit;
@@ -26,7 +27,9 @@ mod qcow2_repair;
 mod qcow2_resize;
 mod qcow2_tables;
 mod qcow2_write;
+mod queue;
 mod raw;
+mod throttle;
 
 pub use disk::{Disk, DiskError, Plan, SECTOR, Span};
 pub use guard::{Access, Guard, GuardError};
@@ -34,9 +37,12 @@ pub use host_file::{Cache, HostFile};
 pub use medium::Medium;
 #[cfg(any(test, feature = "testkit"))]
 pub use memory::Memory;
+pub use open::{Backing, Format, OpenError, OpenOptions, Opened, UnknownFormat, backing_path, open, probe};
 pub use qcow2::{Qcow2, Qcow2Error};
 pub use qcow2_check::{Problem, Report, check};
 pub use qcow2_create::NewQcow2;
 pub use qcow2_header::{Compression, Geometry, Header, HeaderError};
 pub use qcow2_repair::{Repair, repair};
+pub use queue::{DiskQueue, Done, Kind, QueueOptions, Request};
 pub use raw::Raw;
+pub use throttle::{Limits, Throttle};
