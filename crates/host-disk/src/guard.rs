@@ -6,6 +6,7 @@
 //! locks belong to the open file, so they end with it, however its process ends.
 
 use crate::HostFile;
+use crate::qcow2_commit::locked;
 use std::io;
 use std::path::{Path, PathBuf};
 use support_hostmap::{is_byte_locked, release_byte, share_byte};
@@ -52,7 +53,7 @@ const RESIZE: u64 = 3;
 const DOES: u64 = 100;
 const FORBIDS: u64 = 200;
 
-/// The locks on one image. They end when the file it was made of is closed; the value is only the proof.
+/// The locks on one image. They end with the [`HostFile`] it was made of; the value is only the proof.
 #[derive(Debug)]
 pub struct Guard(());
 
@@ -63,22 +64,24 @@ impl Guard {
     ///
     /// # Errors
     /// If another open file has locks that contradict; then none are left.
-    pub fn new(file: &HostFile, path: &Path, access: Access) -> Result<Self, GuardError> {
+    pub fn new(host: &HostFile, path: &Path, access: Access) -> Result<Self, GuardError> {
         let does: &[u64] = match access {
             Access::Read => &[READ],
             Access::Write => &[READ, WRITE, RESIZE],
         };
         let forbids = [WRITE, RESIZE];
-        let file = file.as_file();
+        let file = host.as_file();
         let bytes = || does.iter().map(|n| DOES + n).chain(forbids.map(|n| FORBIDS + n));
         // First say, then look: of two that come at once, at least one sees the other.
         let result = Self::share_and_look(file, path, bytes(), does, &forbids);
-        if result.is_err() {
+        if let Err(error) = result {
             for byte in bytes() {
                 let _ = release_byte(file, byte);
             }
+            return Err(error);
         }
-        result.map(|()| Guard(()))
+        locked(&host.guarded).extend(bytes());
+        Ok(Guard(()))
     }
 
     fn share_and_look(

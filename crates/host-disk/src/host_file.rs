@@ -1,15 +1,16 @@
 //! A file or block device of the host as a medium.
 
 use crate::Medium;
+use crate::qcow2_commit::locked;
 use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use support_hostmap::{Pieces, read_at, write_at};
+use support_hostmap::{Pieces, read_at, release_byte, write_at};
 
 /// Whether data goes through the host's page cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct HostFile {
     block: bool,
     /// Whether nobody needs what is in it after a power cut.
     fleeting: bool,
+    /// Bytes that are locked, to be released in the end.
+    pub(crate) guarded: Mutex<Vec<u64>>,
     /// Whether the file system knows `RWF_NOWAIT`, for reads and for writes.
     nowait: [AtomicBool; 2],
     /// How many of the next writes are not tried in place.
@@ -73,7 +76,9 @@ impl HostFile {
     pub fn nameless(folder: &Path) -> io::Result<Self> {
         let flags = (OFlags::TMPFILE | OFlags::CLOEXEC).bits() as i32;
         let file = File::options().read(true).write(true).custom_flags(flags).open(folder)?;
-        Ok(HostFile { fleeting: true, ..HostFile::new(file, true, Cache::Writeback)? })
+        let mut file = HostFile::new(file, true, Cache::Writeback)?;
+        file.fleeting = true;
+        Ok(file)
     }
 
     /// A file that is already open for reading, and for writing if `write`.
@@ -97,6 +102,7 @@ impl HostFile {
             direct,
             block,
             fleeting: false,
+            guarded: Mutex::default(),
             nowait,
             penance: AtomicU32::new(0),
         })
@@ -139,6 +145,15 @@ impl HostFile {
             }
             // EAGAIN, or an error that the way that may wait will meet again.
             Err(_) => None,
+        }
+    }
+}
+
+impl Drop for HostFile {
+    /// Locks would end with the last copy of the descriptor; but a process that was just forked may have one until it execs.
+    fn drop(&mut self) {
+        for byte in std::mem::take(&mut *locked(&self.guarded)) {
+            let _ = release_byte(&self.file, byte);
         }
     }
 }
