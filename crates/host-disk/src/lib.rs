@@ -7,7 +7,10 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod copy;
 mod disk;
+#[cfg(any(test, feature = "testkit"))]
+pub mod fuzz;
 mod guard;
 mod host_file;
 mod medium;
@@ -31,6 +34,7 @@ mod queue;
 mod raw;
 mod throttle;
 
+pub use copy::copy;
 pub use disk::{Disk, DiskError, Plan, SECTOR, Span};
 pub use guard::{Access, Guard, GuardError};
 pub use host_file::{Cache, HostFile};
