@@ -108,6 +108,8 @@ targets! {
     "jit" Parser crate::hart::jit, "any code on the translator and on the interpreter";
     "x86" Parser crate::x86::fuzz, "any code on the x86-64 interpreter, at a stretch and in pieces";
     "image" Parser support_image::exercise, "ELF and its notes, PE, Linux images for RISC-V and x86, device trees";
+    "qcow2" Parser host_disk::fuzz::open, "qcow2 images, opened, read and written";
+    "qcow2-repair" Parser host_disk::fuzz::repaired, "qcow2 images, checked and repaired";
     "ns16550" Device dev_uart::fuzz::ns16550, "16550A serial port";
     "sifive-uart" Device dev_uart::fuzz::sifive, "SiFive serial port";
     "aclint" Device dev_irq::fuzz::aclint, "ACLINT: timers and software interrupts";

@@ -1,7 +1,7 @@
-//! `hostel image`: the cache of guest images.
+//! `hostel image`: the cache of guest images. What it does with disk images is in [`crate::disk_image`].
 
 use crate::command::{ImageOptions, ImageVerb};
-use crate::{say, status};
+use crate::{disk_image, say, status};
 use anyhow::{Context, anyhow};
 use host_char::terminal;
 use host_image::{Bars, Error, Image, ImageInfo, Options, State, Store, leave_bars};
@@ -15,6 +15,10 @@ use vm_board::size::Size;
 /// If there is no such image, it cannot be fetched or it is not there.
 pub fn image(options: ImageOptions) -> anyhow::Result<u8> {
     let Some(verb) = options.verb else { return say::help(&["image"]) };
+    let verb = match disk_image::run(verb)? {
+        Ok(status) => return Ok(status),
+        Err(verb) => verb,
+    };
     let store = Store::open(None)?;
     let answer = match verb {
         ImageVerb::List => list(&store.list()?),
@@ -29,10 +33,13 @@ pub fn image(options: ImageOptions) -> anyhow::Result<u8> {
             let files = image.manifest.files.iter().filter_map(|file| image.file(&file.name));
             files.map(|file| format!("{}\n", file.display())).collect()
         }
-        ImageVerb::Info { name } => info(&store.info(&name)?)?,
+        ImageVerb::Info { name, .. } => info(&store.info(&name.to_string_lossy())?)?,
         ImageVerb::Path { name: None } => format!("{}\n", store.directory().display()),
         ImageVerb::Path { name: Some(name) } => {
             format!("{}\n", directory(&store.get_cached(&name)?)?.display())
+        }
+        ImageVerb::Check(_) | ImageVerb::Convert(_) | ImageVerb::Create(_) | ImageVerb::Resize(_) => {
+            return Err(anyhow!("internal error: a disk image's verb reached the cache"));
         }
     };
     say::answer(&answer)?;

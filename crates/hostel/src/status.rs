@@ -8,6 +8,10 @@ use vm_machine::{End, Fault};
 pub const SUCCESS: u8 = 0;
 /// `hostel bench` found that two did not compute the same.
 pub const DISAGREED: u8 = 1;
+/// `hostel image check` found errors (as `qemu-img check` says it).
+pub const CORRUPT: u8 = 2;
+/// `hostel image check` found nothing but lost space.
+pub const LEAKS: u8 = 3;
 /// An error of Hostel's: usage, set-up or internal.
 pub const HOSTEL: u8 = 125;
 /// A machine ended by signal n gives this plus n, as shells do.
