@@ -63,6 +63,9 @@ pub enum PlugError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FunctionId(usize);
 
+/// The slot of a function.
+pub type FunctionSlot<D> = Arc<Slot<PciFunction<D>>>;
+
 /// Collects the functions of a [`RootComplex`].
 pub struct ComplexBuilder {
     intx: Arc<Intx>,
@@ -94,7 +97,7 @@ impl ComplexBuilder {
         placement: &Placement,
         device: D,
         timers: &Arc<Timers>,
-    ) -> Result<(FunctionId, Arc<Slot<PciFunction<D>>>), PlugError> {
+    ) -> Result<(FunctionId, FunctionSlot<D>), PlugError> {
         let position = Position { port: port.map(|port| port.0), devfn: placement.devfn };
         if self.members.iter().any(|other| other.position == position) {
             return Err(PlugError::Taken(placement.devfn >> 3, placement.devfn & 7));
@@ -113,10 +116,11 @@ impl ComplexBuilder {
         Ok((FunctionId(self.members.len() - 1), slot))
     }
 
-    /// The line that a pin comes out on.
+    /// The line that a pin comes out on. At the other end of a link is device 0; with ARI, the bits of the device number
+    /// are some of the function's (2.2.8.1).
     fn line(&self, mut position: Position, mut pin: u8) -> u8 {
         loop {
-            pin = swizzle(pin, position.devfn >> 3);
+            pin = swizzle(pin, if position.port.is_some() { 0 } else { position.devfn >> 3 });
             match position.port.and_then(|port| self.members.get(port)) {
                 Some(member) => position = member.position,
                 None => return pin,
@@ -246,6 +250,15 @@ impl RootComplex {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let (n, at) = known.routes.find(space, address, size)?;
         Some((&*self.members.get(n)?.function, at))
+    }
+
+    /// Whether the routes are what functions decode now: always, but while another thread changes something. For tests.
+    #[doc(hidden)]
+    pub fn is_current(&self) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let decodes: Vec<Decode> = self.members.iter().map(|member| member.function.decode()).collect();
+        let routes = Routes::new(&self.positions, &decodes);
+        known.decodes == decodes && known.routes == routes && known.told == routes.reachable
     }
 
     /// The ECAM window of bus 0 on, 1 MiB for each bus.

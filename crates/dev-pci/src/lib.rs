@@ -29,13 +29,22 @@ pub mod specimen;
 mod vectors;
 
 #[cfg(test)]
+mod complex_test;
+#[cfg(test)]
+mod function_test;
+#[cfg(test)]
 mod layout_test;
+#[cfg(test)]
+mod routes_test;
 
 pub use bar::{Bar, BarKind, LARGEST as LARGEST_BAR};
-pub use complex::{ComplexBuilder, FunctionId, PlugError, RootComplex};
+pub use complex::{ComplexBuilder, FunctionId, FunctionSlot, PlugError, RootComplex};
 pub use decode::{Bridge, Claim, Decode, Range, STRIDE_LOG2, Space};
 pub use device::{Description, Header, Identity, MsixPlace, PciDevice, Pin, VendorCapability};
 pub use function::{PciFunction, saved};
 pub use layout::Placement;
 pub use ports::{HostBridge, RootPort, SUBSYSTEM, SUBSYSTEM_VENDOR, VENDOR};
 pub use space::SIZE as CONFIG_SIZE;
+
+#[doc(hidden)]
+pub mod fuzz;

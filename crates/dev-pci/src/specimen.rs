@@ -35,7 +35,7 @@ impl Specimen {
     }
 
     fn register(&mut self, offset: u64, size: u8) -> Result<&mut u32, NoRegister> {
-        if size != 4 || offset % 4 != 0 {
+        if size != 4 || !offset.is_multiple_of(4) {
             return Err(NoRegister);
         }
         self.registers.get_mut((offset / 4) as usize).ok_or(NoRegister)

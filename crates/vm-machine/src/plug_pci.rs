@@ -2,13 +2,11 @@
 
 use crate::machine::BuildError;
 use crate::plug::Plugging;
-use dev_core::Slot;
 use dev_pci::{
-    ComplexBuilder, FunctionId, HostBridge, PciDevice, PciFunction, Placement, PlugError, RootPort, Space,
+    ComplexBuilder, FunctionId, FunctionSlot, HostBridge, PciDevice, Placement, PlugError, RootPort, Space,
 };
 use dev_uart::PciSerial;
 use std::collections::HashMap;
-use std::sync::Arc;
 use vm_board::board::{PciKind, PciPlaced, Placed};
 
 /// The functions of a root complex on their way into it.
@@ -40,7 +38,7 @@ impl Plugging<'_> {
         cards: &mut Cards<'_>,
         placed: &PciPlaced,
         device: D,
-    ) -> Result<Arc<Slot<PciFunction<D>>>, BuildError> {
+    ) -> Result<FunctionSlot<D>, BuildError> {
         let port =
             placed.port.map(|name| cards.ids.get(name).copied().ok_or(PlugError::NoPort)).transpose()?;
         let (id, slot) = cards.builder.plug(port, &cards.placement(placed), device, self.timers)?;
