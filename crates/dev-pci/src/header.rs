@@ -43,21 +43,22 @@ config_registers! {
 }
 
 config_registers! {
-    /// Type 1: bridges. Both I/O fields say 32 bits, the prefetchable ones 64.
+    /// Type 1: bridges. Both I/O fields say 32 bits, the prefetchable ones 64. After reset all windows are closed, which the
+    /// specification leaves open.
     pub(crate) const TYPE_1 = {
         0x18 1 PrimaryBus { number: 7..0 RW }
         0x19 1 SecondaryBus { number: 7..0 RW }
         0x1a 1 SubordinateBus { number: 7..0 RW }
-        0x1c 1 IoBase { width: 3..0 RO = 1, address: 7..4 RW }
+        0x1c 1 IoBase { width: 3..0 RO = 1, address: 7..4 RW = 15 }
         0x1d 1 IoLimit { width: 3..0 RO = 1, address: 7..4 RW }
         0x1e 2 SecondaryStatus {
             master_data_parity_error: 8..8 RW1C, signaled_target_abort: 11..11 RW1C,
             received_target_abort: 12..12 RW1C, received_master_abort: 13..13 RW1C,
             received_system_error: 14..14 RW1C, detected_parity_error: 15..15 RW1C,
         }
-        0x20 2 MemoryBase { address: 15..4 RW }
+        0x20 2 MemoryBase { address: 15..4 RW = 0xfff }
         0x22 2 MemoryLimit { address: 15..4 RW }
-        0x24 2 PrefetchableBase { width: 3..0 RO = 1, address: 15..4 RW }
+        0x24 2 PrefetchableBase { width: 3..0 RO = 1, address: 15..4 RW = 0xfff }
         0x26 2 PrefetchableLimit { width: 3..0 RO = 1, address: 15..4 RW }
         0x28 4 PrefetchableBaseUpper { address: 31..0 RW }
         0x2c 4 PrefetchableLimitUpper { address: 31..0 RW }
