@@ -6,20 +6,21 @@
 //!
 //! The machine's bus is told of whole windows; what is where inside them changes with the registers of functions and is
 //! looked up here, in routes that are made anew when a configuration write, a reset or a restored state has changed what a
-//! function decodes. A look-up holds a lock for reading only, and none during the access.
+//! function decodes. A look-up takes no lock that another could hold, and an access none but that of the function's slot.
 
 use crate::decode::{Decode, Space};
 use crate::device::{Header, PciDevice};
 use crate::function::PciFunction;
 use crate::intx::{Intx, LINES, swizzle};
 use crate::layout::Placement;
+use crate::published::Published;
 use crate::routes::{Bus, Position, Routes};
 use dev_core::{Plugged, RestoreError, Slot};
 use fabric_bus::{BusFault, Target};
 use fabric_clock::Timers;
 use fabric_wire::Wire;
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A function in its slot, as the root complex sees it.
 trait Function: Plugged {
@@ -136,8 +137,9 @@ impl ComplexBuilder {
         let decodes: Vec<Decode> = self.members.iter().map(|member| member.function.decode()).collect();
         let routes = Routes::new(&positions, &decodes);
         let told = vec![false; positions.len()];
-        let known = RwLock::new(Known { decodes, routes, told });
-        let complex = RootComplex { members: self.members, positions, places, known };
+        let known = Mutex::new(Known { decodes, told });
+        let routes = Published::new(routes);
+        let complex = RootComplex { members: self.members, positions, places, known, routes };
         complex.renew(None, false);
         Arc::new(complex)
     }
@@ -146,7 +148,6 @@ impl ComplexBuilder {
 /// What is known of the functions' registers.
 struct Known {
     decodes: Vec<Decode>,
-    routes: Routes,
     /// Which functions have been told that they are reachable.
     told: Vec<bool>,
 }
@@ -157,7 +158,9 @@ pub struct RootComplex {
     positions: Vec<Position>,
     /// Functions by port, device and function number.
     places: HashMap<(Option<usize>, u8), usize>,
-    known: RwLock<Known>,
+    known: Mutex<Known>,
+    /// The routes that follow from it. Replaced while it is locked.
+    routes: Published,
 }
 
 /// A value that nobody has driven.
@@ -166,11 +169,14 @@ fn all_ones(size: u8) -> u64 {
 }
 
 impl RootComplex {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The function at an offset of the ECAM window, its bus, and the offset in its configuration space.
     fn configured(&self, offset: u64) -> Option<(usize, u8, u16)> {
         let (bus, devfn) = ((offset >> 20) as u8, (offset >> 12) as u8);
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let port = match *known.routes.buses.get(usize::from(bus))? {
+        let port = match self.routes.with(|routes| routes.buses.get(usize::from(bus)).copied())? {
             Bus::Nobody => return None,
             Bus::Root => None,
             Bus::Below { ari: false, .. } if devfn >= 8 => return None,
@@ -193,10 +199,7 @@ impl RootComplex {
             return;
         }
         let decode = member.function.configure(bus, at, size, value);
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let changed = known.decodes.get(n) != Some(&decode);
-        drop(known);
-        if changed {
+        if self.known().decodes.get(n) != Some(&decode) {
             self.renew(Some(n), true);
         }
     }
@@ -205,8 +208,8 @@ impl RootComplex {
     /// locked, so that of two changes at a time the later one counts. With `resets`, a port that has begun to hold what is
     /// below it in reset resets that.
     fn renew(&self, only: Option<usize>, resets: bool) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let Known { decodes, routes, told } = &mut *known;
+        let mut known = self.known();
+        let Known { decodes, told } = &mut *known;
         let holds = |decode: &Decode| decode.bridge.is_some_and(|bridge| bridge.reset);
         let mut begun = Vec::new();
         let all = self.members.iter().zip(decodes.iter_mut()).enumerate();
@@ -223,11 +226,13 @@ impl RootComplex {
                 *old = member.function.decode();
             }
         }
-        *routes = Routes::new(&self.positions, decodes);
-        for ((member, told), now) in self.members.iter().zip(told.iter_mut()).zip(&routes.reachable) {
-            if *told != *now {
-                *told = *now;
-                member.function.set_reachable(*now);
+        let routes = Routes::new(&self.positions, decodes);
+        let reachable = routes.reachable.clone();
+        self.routes.replace(routes);
+        for ((member, told), now) in self.members.iter().zip(told.iter_mut()).zip(reachable) {
+            if *told != now {
+                *told = now;
+                member.function.set_reachable(now);
             }
         }
     }
@@ -247,18 +252,18 @@ impl RootComplex {
 
     /// Who has an access in a window.
     fn access(&self, space: Space, address: u64, size: u8) -> Option<(&dyn Function, u64)> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let (n, at) = known.routes.find(space, address, size)?;
+        let (n, at) = self.routes.with(|routes| routes.find(space, address, size))?;
         Some((&*self.members.get(n)?.function, at))
     }
 
     /// Whether the routes are what functions decode now: always, but while another thread changes something. For tests.
     #[doc(hidden)]
     pub fn is_current(&self) -> bool {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known();
         let decodes: Vec<Decode> = self.members.iter().map(|member| member.function.decode()).collect();
         let routes = Routes::new(&self.positions, &decodes);
-        known.decodes == decodes && known.routes == routes && known.told == routes.reachable
+        let published = self.routes.with(|published| *published == routes);
+        published && known.decodes == decodes && known.told == routes.reachable
     }
 
     /// The ECAM window of bus 0 on, 1 MiB for each bus.

@@ -22,6 +22,7 @@ mod header;
 mod intx;
 mod layout;
 mod ports;
+mod published;
 mod routes;
 mod space;
 #[doc(hidden)]
