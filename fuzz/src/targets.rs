@@ -117,6 +117,8 @@ targets! {
     "i8259" Device dev_irq::fuzz::i8259, "8259 pair: a PC's interrupts";
     "ioapic" Device dev_irq::fuzz::ioapic, "I/O APIC: inputs to messages";
     "lapic" Device dev_irq::fuzz::lapic, "local APIC: vectors, timer, IPIs";
+    "pci-function" Device dev_pci::fuzz::function, "a PCI function: configuration space, BARs, MSI, MSI-X";
+    "pci" Device dev_pci::fuzz::complex, "a PCI root complex with bridges: routes follow registers";
     "flash" Device dev_flash::fuzz::flash, "CFI flash memory";
     "goldfish-rtc" Device dev_time::fuzz::goldfish_rtc, "Goldfish real-time clock";
     "finisher" Device dev_time::fuzz::finisher, "SiFive test finisher: power-off and reset";

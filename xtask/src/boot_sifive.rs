@@ -92,7 +92,7 @@ pub fn virtual_clock(setup: &Setup) -> Result<()> {
 }
 
 /// Reads from `line` until `text` has come.
-fn hears(line: &mut UnixStream, text: &str, patience: Duration) -> Result<()> {
+pub fn hears(line: &mut UnixStream, text: &str, patience: Duration) -> Result<()> {
     line.set_read_timeout(Some(Duration::from_millis(200)))?;
     let deadline = Instant::now() + patience;
     let (mut heard, mut bytes) = (String::new(), [0; 4096]);

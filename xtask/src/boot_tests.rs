@@ -2,6 +2,7 @@
 
 use crate::boot_images::Images;
 use crate::boot_microvm;
+use crate::boot_pci;
 use crate::boot_sifive;
 use anyhow::{Result, ensure};
 use sha2::{Digest, Sha256};
@@ -56,6 +57,8 @@ pub const TESTS: &[Test] = &[
     Test { name: "reboot", about: "Linux reboots, then powers off", needs: LINUX, sample: false, run: reboot },
     Test { name: "reboot-opensbi", about: "the same under OpenSBI, four harts", needs: DYNAMIC, sample: false, run: reboot_opensbi },
     Test { name: "typing", about: "1 MiB typed arrives intact", needs: LINUX, sample: false, run: typing },
+    Test { name: "pci", about: "Linux finds a port and the serial card in it, which talks", needs: LINUX, sample: true, run: boot_pci::card },
+    Test { name: "pci-again", about: "a serial card is reset, removed and found again", needs: LINUX, sample: false, run: boot_pci::again },
     Test { name: "sifive-u", about: "SiFive's board with OpenSBI: its UART interrupts, power-off", needs: DYNAMIC, sample: true, run: boot_sifive::opensbi },
     Test { name: "sifive-u-jump", about: "the same with fw_jump and four U54 harts at work", needs: JUMP, sample: false, run: boot_sifive::jump },
     Test { name: "sifive-u-built-in", about: "the same on the built-in SBI", needs: LINUX, sample: false, run: boot_sifive::built_in },
@@ -78,7 +81,7 @@ const U_BOOT_PROMPT: &str = "\n=> ";
 const GUEST: [&str; 6] = ["--kernel", "@vmlinux", "--initrd", "@initramfs.cpio", "--append", "console=ttyS0"];
 
 /// The Linux guest with more arguments.
-fn linux<'a>(more: &[&'a str]) -> Vec<&'a str> {
+pub fn linux<'a>(more: &[&'a str]) -> Vec<&'a str> {
     GUEST.iter().chain(more).copied().collect()
 }
 

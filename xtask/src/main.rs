@@ -8,6 +8,7 @@ mod blank;
 mod boot;
 mod boot_images;
 mod boot_microvm;
+mod boot_pci;
 mod boot_sifive;
 mod boot_tests;
 mod check;

@@ -7,9 +7,11 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod ns16550;
+mod pci_serial;
 mod sifive;
 
 pub use ns16550::{Config as Ns16550Config, Ns16550, saved as ns16550_saved};
+pub use pci_serial::PciSerial;
 pub use sifive::{Pace as SifivePace, SifiveUart, saved as sifive_saved};
 
 #[doc(hidden)]

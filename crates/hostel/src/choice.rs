@@ -93,11 +93,19 @@ impl FromStr for Machine {
 }
 
 impl Machine {
-    /// How many serial lines there are.
+    /// How many serial lines there always are.
     pub fn serial_lines(self) -> usize {
         match self {
             Machine::Virt | Machine::Spike | Machine::Microvm => 1,
             Machine::SifiveU => 2,
+        }
+    }
+
+    /// How many there can be: on `virt`, further ones are PCI cards.
+    pub fn most_serial_lines(self) -> usize {
+        match self {
+            Machine::Virt => 1 + vm_board::virt::MAX_SERIAL_CARDS as usize,
+            Machine::Spike | Machine::Microvm | Machine::SifiveU => self.serial_lines(),
         }
     }
 

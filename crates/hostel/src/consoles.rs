@@ -32,6 +32,11 @@ impl Consoles {
         Consoles(self.0.into_iter().map(|console| console.relative_to(directory)).collect())
     }
 
+    /// How many choices there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The same with nothing at the lines of `machine` that are left.
     pub fn filled(mut self, machine: Machine) -> Consoles {
         let lines = self.0.len().max(machine.serial_lines());
@@ -44,10 +49,13 @@ impl Consoles {
     /// # Errors
     /// What to do instead.
     pub fn check(&self, machine: Machine) -> anyhow::Result<()> {
-        let lines = machine.serial_lines();
+        let lines = machine.most_serial_lines();
         if self.0.len() > lines {
-            let lines =
-                if lines == 1 { "one serial line".to_owned() } else { format!("{lines} serial lines") };
+            let lines = match lines {
+                1 => "one serial line".to_owned(),
+                _ if lines > machine.serial_lines() => format!("at most {lines} serial lines"),
+                _ => format!("{lines} serial lines"),
+            };
             bail!(
                 "the machine {machine} has {lines}, and {} consoles are given; leave out the rest",
                 self.0.len()
@@ -120,8 +128,13 @@ mod tests {
         let two = Consoles(vec![Console::Pty, Console::Pty]);
         assert!(two.check(Machine::SifiveU).is_ok());
         assert_eq!(
-            two.check(Machine::Virt).unwrap_err().to_string(),
-            "the machine virt has one serial line, and 2 consoles are given; leave out the rest"
+            two.check(Machine::Spike).unwrap_err().to_string(),
+            "the machine spike has one serial line, and 2 consoles are given; leave out the rest"
+        );
+        assert!(Consoles(vec![Console::Pty; 4]).check(Machine::Virt).is_ok());
+        assert_eq!(
+            Consoles(vec![Console::Pty; 5]).check(Machine::Virt).unwrap_err().to_string(),
+            "the machine virt has at most 4 serial lines, and 5 consoles are given; leave out the rest"
         );
         let filled = Consoles::default().filled(Machine::SifiveU);
         assert_eq!(filled, Consoles(vec![Console::Stdio, Console::None]));

@@ -85,6 +85,7 @@ fn board(machine: &Description, htif: Option<HtifWords>) -> Result<Board, BoardE
         mmu: machine.cpu.mmu,
         serial: Serial::default(),
         htif,
+        serial_cards: machine.consoles.len().saturating_sub(machine.machine.serial_lines()) as u32,
     };
     match machine.machine {
         Machine::Virt => vm_board::virt::virt(&config),

@@ -171,9 +171,9 @@ fn consoles_are_as_many_as_serial_lines() {
     for (text, expected) in [
         ("console = []", str!["m.toml:1:11: the list of consoles is empty; leave it out"]),
         (
-            "console = [\"none\", \"pty\"]",
+            "console = [\"none\", \"pty\", \"pty\", \"pty\", \"pty\"]",
             str![
-                "m.toml:1:11: the machine virt has one serial line, and 2 consoles are given; leave out the rest"
+                "m.toml:1:11: the machine virt has at most 4 serial lines, and 5 consoles are given; leave out the rest"
             ],
         ),
     ] {

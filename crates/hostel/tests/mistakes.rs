@@ -480,7 +480,7 @@ fn what_a_real_board_does_not_have() {
     }
     check(
         &files,
-        &["--bios", "none", "--kernel", "k", "--console", "none", "--console", "pty"],
-        str!["the machine virt has one serial line, and 2 consoles are given; leave out the rest"],
+        &["--machine", "spike", "--bios", "none", "--kernel", "k", "--console", "none", "--console", "pty"],
+        str!["the machine spike has one serial line, and 2 consoles are given; leave out the rest"],
     );
 }

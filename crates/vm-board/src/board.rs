@@ -30,13 +30,15 @@ pub struct Config {
     pub serial: Serial,
     /// Where the program that will run keeps its host-target interface words, for boards that have one.
     pub htif: Option<HtifWords>,
+    /// Serial lines besides the board's own, each on a PCI card, for boards that take them.
+    pub serial_cards: u32,
 }
 
 impl Config {
     /// Harts and memory as given, everything else as usual.
     pub fn new(cpus: u32, memory: u64) -> Config {
         let (isa, mmu) = (Isa::default(), Mmu::default());
-        Config { cpus, memory, isa, mmu, serial: Serial::default(), htif: None }
+        Config { cpus, memory, isa, mmu, serial: Serial::default(), htif: None, serial_cards: 0 }
     }
 }
 
@@ -145,6 +147,53 @@ pub enum DeviceKind {
     PowerControl,
     /// The reset control register of a PC's chipset.
     ResetControl,
+    /// A PCI Express root complex. Its window is the ECAM window, 1 MiB for each bus; its further windows are that of the
+    /// I/O ports, then those of memory, whose offsets are the PCI addresses that they lead to. Outputs: INTA to INTD.
+    PcieHost {
+        /// The functions on it, each after the port that it is below.
+        functions: Vec<PciPlaced>,
+    },
+}
+
+/// Models of PCI function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PciKind {
+    /// The root complex's own first function.
+    HostBridge,
+    /// A root port.
+    RootPort {
+        /// Number of its slot, 0 to 8191.
+        slot: u16,
+    },
+    /// A 16550A UART on a card.
+    Serial,
+}
+
+/// A PCI function in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PciPlaced {
+    /// Unique name on the board.
+    pub name: &'static str,
+    /// Its model.
+    pub kind: PciKind,
+    /// The port that it is below; none on the root bus.
+    pub port: Option<&'static str>,
+    /// Device number, 0 to 31.
+    pub device: u8,
+    /// Function number, 0 to 7.
+    pub function: u8,
+}
+
+impl PciPlaced {
+    /// A function on the root bus.
+    pub fn on_root(name: &'static str, kind: PciKind, device: u8, function: u8) -> PciPlaced {
+        PciPlaced { name, kind, port: None, device, function }
+    }
+
+    /// The only function of a card in a port.
+    pub fn below(name: &'static str, kind: PciKind, port: &'static str) -> PciPlaced {
+        PciPlaced { name, kind, port: Some(port), device: 0, function: 0 }
+    }
 }
 
 /// The address spaces of a board.
@@ -367,6 +416,14 @@ impl Board {
         let is_uart =
             |d: &&Placed| matches!(d.kind, DeviceKind::Ns16550 { .. } | DeviceKind::SifiveUart { .. });
         self.devices.iter().filter(is_uart)
+    }
+
+    /// The PCI functions.
+    pub fn pci_functions(&self) -> impl Iterator<Item = &PciPlaced> {
+        self.devices.iter().flat_map(|device| match &device.kind {
+            DeviceKind::PcieHost { functions } => functions.as_slice(),
+            _ => &[],
+        })
     }
 
     /// Bytes of RAM.

@@ -7,6 +7,7 @@ use crate::board::{
     Board, Config, DeviceKind, HtifWords, MIN_MEMORY, PAGE, PHYSICAL_BITS, PORTS, Placed, Processor, Space,
     Target,
 };
+use crate::pcie;
 use crate::size::{MIB, Size};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -33,6 +34,9 @@ pub enum BoardError {
     /// Memory would reach past the place that a board has for it.
     #[error("{asked} of memory are too much; the {1} board has room for {most}: try a smaller --memory", asked = Size(*.0), most = Size(*.2))]
     NoRoomForMemory(u64, &'static str, u64),
+    /// More serial cards than a board can have.
+    #[error("{0} serial cards are too many; the {1} board has room for {2}")]
+    TooManySerialCards(u32, &'static str, u32),
     /// The program's words of the host-target interface cannot be used.
     #[error("the program's tohost ({:#x}) and fromhost ({:#x}) words {problem}", .words.tohost, .words.fromhost)]
     Htif {
@@ -103,6 +107,14 @@ pub(crate) fn ram(
     Ok(base..end)
 }
 
+/// Checks how many serial cards a user chose, on a board with room for `max`.
+pub(crate) fn serial_cards(config: &Config, board: &'static str, max: u32) -> Result<(), BoardError> {
+    match config.serial_cards {
+        cards if cards > max => Err(BoardError::TooManySerialCards(cards, board, max)),
+        _ => Ok(()),
+    }
+}
+
 impl Board {
     /// Checks that every address belongs to one device, that every number is one its device can have, and that the
     /// wires are sound.
@@ -115,7 +127,8 @@ impl Board {
 
     fn check_devices(&self) -> Result<(), BoardError> {
         for (index, device) in self.devices.iter().enumerate() {
-            if self.devices.iter().take(index).any(|other| other.name == device.name) {
+            let earlier = self.devices.iter().take(index).map(|other| other.name);
+            if earlier.chain(self.pci_functions().map(|other| other.name)).any(|name| name == device.name) {
                 return Err(BoardError::DuplicateName(device.name));
             }
             let last = match device.space {
@@ -280,6 +293,7 @@ fn problem(board: &Board, device: &Placed) -> Option<&'static str> {
         DeviceKind::SifiveGpio { .. } => {
             (outputs != u64::from(GPIO_PINS)).then_some("a GPIO controller has one output for each pin")
         }
+        DeviceKind::PcieHost { ref functions } => pcie::problem(device, functions),
         DeviceKind::Fu540Prci { hfclk_hz: 0, .. } | DeviceKind::Fu540Prci { rtcclk_hz: 0, .. } => {
             Some("a clock controller needs its crystals")
         }

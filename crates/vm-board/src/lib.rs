@@ -19,6 +19,7 @@ pub mod core;
 pub mod isa;
 pub mod layout;
 pub mod microvm;
+mod pcie;
 pub mod plan;
 pub mod reset;
 pub mod sifive_u;

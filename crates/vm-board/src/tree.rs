@@ -3,7 +3,7 @@
 //! Sources: Devicetree Specification v0.4, chapter 3 (root, aliases, memory, chosen, cpus); Linux devicetree bindings
 //! `riscv/cpus.yaml`, `interrupt-controller/riscv,cpu-intc.yaml`, `interrupt-controller/sifive,plic-1.0.0.yaml`,
 //! `timer/sifive,clint.yaml`, `serial/8250.yaml`, `serial/sifive-serial.yaml`, `rtc/google,goldfish-rtc.yaml`,
-//! `power/reset/syscon-poweroff.yaml`, `cpu/cpu-topology.txt`; Spike's `riscv/dts.cc` for `ucb,htif0`.
+//! `pci/host-generic-pci.yaml` (`pcie.rs`), `power/reset/syscon-poweroff.yaml`, `cpu/cpu-topology.txt`; Spike's `riscv/dts.cc` for `ucb,htif0`.
 
 use crate::board::{Board, DeviceKind, Placed, Target};
 use std::ops::Range;
@@ -196,6 +196,7 @@ impl Board {
             DeviceKind::Fu540Prci { .. } => &["sifive,fu540-c000-prci"],
             DeviceKind::SifiveGpio { .. } => &["sifive,gpio0"],
             DeviceKind::Fu540Otp { .. } => &["sifive,fu540-c000-otp"],
+            DeviceKind::PcieHost { .. } => return Some(self.pcie_node(node, device)),
         };
         let compatible = if device.compatible.is_empty() { compatible } else { device.compatible };
         let node = node.strings("compatible", compatible).cells64("reg", &reg(device));
@@ -320,6 +321,7 @@ fn node_name(device: &Placed) -> String {
         DeviceKind::Fu540Prci { .. } => "clock-controller",
         DeviceKind::SifiveGpio { .. } => "gpio",
         DeviceKind::Fu540Otp { .. } => "otp",
+        DeviceKind::PcieHost { .. } => "pci",
         _ => device.name,
     };
     format!("{name}@{:x}", device.base)

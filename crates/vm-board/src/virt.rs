@@ -7,18 +7,19 @@
 //!
 //! | address | size | device |
 //! |---|---|---|
-//! | 0x0300_0000 | 0x1_0000 | PCIe port window |
 //! | 0x0400_0000 | 0x200_0000 | platform bus |
 //! | 0x1000_1000 to 0x1000_8000 | 0x1000 each | virtio-mmio, eight of them, PLIC sources 1 to 8 |
 //! | 0x1010_0000 | 0x18 | fw-cfg |
-//! | 0x3000_0000 | 0x1000_0000 | PCIe ECAM; INTA to INTD on PLIC sources 32 to 35 |
-//! | 0x4000_0000 | 0x4000_0000 | PCIe memory window |
 
 use crate::board::{
-    Board, Config, DeviceKind, MAX_CPUS, Placed, Processor, Serial, Target, clint_outputs, plic_outputs,
+    Board, Config, DeviceKind, MAX_CPUS, PHYSICAL_BITS, Placed, Processor, Serial, Target, clint_outputs,
+    plic_outputs,
 };
 use crate::check::{self, BoardError};
 use crate::core::Core;
+use crate::pcie;
+use crate::size::GIB;
+use std::ops::Range;
 
 /// Physical address of the first byte of RAM.
 pub const RAM_BASE: u64 = 0x8000_0000;
@@ -29,12 +30,29 @@ pub const UART_CLOCK_HZ: u32 = 3_686_400;
 
 const UART_SOURCE: u32 = 10;
 const RTC_SOURCE: u32 = 11;
+const PCIE_SOURCES: [u32; 4] = [32, 33, 34, 35];
 const PLIC_SOURCES: u32 = 95;
 const PLIC_MAX_PRIORITY: u32 = 7;
+
+pub use crate::pcie::MAX_SERIAL_CARDS;
+
+/// Bytes of the PCIe window above 4 GiB, and what its address is a multiple of.
+const PCIE_WIDE: u64 = 16 * GIB;
+
+/// The root complex. Its large window is at the first multiple of its size behind RAM, as on QEMU's board, if there is room.
+fn pcie(ram: &Range<u64>, serial_cards: u32) -> Placed {
+    let functions = pcie::functions(serial_cards);
+    let host = Placed::new("pcie", DeviceKind::PcieHost { functions }, 0x3000_0000, 0x1000_0000)
+        .and(0x300_0000, 0x1_0000, 0)
+        .and(0x4000_0000, 0x4000_0000, 0x4000_0000);
+    let wide = ram.end.next_multiple_of(PCIE_WIDE);
+    if wide + PCIE_WIDE > 1 << PHYSICAL_BITS { host } else { host.and(wide, PCIE_WIDE, wide) }
+}
 
 /// Describes the board.
 pub fn virt(config: &Config) -> Result<Board, BoardError> {
     let ram = check::ram(config, RAM_BASE, "virt", MAX_CPUS)?;
+    check::serial_cards(config, "virt", MAX_SERIAL_CARDS)?;
     let cpus = config.cpus;
     let to_plic = |input| [Target::Input { device: "plic", input }];
     let plic =
@@ -51,10 +69,11 @@ pub fn virt(config: &Config) -> Result<Board, BoardError> {
         Placed::new("plic", plic, 0xc00_0000, 0x60_0000).drives(plic_outputs(cpus)),
         Placed::new("flash", DeviceKind::CfiFlash { banks: 2 }, 0x2000_0000, 0x400_0000),
         Placed::new("uart0", uart, 0x1000_0000, uart_size).drives(to_plic(UART_SOURCE)),
+        pcie(&ram, config.serial_cards).drives(PCIE_SOURCES.into_iter().flat_map(to_plic)),
     ];
     let board = Board {
         name: "virt",
-        description: "compatible with QEMU's virt: CLINT, PLIC, UART, clock, flash, test finisher",
+        description: "compatible with QEMU's virt: CLINT, PLIC, UART, clock, flash, PCIe, test finisher",
         model: "riscv-virtio,hostel",
         processor: Processor::Riscv,
         compatible: &["riscv-virtio"],

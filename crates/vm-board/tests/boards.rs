@@ -2,7 +2,8 @@
 //! cannot get wrong unnoticed.
 
 use vm_board::board::{
-    Board, Config, DeviceKind, HartInterrupt, HtifWords, Placed, Serial, Target, clint_outputs,
+    Board, Config, DeviceKind, HartInterrupt, HtifWords, PciKind, PciPlaced, Placed, Serial, Target,
+    clint_outputs,
 };
 use vm_board::check::BoardError;
 use vm_board::{microvm::microvm, sifive_u::sifive_u, spike::spike, virt::virt};
@@ -26,11 +27,72 @@ fn the_address_map_of_virt_is_qemus() {
                     0x100000 0x1000 test\n\
                     0x101000 0x1000 rtc0\n\
                     0x2000000 0x10000 clint\n\
+                    0x3000000 0x10000 pcie\n\
                     0xc000000 0x600000 plic\n\
                     0x10000000 0x100 uart0\n\
                     0x20000000 0x4000000 flash\n\
-                    0x80000000 0x8000000 ram\n";
+                    0x30000000 0x10000000 pcie\n\
+                    0x40000000 0x40000000 pcie\n\
+                    0x80000000 0x8000000 ram\n\
+                    0x400000000 0x400000000 pcie\n";
     assert_eq!(map(&small(1)), expected);
+}
+
+/// As QEMU places it: at a multiple of 16 GiB behind RAM, where there is room.
+#[test]
+fn the_large_window_of_virt_is_behind_memory() {
+    let wide = |memory: u64| {
+        let board = virt(&Config::new(1, memory)).unwrap();
+        board.device("pcie").unwrap().more.get(2).map(|window| (window.base, window.offset))
+    };
+    let gib = 1024 * MIB;
+    assert_eq!(wide(14 * gib), Some((16 * gib, 16 * gib)));
+    assert_eq!(wide(14 * gib + MIB), Some((32 * gib, 32 * gib)));
+    assert_eq!(wide((1 << 56) - 0x8000_0000), None);
+}
+
+#[test]
+fn functions_keep_to_the_specification() {
+    fn functions(change: impl FnOnce(&mut Vec<PciPlaced>)) -> impl FnOnce(&mut Board) {
+        move |board| match &mut device(board, "pcie").kind {
+            DeviceKind::PcieHost { functions } => change(functions),
+            _ => panic!("no root complex"),
+        }
+    }
+    let port = |name, slot, device| PciPlaced::on_root(name, PciKind::RootPort { slot }, device, 0);
+    let twice = "device pcie: two PCI functions have one name or one place";
+    check_change(functions(|all| all.push(port("a", 1, 0))), twice);
+    check_change(functions(|all| all.push(port("pci-host", 1, 1))), twice);
+    check_change(
+        functions(|all| all.push(port("a", 0x2000, 1))),
+        "device pcie: slots have numbers below 8192",
+    );
+    check_change(
+        functions(|all| all.push(port("a", 1, 32))),
+        "device pcie: a PCI function has a device number below 32 and a function number below 8",
+    );
+    for below in ["nothing", "pci-host"] {
+        check_change(
+            functions(|all| all.push(PciPlaced::below("card", PciKind::Serial, below))),
+            "device pcie: a PCI function is below a port that does not come before it",
+        );
+    }
+    check_change(functions(|all| all.push(port("uart0", 1, 1))), "two devices are called uart0");
+    check_change(
+        |board| device(board, "pcie").size = 0x1008_0000,
+        "device pcie: an ECAM window has 1 MiB for each of at most 256 buses",
+    );
+    check_change(
+        |board| device(board, "pcie").outputs.truncate(3),
+        "device pcie: a root complex has four outputs, or none that is connected",
+    );
+    let cards = |serial_cards| virt(&Config { serial_cards, ..Config::new(1, 128 * MIB) });
+    assert_eq!(cards(3).unwrap().pci_functions().count(), 7);
+    assert_eq!(
+        cards(4).unwrap_err().to_string(),
+        "4 serial cards are too many; the virt board has room for 3"
+    );
+    assert!(spike(&Config { serial_cards: 1, ..Config::new(1, 128 * MIB) }).is_err());
 }
 
 #[test]
@@ -218,13 +280,13 @@ fn wires_of_a_pc_must_have_an_end() {
 fn wires_must_not_come_back() {
     let to = |device, input| vec![Target::Input { device, input }];
     let mut board = small(1);
-    board.devices.push(plic("second", 0x4000_0000, to("plic", 1)));
+    board.devices.push(plic("second", 0x500_0000, to("plic", 1)));
     assert_eq!(board.check(), Ok(()), "a controller may drive another");
-    board.devices.push(plic("third", 0x5000_0000, to("second", 1)));
+    board.devices.push(plic("third", 0x600_0000, to("second", 1)));
     device(&mut board, "second").outputs = to("third", 1);
     assert_eq!(board.check(), Err(BoardError::Loop("second")));
     let mut board = small(1);
-    board.devices.push(plic("second", 0x4000_0000, to("second", 1)));
+    board.devices.push(plic("second", 0x500_0000, to("second", 1)));
     assert_eq!(board.check(), Err(BoardError::Loop("second")));
 }
 

@@ -1,8 +1,9 @@
 //! The machine's end of a console: a UART, HTIF or both by what they give and take.
 
 use dev_core::{Doorbell, HostWork, Slot};
+use dev_pci::PciFunction;
 use dev_time::Htif;
-use dev_uart::{Ns16550, SifiveUart};
+use dev_uart::{Ns16550, PciSerial, SifiveUart};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -42,6 +43,27 @@ impl ConsolePort for Slot<Ns16550> {
     }
     fn take(&self) -> Option<u8> {
         self.with(|d, now| d.take(now))
+    }
+}
+
+impl ConsolePort for Slot<PciFunction<PciSerial>> {
+    fn feed(&self, bytes: &[u8]) -> usize {
+        self.with(|d, now| d.device_mut().uart().feed(bytes, now))
+    }
+    fn drain(&self, into: &mut Vec<u8>) {
+        self.with(|d, _| d.device_mut().uart().drain(into));
+    }
+    fn send_break(&self) {
+        self.with(|d, now| d.device_mut().uart().send_break(now));
+    }
+    fn connect(&self, bell: Doorbell) {
+        Slot::connect(self, bell);
+    }
+    fn print(&self, text: &[u8]) -> usize {
+        self.with(|d, _| d.device_mut().uart().print(text))
+    }
+    fn take(&self) -> Option<u8> {
+        self.with(|d, now| d.device_mut().uart().take(now))
     }
 }
 

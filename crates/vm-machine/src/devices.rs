@@ -27,7 +27,8 @@ pub(crate) struct Devices {
     /// The I/O ports of x86 processors.
     pub ports: Arc<Bus>,
     pub slots: Vec<(&'static str, Arc<dyn Plugged>)>,
-    /// What there is to talk to the guest, in the order of the board's devices; HTIF is joined to the first.
+    /// What there is to talk to the guest, in the order of the board's devices, then of its PCI functions; HTIF is joined
+    /// to the first.
     pub consoles: Vec<Arc<dyn ConsolePort>>,
     /// Those that may end the machine.
     pub endings: Vec<Ending>,
@@ -102,7 +103,8 @@ impl Devices {
             plugging.join_apics();
         }
         let Plugging { builder, ports, mut devices, mut uarts, .. } = plugging;
-        devices.consoles = board.uarts().filter_map(|uart| uarts.remove(uart.name)).collect();
+        let lines = board.uarts().map(|uart| uart.name).chain(board.pci_functions().map(|card| card.name));
+        devices.consoles = lines.filter_map(|name| uarts.remove(name)).collect();
         if let Some(htif) = &devices.htif {
             match devices.consoles.first_mut() {
                 Some(uart) => *uart = Arc::new(Joined::new(Arc::clone(uart), Arc::clone(htif))),

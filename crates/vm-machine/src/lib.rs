@@ -18,6 +18,7 @@ mod load;
 mod machine;
 mod plug;
 mod plug_pc;
+mod plug_pci;
 mod snapshot;
 mod spec;
 mod trace;

@@ -10,6 +10,7 @@ use crate::plug_pc::on_kvm;
 use crate::spec::{ClockKind, Engine, Spec};
 use crate::x86::{Cpu, FinalProcessor, Left};
 use crate::x86_start;
+use dev_pci::PlugError;
 use engine_kvm::KvmError;
 use fabric_bus::MapError;
 use fabric_clock::{Clock, Nanos, Timers};
@@ -40,6 +41,9 @@ pub enum BuildError {
     /// The address map contradicts itself.
     #[error(transparent)]
     Map(#[from] MapError),
+    /// PCI functions contradict each other.
+    #[error(transparent)]
+    Plug(#[from] PlugError),
     /// The files cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),

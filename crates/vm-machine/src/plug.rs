@@ -37,7 +37,7 @@ pub(crate) struct Plugging<'a> {
 }
 
 impl Plugging<'_> {
-    fn wires(&self, placed: &Placed) -> Vec<Option<Wire>> {
+    pub(crate) fn wires(&self, placed: &Placed) -> Vec<Option<Wire>> {
         let wire = |target: &Target| match *target {
             Target::Input { device, input } => {
                 self.sinks.get(device).map(|sink| Wire::new(Arc::clone(sink), input))
@@ -67,6 +67,16 @@ impl Plugging<'_> {
             0 => target,
             _ => Arc::new(fabric_bus::Window::new(target, offset)),
         };
+        self.observed(device, offset, target)
+    }
+
+    /// A target of which its first byte is `offset` of `device`, behind the observer if there is one.
+    pub(crate) fn observed(
+        &self,
+        device: &'static str,
+        offset: u64,
+        target: Arc<dyn fabric_bus::Target>,
+    ) -> Arc<dyn fabric_bus::Target> {
         match &self.trace {
             None => target,
             Some(trace) => Arc::new(Traced { device, offset, target, trace: Arc::clone(trace) }),
@@ -193,6 +203,7 @@ impl Plugging<'_> {
                 slot.connect(self.notice());
                 self.devices.htif = Some(slot);
             }
+            DeviceKind::PcieHost { ref functions } => self.plug_pci(placed, functions)?,
             DeviceKind::I8259
             | DeviceKind::IoApic
             | DeviceKind::LocalApic { .. }

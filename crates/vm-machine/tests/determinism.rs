@@ -105,6 +105,7 @@ fn board(memory: u64) -> Board {
         mmu: Default::default(),
         serial: Serial::default(),
         htif,
+        serial_cards: 0,
     };
     virt(&config).unwrap()
 }
