@@ -4,6 +4,8 @@
 //! nothing of guests; what may be read and written in the mapping is its users' concern.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+pub mod landlock;
+
 use rustix::mm::{
     Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags, madvise, mmap_anonymous, mprotect, mremap,
     munmap,
