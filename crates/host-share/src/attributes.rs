@@ -90,9 +90,7 @@ impl Time {
             Time::Now => Ok(Timespec { tv_sec: 0, tv_nsec: UTIME_NOW }),
             // Beyond are the two special values above.
             Time::At(_, nanoseconds) if nanoseconds >= 1_000_000_000 => Err(Errno::INVAL),
-            Time::At(seconds, nanoseconds) => {
-                Ok(Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() })
-            }
+            Time::At(seconds, nanoseconds) => Ok(Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() }),
         }
     }
 }

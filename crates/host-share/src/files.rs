@@ -113,7 +113,13 @@ impl Tree {
     ///
     /// # Errors
     /// As for making and opening; `EOPNOTSUPP` if the host's file system has none.
-    pub fn create_nameless(&self, parent: u64, how: Opening, exclusive: bool, mode: u32) -> Result<(Found, Opened), Errno> {
+    pub fn create_nameless(
+        &self,
+        parent: u64,
+        how: Opening,
+        exclusive: bool,
+        mode: u32,
+    ) -> Result<(Found, Opened), Errno> {
         self.writable()?;
         self.handles.room()?;
         let folder = self.folder_of(parent)?;
@@ -134,7 +140,13 @@ impl Tree {
     ///
     /// # Errors
     /// `EBADF`, `EINVAL` for more than [`MOST`]; what the host says.
-    pub fn read(&self, (node, handle): (u64, u64), offset: u64, size: usize, into: &mut Vec<u8>) -> Result<(), Errno> {
+    pub fn read(
+        &self,
+        (node, handle): (u64, u64),
+        offset: u64,
+        size: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<(), Errno> {
         if size > MOST {
             return Err(Errno::INVAL);
         }
@@ -143,7 +155,9 @@ impl Tree {
         into.resize(start + size, 0);
         let mut done = 0;
         let result = loop {
-            let Some(rest) = into.get_mut(start + done..).filter(|rest| !rest.is_empty()) else { break Ok(()) };
+            let Some(rest) = into.get_mut(start + done..).filter(|rest| !rest.is_empty()) else {
+                break Ok(());
+            };
             let Some(at) = offset.checked_add(done as u64) else { break Err(Errno::INVAL) };
             match rustix::io::pread(&file.descriptor, rest, at) {
                 Ok(0) => break Ok(()),
@@ -163,14 +177,21 @@ impl Tree {
     /// # Errors
     /// `EBADF`; what the host says: `EFBIG` past the process's limit of file sizes, which raises a signal too that whoever
     /// serves must have taken care of.
-    pub fn write(&self, (node, handle): (u64, u64), offset: u64, data: &[u8], append: bool) -> Result<usize, Errno> {
+    pub fn write(
+        &self,
+        (node, handle): (u64, u64),
+        offset: u64,
+        data: &[u8],
+        append: bool,
+    ) -> Result<usize, Errno> {
         self.writable()?;
         let file = self.handles.file(handle, node)?;
         let flags = if append { ReadWriteFlags::APPEND } else { ReadWriteFlags::empty() };
         let mut rest = data;
         while !rest.is_empty() {
             let done = data.len() - rest.len();
-            let at = offset.checked_add(done as u64).filter(|at| i64::try_from(*at).is_ok()).ok_or(Errno::FBIG)?;
+            let at =
+                offset.checked_add(done as u64).filter(|at| i64::try_from(*at).is_ok()).ok_or(Errno::FBIG)?;
             match rustix::io::pwritev2(&file.descriptor, &[IoSlice::new(rest)], at, flags) {
                 Ok(0) => break,
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
@@ -199,7 +220,13 @@ impl Tree {
     /// # Errors
     /// `EOPNOTSUPP` for other modes than allocating (0), and these with the size kept: allocating (1), punching a hole (3),
     /// zeroing (0x10, 0x11); what the host says.
-    pub fn allocate(&self, (node, handle): (u64, u64), mode: u32, offset: u64, length: u64) -> Result<(), Errno> {
+    pub fn allocate(
+        &self,
+        (node, handle): (u64, u64),
+        mode: u32,
+        offset: u64,
+        length: u64,
+    ) -> Result<(), Errno> {
         self.writable()?;
         if !matches!(mode, 0 | 1 | 3 | 0x10 | 0x11) {
             return Err(Errno::OPNOTSUPP);
@@ -231,7 +258,13 @@ impl Tree {
         let (source, target) = (self.handles.file(from.1, from.0)?, self.handles.file(to.1, to.0)?);
         let (mut at, mut into) = (from.2, to.2);
         let length = usize::try_from(length.min(MOST_COPIED)).unwrap_or(usize::MAX);
-        rustix::fs::copy_file_range(&source.descriptor, Some(&mut at), &target.descriptor, Some(&mut into), length)
+        rustix::fs::copy_file_range(
+            &source.descriptor,
+            Some(&mut at),
+            &target.descriptor,
+            Some(&mut into),
+            length,
+        )
     }
 
     /// Opens a folder for listing.

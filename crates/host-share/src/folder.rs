@@ -63,7 +63,13 @@ impl Folder {
     ///
     /// # Errors
     /// What openat2(2) says; `EEXIST` if anything has that name.
-    pub fn make(&self, folder: impl AsFd, name: Name<'_>, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+    pub fn make(
+        &self,
+        folder: impl AsFd,
+        name: Name<'_>,
+        flags: OFlags,
+        mode: Mode,
+    ) -> Result<OwnedFd, Errno> {
         let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat2(folder, name.bytes(), flags, mode, STEP)
     }

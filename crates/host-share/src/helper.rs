@@ -10,6 +10,7 @@
 use crate::filter;
 use crate::fuse::{FuseServer, LONGEST_REPLY, LONGEST_REQUEST};
 use crate::link::{Protocol, READY, receive};
+use crate::nine::NineServer;
 use crate::options::{Limits, Options};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::Mode;
@@ -56,12 +57,14 @@ pub enum HelperError {
 #[derive(Debug)]
 enum Server {
     Fuse(FuseServer),
+    Nine(NineServer),
 }
 
 impl Server {
     fn handle(&self, request: &[u8], reply: &mut Vec<u8>) {
         match self {
             Server::Fuse(server) => server.handle(request, reply),
+            Server::Nine(server) => server.handle(request, reply),
         }
     }
 }
@@ -81,15 +84,20 @@ pub fn serve(link: &OwnedFd, root: OwnedFd, protocol: Protocol, options: Options
     let seen = root.try_clone().map_err(HelperError::Folder)?;
     let server = match protocol {
         Protocol::Fuse => FuseServer::new(root, options).map(Server::Fuse),
+        Protocol::Nine => NineServer::new(root, options).map(Server::Nine),
     };
     let server = server.map_err(|errno| HelperError::Folder(errno.into()))?;
     let landlock = confine_files(&seen, options.read_only)?;
     drop(seen);
 
-    let start = Barrier::new(THREADS + 1);
+    // 9P's flushing wants order.
+    let threads = if protocol == Protocol::Nine { 1 } else { THREADS };
+    // Passed twice: once when all threads have come up, which takes calls that the filter has not, then when it is in force.
+    let start = Barrier::new(threads + 1);
     std::thread::scope(|scope| {
-        for _ in 0..THREADS {
+        for _ in 0..threads {
             let started = std::thread::Builder::new().spawn_scoped(scope, || {
+                start.wait();
                 start.wait();
                 work(link.as_fd(), &server);
             });
@@ -99,6 +107,7 @@ pub fn serve(link: &OwnedFd, root: OwnedFd, protocol: Protocol, options: Options
                 std::process::exit(1);
             }
         }
+        start.wait();
         if let Err(error) = confine_calls().and_then(|()| say_ready(link.as_fd(), landlock)) {
             eprintln!("hostel: {error}");
             std::process::exit(1);

@@ -12,7 +12,8 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags, SocketFlags,
+    SocketType,
 };
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::unix::process::CommandExt;
@@ -41,6 +42,17 @@ pub enum Protocol {
     /// FUSE, for virtio-fs.
     #[default]
     Fuse,
+    /// 9P2000.L, for virtio-9p.
+    Nine,
+}
+
+impl Protocol {
+    fn word(self) -> &'static str {
+        match self {
+            Protocol::Fuse => "fuse",
+            Protocol::Nine => "9p",
+        }
+    }
 }
 
 /// A folder that is to be shared.
@@ -123,21 +135,17 @@ fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
 
 /// The verb's arguments.
 fn words(protocol: Protocol, options: &Options) -> Vec<String> {
-    let protocol = match protocol {
-        Protocol::Fuse => "fuse",
-    };
     let access = if options.read_only { "ro" } else { "rw" };
     let owner = options.owner;
-    [protocol, access, options.cache.word(), &owner.uid.to_string(), &owner.gid.to_string()].map(str::to_owned).into()
+    [protocol.word(), access, options.cache.word(), &owner.uid.to_string(), &owner.gid.to_string()]
+        .map(str::to_owned)
+        .into()
 }
 
 /// The protocol and options that the verb's arguments say; none if they were not made by [`Share::spawn`].
 pub fn of_words(words: &[String]) -> Option<(Protocol, Options)> {
     let [protocol, access, cache, uid, gid] = words else { return None };
-    let protocol = match protocol.as_str() {
-        "fuse" => Protocol::Fuse,
-        _ => return None,
-    };
+    let protocol = [Protocol::Fuse, Protocol::Nine].into_iter().find(|p| p.word() == protocol)?;
     let read_only = match access.as_str() {
         "ro" => true,
         "rw" => false,
@@ -265,7 +273,11 @@ impl AsFd for ShareLink {
 
 /// Receives a message: its token, and how many bytes are in `rest`. None if the other side has hung up. What is too long
 /// or too short for a message is `EPROTO`.
-pub(crate) fn receive(socket: BorrowedFd<'_>, rest: &mut [u8], flags: RecvFlags) -> Result<Option<(u64, usize)>, Errno> {
+pub(crate) fn receive(
+    socket: BorrowedFd<'_>,
+    rest: &mut [u8],
+    flags: RecvFlags,
+) -> Result<Option<(u64, usize)>, Errno> {
     let mut token = [0; TOKEN];
     let mut pieces = [IoSliceMut::new(&mut token), IoSliceMut::new(rest)];
     let received = rustix::net::recvmsg(socket, &mut pieces, &mut RecvAncillaryBuffer::default(), flags)?;
@@ -290,7 +302,9 @@ mod tests {
         for cache in [Cache::Auto, Cache::Always, Cache::None] {
             for read_only in [false, true] {
                 let options = Options { read_only, cache, owner, ..Options::default() };
-                assert_eq!(of_words(&words(Protocol::Fuse, &options)), Some((Protocol::Fuse, options)));
+                for protocol in [Protocol::Fuse, Protocol::Nine] {
+                    assert_eq!(of_words(&words(protocol, &options)), Some((protocol, options)));
+                }
             }
         }
         assert_eq!(of_words(&["fuse".to_owned(), "rx".to_owned()]), None);
@@ -314,7 +328,8 @@ mod tests {
     #[test]
     fn a_folder_that_is_none_is_said_so() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let share = Share { folder: file.path().into(), protocol: Protocol::Fuse, options: Options::default() };
+        let share =
+            Share { folder: file.path().into(), protocol: Protocol::Fuse, options: Options::default() };
         let error = share.spawn_program(Path::new("/nonexistent")).unwrap_err().to_string();
         assert!(error.contains("Not a directory") && error.contains("name a folder"), "{error}");
     }
@@ -322,7 +337,8 @@ mod tests {
     #[test]
     fn a_program_that_does_not_serve_is_said_so() {
         let folder = tempfile::tempdir().unwrap();
-        let share = Share { folder: folder.path().into(), protocol: Protocol::Fuse, options: Options::default() };
+        let share =
+            Share { folder: folder.path().into(), protocol: Protocol::Fuse, options: Options::default() };
         let error = share.spawn_program(Path::new("/bin/false")).unwrap_err().to_string();
         assert!(error.contains("ended before it was ready") && error.contains("exit status: 1"), "{error}");
     }

@@ -61,6 +61,8 @@ struct Node {
     key: Key,
     kind: FileType,
     lookups: u64,
+    /// Nodes whose parent it is: it stays for these, as they are found by way of it.
+    children: usize,
     parent: u64,
     name: Box<[u8]>,
     descriptor: Option<Arc<OwnedFd>>,
@@ -99,6 +101,7 @@ impl Nodes {
             key: Key::of(&stat),
             kind: FileType::Directory,
             lookups: 1,
+            children: 0,
             parent: ROOT,
             name: Box::default(),
             descriptor: Some(Arc::new(rustix::io::fcntl_dupfd_cloexec(folder.root(), 0)?)),
@@ -125,17 +128,12 @@ impl Nodes {
         let key = Key::of(stat);
         let mut guard = self.lock();
         let table = &mut *guard;
-        if let Some(number) = table.numbers.get(&key)
-            && let Some(node) = table.nodes.get_mut(number)
-        {
-            node.lookups = node.lookups.saturating_add(1);
-            if *number != ROOT {
-                node.parent = parent;
-                if *node.name != *name {
-                    node.name = name.into();
-                }
+        if let Some(number) = table.numbers.get(&key).copied() {
+            if let Some(node) = table.nodes.get_mut(&number) {
+                node.lookups = node.lookups.saturating_add(1);
             }
-            return Ok(*number);
+            table.place(number, parent, name);
+            return Ok(number);
         }
         if table.nodes.len() >= self.limits.nodes {
             return Err(Errno::NFILE);
@@ -148,6 +146,7 @@ impl Nodes {
             key,
             kind,
             lookups: 1,
+            children: 0,
             parent,
             name,
             descriptor: None,
@@ -157,6 +156,9 @@ impl Nodes {
         };
         table.nodes.insert(number, node);
         table.numbers.insert(key, number);
+        if let Some(parent) = table.nodes.get_mut(&parent) {
+            parent.children += 1;
+        }
         Ok(number)
     }
 
@@ -174,25 +176,13 @@ impl Nodes {
     /// The guest drops `count` of what [`Nodes::enter`] has counted. More than there is, is all; what is not known is
     /// nothing.
     pub fn forget(&self, number: u64, count: u64) {
-        let mut guard = self.lock();
-        let table = &mut *guard;
+        let mut table = self.lock();
         if number == ROOT {
             return;
         }
         let Some(node) = table.nodes.get_mut(&number) else { return };
         node.lookups = node.lookups.saturating_sub(count);
-        if node.lookups == 0
-            && let Some(node) = table.nodes.remove(&number)
-        {
-            if table.numbers.get(&node.key) == Some(&number) {
-                table.numbers.remove(&node.key);
-            }
-            match (node.pinned, node.descriptor.is_some()) {
-                (true, _) => table.pinned -= 1,
-                (false, true) => table.closable -= 1,
-                (false, false) => {}
-            }
-        }
+        table.drop_unused(number);
     }
 
     /// The guest knows nothing any more but the folder itself.
@@ -200,6 +190,9 @@ impl Nodes {
         let mut guard = self.lock();
         let table = &mut *guard;
         table.nodes.retain(|number, _| *number == ROOT);
+        if let Some(root) = table.nodes.get_mut(&ROOT) {
+            root.children = 0;
+        }
         table.numbers.retain(|_, number| *number == ROOT);
         table.clock.clear();
         (table.closable, table.pinned) = (0, 0);
@@ -303,10 +296,7 @@ impl Nodes {
     /// The guest has moved something: if it knows it, this is where it is now.
     pub fn moved(&self, stat: &Statx, parent: u64, name: &[u8]) {
         let Some(number) = self.number(&Key::of(stat)).filter(|n| *n != ROOT) else { return };
-        if let Some(node) = self.lock().nodes.get_mut(&number) {
-            node.parent = parent;
-            node.name = name.into();
-        }
+        self.lock().place(number, parent, name);
     }
 
     fn number(&self, key: &Key) -> Option<u64> {
@@ -352,12 +342,57 @@ impl Nodes {
 }
 
 impl Table {
+    /// Notes where a node is now.
+    fn place(&mut self, number: u64, parent: u64, name: &[u8]) {
+        let Some(node) = self.nodes.get_mut(&number).filter(|_| number != ROOT) else { return };
+        if *node.name != *name {
+            node.name = name.into();
+        }
+        let before = std::mem::replace(&mut node.parent, parent);
+        if before != parent {
+            if let Some(parent) = self.nodes.get_mut(&parent) {
+                parent.children += 1;
+            }
+            self.drop_child(before);
+        }
+    }
+
+    fn drop_child(&mut self, parent: u64) {
+        if let Some(parent) = self.nodes.get_mut(&parent) {
+            parent.children = parent.children.saturating_sub(1);
+        }
+        self.drop_unused(parent);
+    }
+
+    /// Removes a node that nobody knows and nothing is found by, and its parents if that was the last.
+    fn drop_unused(&mut self, mut number: u64) {
+        while number != ROOT
+            && self.nodes.get(&number).is_some_and(|node| node.lookups == 0 && node.children == 0)
+            && let Some(node) = self.nodes.remove(&number)
+        {
+            if self.numbers.get(&node.key) == Some(&number) {
+                self.numbers.remove(&node.key);
+            }
+            match (node.pinned, node.descriptor.is_some()) {
+                (true, _) => self.pinned -= 1,
+                (false, true) => self.closable -= 1,
+                (false, false) => {}
+            }
+            number = node.parent;
+            if let Some(parent) = self.nodes.get_mut(&number) {
+                parent.children = parent.children.saturating_sub(1);
+            }
+        }
+    }
+
     /// Closes descriptors until there are at most so many: those that were not used since the last time round.
     fn make_room(&mut self, most: usize) {
         let Table { nodes, clock, closable, .. } = self;
         while *closable > most {
             let Some(number) = clock.pop_front() else { return };
-            let Some(node) = nodes.get_mut(&number).filter(|n| !n.pinned && n.descriptor.is_some()) else { continue };
+            let Some(node) = nodes.get_mut(&number).filter(|n| !n.pinned && n.descriptor.is_some()) else {
+                continue;
+            };
             if std::mem::take(&mut node.used) {
                 clock.push_back(number);
             } else {

@@ -77,7 +77,11 @@ pub struct Limits {
 impl Limits {
     /// What fits into a process that may have so many descriptors.
     pub fn for_descriptors(most: usize) -> Self {
-        Limits { descriptors: (most / 4).clamp(8, 65_536), open: (most / 2).clamp(8, 262_144), ..Limits::default() }
+        Limits {
+            descriptors: (most / 4).clamp(8, 65_536),
+            open: (most / 2).clamp(8, 262_144),
+            ..Limits::default()
+        }
     }
 }
 

@@ -79,11 +79,6 @@ impl<'a> Input<'a> {
         let count = self.u16()?;
         self.bytes(count.into())
     }
-
-    /// How many bytes are left.
-    pub fn left(&self) -> usize {
-        self.0.len()
-    }
 }
 
 /// A reply that is being written.

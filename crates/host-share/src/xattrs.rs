@@ -64,7 +64,13 @@ impl Tree {
     ///
     /// # Errors
     /// `EOPNOTSUPP` if it is not a user's, `EPERM` on files that have none, `EROFS`; what the host says.
-    pub fn set_attribute(&self, node: u64, name: &[u8], value: &[u8], (create, replace): (bool, bool)) -> Result<(), Errno> {
+    pub fn set_attribute(
+        &self,
+        node: u64,
+        name: &[u8],
+        value: &[u8],
+        (create, replace): (bool, bool),
+    ) -> Result<(), Errno> {
         self.writable()?;
         let name = allowed(name)?;
         let file = self.with_attributes(node, Errno::PERM)?;

@@ -198,7 +198,12 @@ fn hard_link_games() {
     // A link to a symbolic link is one to the link, not to the secret.
     let linked = guest.link(link, dir, "hard").unwrap();
     assert_eq!(linked.attr.mode & 0o170_000, 0o120_000);
-    assert_eq!(fs::metadata(place.outside.join("secret")).map(|m| std::os::unix::fs::MetadataExt::nlink(&m)).unwrap(), 1);
+    assert_eq!(
+        fs::metadata(place.outside.join("secret"))
+            .map(|m| std::os::unix::fs::MetadataExt::nlink(&m))
+            .unwrap(),
+        1
+    );
     assert_eq!(guest.link(dir, dir, "loop"), Err(errno::PERM));
     assert_eq!(guest.link(ROOT, dir, "loop"), Err(errno::PERM));
     assert_eq!(guest.link(99_999, dir, "new"), Err(errno::STALE));
@@ -214,7 +219,8 @@ fn hard_link_games() {
 #[test]
 fn magic_links() {
     // Not even if what is shared is full of them.
-    let guest = Guest::new(std::path::Path::new("/proc/self"), Options { read_only: true, ..Options::default() });
+    let guest =
+        Guest::new(std::path::Path::new("/proc/self"), Options { read_only: true, ..Options::default() });
     for name in ["root", "cwd", "exe"] {
         let entry = guest.lookup(ROOT, name).unwrap();
         assert_eq!(entry.attr.mode & 0o170_000, 0o120_000);
@@ -281,7 +287,11 @@ fn huge_sizes_and_offsets() {
     let node = entry.node;
     for huge in [1 << 63, u64::MAX, u64::MAX - 1, i64::MAX as u64] {
         assert!(guest.write(node, handle, huge, b"data").is_err(), "{huge:x}");
-        assert!(guest.read(node, handle, huge, 4096).is_ok_and(|d| d.is_empty()) || huge > i64::MAX as u64 || huge + 4096 > i64::MAX as u64);
+        assert!(
+            guest.read(node, handle, huge, 4096).is_ok_and(|d| d.is_empty())
+                || huge > i64::MAX as u64
+                || huge + 4096 > i64::MAX as u64
+        );
         assert!(guest.setattr(node, &Set::size(huge)).is_err(), "{huge:x}");
         let allocate = body().u64(handle).u64(huge).u64(huge).u32(0).u32(0);
         assert!(guest.ask(opcode::FALLOCATE, node, &allocate).is_err(), "{huge:x}");
@@ -411,7 +421,11 @@ fn malformed_messages() {
             let mut longer = whole.clone();
             longer[0..4].copy_from_slice(&(whole.len() as u32 + 1).to_le_bytes());
             guest.server.handle(&longer, &mut reply);
-            assert_eq!(guest::open_reply(&reply, 9).unwrap_err(), errno::INVAL, "{opcode}: says more than there is");
+            assert_eq!(
+                guest::open_reply(&reply, 9).unwrap_err(),
+                errno::INVAL,
+                "{opcode}: says more than there is"
+            );
         }
     }
     assert_eq!(guest.ask(opcode::LOOKUP, ROOT, &body().bytes("file")), Err(errno::INVAL), "no end");

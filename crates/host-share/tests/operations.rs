@@ -30,7 +30,11 @@ fn same(attr: &guest::Attr, path: &Path) {
     let host = fs::symlink_metadata(path).unwrap();
     assert_eq!((attr.ino, attr.size, attr.blocks), (host.ino(), host.size(), host.blocks()));
     assert_eq!((attr.mode, u64::from(attr.nlink)), (host.mode(), host.nlink()));
-    let times = [(host.atime(), host.atime_nsec()), (host.mtime(), host.mtime_nsec()), (host.ctime(), host.ctime_nsec())];
+    let times = [
+        (host.atime(), host.atime_nsec()),
+        (host.mtime(), host.mtime_nsec()),
+        (host.ctime(), host.ctime_nsec()),
+    ];
     assert_eq!(attr.times.map(|(s, ns)| (s, i64::from(ns))), times);
 }
 
@@ -38,7 +42,9 @@ fn same(attr: &guest::Attr, path: &Path) {
 fn a_session_starts_with_what_both_sides_can() {
     let folder = folder();
     let offered = body().u32(7).u32(41).u32(131_072).u32(u32::MAX).u32(u32::MAX).bytes([0; 44]);
-    for (cache, inval, mmap) in [(Cache::Auto, true, false), (Cache::Always, false, false), (Cache::None, false, true)] {
+    for (cache, inval, mmap) in
+        [(Cache::Auto, true, false), (Cache::Always, false, false), (Cache::None, false, true)]
+    {
         let guest = Guest::new(folder.path(), Options { cache, ..Options::default() });
         let reply = guest.ask(opcode::INIT, 0, &offered).unwrap();
         assert_eq!(reply.len(), 64);
@@ -281,7 +287,10 @@ fn links_are_one_file() {
     let dir = guest.lookup(ROOT, "dir").unwrap().node;
     let other = guest.link(node, dir, "other").unwrap();
     assert_eq!((other.node, other.attr.nlink), (node, 2));
-    assert_eq!(fs::metadata(path.join("dir/other")).unwrap().ino(), fs::metadata(path.join("file")).unwrap().ino());
+    assert_eq!(
+        fs::metadata(path.join("dir/other")).unwrap().ino(),
+        fs::metadata(path.join("file")).unwrap().ino()
+    );
     let symlink = guest.lookup(ROOT, "symlink").unwrap().node;
     guest.link(symlink, dir, "again").unwrap();
     assert_eq!(fs::read_link(path.join("dir/again")).unwrap(), Path::new("nowhere"), "the link itself");
@@ -322,7 +331,8 @@ fn attributes_are_set() {
 fn the_guests_main_user_owns_what_the_host_user_owns() {
     let folder = folder();
     fs::write(folder.path().join("file"), "").unwrap();
-    let guest = Guest::new(folder.path(), Options { owner: Owner { uid: 1000, gid: 100 }, ..Options::default() });
+    let guest =
+        Guest::new(folder.path(), Options { owner: Owner { uid: 1000, gid: 100 }, ..Options::default() });
     let entry = guest.lookup(ROOT, "file").unwrap();
     assert_eq!((entry.attr.uid, entry.attr.gid), (1000, 100));
     let owner = |uid, gid| Set { valid: 6, uid, gid, ..Set::default() };
@@ -369,7 +379,10 @@ fn a_read_only_folder_stays_as_it_is() {
         ("rmdir", guest.ask(opcode::RMDIR, ROOT, &body().text("dir")).map(drop)),
         ("rename", guest.rename((ROOT, "file"), (ROOT, "new"), 0)),
         ("setattr", guest.setattr(node, &Set::mode(0o600)).map(drop)),
-        ("setxattr", guest.ask(opcode::SETXATTR, node, &body().u32(1).u32(0).text("user.a").bytes("b")).map(drop)),
+        (
+            "setxattr",
+            guest.ask(opcode::SETXATTR, node, &body().u32(1).u32(0).text("user.a").bytes("b")).map(drop),
+        ),
         ("removexattr", guest.ask(opcode::REMOVEXATTR, node, &body().text("user.a")).map(drop)),
         ("fallocate", guest.ask(opcode::FALLOCATE, node, &body().u64(handle).u64(0).u64(9).u64(0)).map(drop)),
         ("copy", guest.ask(opcode::COPY_FILE_RANGE, node, &copy).map(drop)),
@@ -391,7 +404,9 @@ fn folders_are_listed_in_pieces_of_any_size() {
     }
     names.extend([".".to_owned(), "..".to_owned()]);
     let guest = guest(&folder);
-    for (size, plus) in [(300, false), (4096, false), (131_072, false), (420, true), (4096, true), (1 << 30, true)] {
+    for (size, plus) in
+        [(300, false), (4096, false), (131_072, false), (420, true), (4096, true), (1 << 30, true)]
+    {
         let listed = guest.list(ROOT, size, plus);
         assert_eq!(listed.len(), names.len(), "{size}");
         assert_eq!(listed.iter().map(|l| l.name.clone()).collect::<BTreeSet<_>>(), names);
@@ -432,7 +447,9 @@ fn extended_attributes_are_the_users() {
     let guest = guest(&folder);
     let node = guest.lookup(ROOT, "file").unwrap().node;
     let set = |name: &str, value: &[u8], flags| {
-        guest.ask(opcode::SETXATTR, node, &body().u32(value.len() as u32).u32(flags).text(name).bytes(value)).map(drop)
+        guest
+            .ask(opcode::SETXATTR, node, &body().u32(value.len() as u32).u32(flags).text(name).bytes(value))
+            .map(drop)
     };
     let get = |name: &str, size| guest.ask(opcode::GETXATTR, node, &body().u32(size).u32(0).text(name));
     set("user.one", b"value", 0).unwrap();
@@ -454,7 +471,11 @@ fn extended_attributes_are_the_users() {
     for other in ["security.capability", "trusted.overlay.opaque", "system.posix_acl_access", "other"] {
         assert_eq!(set(other, b"x", 0), Err(errno::OPNOTSUPP), "{other}");
         assert_eq!(get(other, 100), Err(errno::OPNOTSUPP), "{other}");
-        assert_eq!(guest.ask(opcode::REMOVEXATTR, node, &body().text(other)), Err(errno::OPNOTSUPP), "{other}");
+        assert_eq!(
+            guest.ask(opcode::REMOVEXATTR, node, &body().text(other)),
+            Err(errno::OPNOTSUPP),
+            "{other}"
+        );
     }
     let link = guest.symlink(ROOT, "link", "file").unwrap().node;
     assert_eq!(guest.ask(opcode::GETXATTR, link, &body().u32(9).u32(0).text("user.two")), Err(errno::NODATA));
@@ -470,7 +491,9 @@ fn space_is_allocated_freed_found_and_copied() {
     let (entry, handle) = guest.create(ROOT, "file", BOTH, 0o600).unwrap();
     let node = entry.node;
     let allocate = |mode, offset, length| {
-        guest.ask(opcode::FALLOCATE, node, &body().u64(handle).u64(offset).u64(length).u32(mode).u32(0)).map(drop)
+        guest
+            .ask(opcode::FALLOCATE, node, &body().u64(handle).u64(offset).u64(length).u32(mode).u32(0))
+            .map(drop)
     };
     allocate(0, 0, 1 << 20).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().len(), 1 << 20);
@@ -491,7 +514,8 @@ fn space_is_allocated_freed_found_and_copied() {
     assert_eq!(seek(0, 0), Err(errno::INVAL), "SEEK_SET is the guest's own");
     let (other, other_handle) = guest.create(ROOT, "other", BOTH, 0o600).unwrap();
     let copy = |length, flags| {
-        let body = body().u64(handle).u64(12_288).u64(other.node).u64(other_handle).u64(10).u64(length).u64(flags);
+        let body =
+            body().u64(handle).u64(12_288).u64(other.node).u64(other_handle).u64(10).u64(length).u64(flags);
         guest.ask(opcode::COPY_FILE_RANGE, node, &body).map(|reply| Reader(&reply).u32())
     };
     assert_eq!(copy(5000, 0), Ok(5000));
@@ -547,7 +571,8 @@ fn contents_are_kept_while_a_file_stays_as_it_was() {
     let folder = folder();
     let path = folder.path().join("file");
     fs::write(&path, "x").unwrap();
-    let old = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000));
+    let old =
+        fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000));
     fs::File::open(&path).unwrap().set_times(old).unwrap();
     let guest = guest(&folder);
     let node = guest.lookup(ROOT, "file").unwrap().node;
@@ -581,7 +606,8 @@ fn more_files_are_known_than_there_are_descriptors() {
     let name = |n: usize| format!("d{}/e{}/{n}", n % 20, n % 7);
     let nodes: Vec<u64> = (0..200).map(|n| guest.walk(&name(n)).unwrap().node).collect();
     for round in 0..3 {
-        for (n, node) in nodes.iter().enumerate().map(|(n, _)| (n * 37 + round) % 200).map(|n| (n, nodes[n])) {
+        for (n, node) in nodes.iter().enumerate().map(|(n, _)| (n * 37 + round) % 200).map(|n| (n, nodes[n]))
+        {
             let handle = guest.open(node, READ).unwrap();
             assert_eq!(guest.read(node, handle, 0, 10).unwrap(), n.to_string().as_bytes());
             guest.release(node, handle).unwrap();

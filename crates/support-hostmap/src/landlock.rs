@@ -18,7 +18,17 @@ impl Access {
     /// Reading, writing, making, linking and removing of files, folders, symbolic links, fifos and sockets. Neither
     /// executing nor device nodes.
     pub const WRITE: Access = Access(
-        Access::READ.0 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 12 | REFER | TRUNCATE,
+        Access::READ.0
+            | 1 << 1
+            | 1 << 4
+            | 1 << 5
+            | 1 << 7
+            | 1 << 8
+            | 1 << 9
+            | 1 << 10
+            | 1 << 12
+            | REFER
+            | TRUNCATE,
     );
 }
 
@@ -50,8 +60,9 @@ struct PathBeneath {
 /// The version of Landlock that this host's kernel has; none if it has none or has it switched off.
 pub fn version() -> Option<u32> {
     // SAFETY: with this flag the kernel takes no memory of ours and only returns a number.
-    let version =
-        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<Ruleset>(), 0usize, VERSION) };
+    let version = unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<Ruleset>(), 0usize, VERSION)
+    };
     u32::try_from(version).ok().filter(|v| *v > 0)
 }
 

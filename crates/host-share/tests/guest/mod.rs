@@ -206,7 +206,8 @@ impl Guest {
     }
 
     pub fn create(&self, parent: u64, name: impl AsRef<[u8]>, flags: u32, mode: u32) -> Answer<(Entry, u64)> {
-        let reply = self.ask(opcode::CREATE, parent, &body().u32(flags).u32(mode).u32(0).u32(0).text(name))?;
+        let reply =
+            self.ask(opcode::CREATE, parent, &body().u32(flags).u32(mode).u32(0).u32(0).text(name))?;
         let mut reader = Reader(&reply);
         Ok((reader.entry(), reader.u64()))
     }
@@ -235,7 +236,8 @@ impl Guest {
     }
 
     pub fn mknod(&self, parent: u64, name: impl AsRef<[u8]>, mode: u32) -> Answer<Entry> {
-        let reply = self.ask(opcode::MKNOD, parent, &body().u32(mode).u32(0x0103).u32(0).u32(0).text(name))?;
+        let reply =
+            self.ask(opcode::MKNOD, parent, &body().u32(mode).u32(0x0103).u32(0).u32(0).text(name))?;
         Ok(Reader(&reply).entry())
     }
 
