@@ -4,7 +4,9 @@
 //! With `--process`, requests go to the process that a virtual machine would start (PROGRAM is `hostel`); without, the
 //! server runs here. Needs the rights to mount. It ends when the mount point is unmounted.
 
-use host_share::{Cache, FuseServer, LONGEST_REQUEST, Limits, Options, Protocol, Share, ShareLink};
+use host_share::{
+    Cache, FuseServer, LONGEST_REPLY, LONGEST_REQUEST, Limits, Options, Protocol, Share, ShareLink,
+};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::fs::File;
@@ -88,12 +90,12 @@ fn by_link(device: File, link: ShareLink) {
     let replies = std::thread::spawn({
         let (device, link) = (Arc::clone(&device), Arc::clone(&link));
         move || {
-            let mut reply = Vec::new();
+            let mut reply = vec![0; LONGEST_REPLY];
             loop {
-                match link.receive(&mut reply) {
+                match link.receive_into(&mut reply) {
                     Ok(None) => drop(poll(&mut [PollFd::new(&*link, PollFlags::IN)], None)),
-                    Ok(Some(_)) if reply.is_empty() => {}
-                    Ok(Some(_)) => drop((&*device).write(&reply)),
+                    Ok(Some((_, 0))) => {}
+                    Ok(Some((_, length))) => drop((&*device).write(&reply[..length])),
                     Err(_) => std::process::exit(1),
                 }
             }

@@ -35,8 +35,12 @@ enum Open {
 #[derive(Debug, Default)]
 struct Table {
     open: HashMap<u64, Open>,
+    folders: usize,
     last: u64,
 }
+
+/// The most folders that are open: each may have a piece of its listing waiting.
+const MOST_FOLDERS: usize = 2048;
 
 /// All that a guest has open.
 #[derive(Debug)]
@@ -66,9 +70,11 @@ impl Handles {
 
     fn add(&self, what: Open) -> Result<u64, Errno> {
         let mut table = self.lock();
-        if table.open.len() >= self.most {
+        let is_folder = matches!(what, Open::Folder(_));
+        if table.open.len() >= self.most || (is_folder && table.folders >= MOST_FOLDERS) {
             return Err(Errno::NFILE);
         }
+        table.folders += usize::from(is_folder);
         table.last += 1;
         let number = table.last;
         table.open.insert(number, what);
@@ -128,6 +134,7 @@ impl Handles {
             table.open.insert(number, open);
             return Err(Errno::BADF);
         }
+        table.folders -= usize::from(matches!(open, Open::Folder(_)));
         drop(table);
         drop(open);
         Ok(())
@@ -135,7 +142,10 @@ impl Handles {
 
     /// Closes everything.
     pub fn clear(&self) {
-        let open = std::mem::take(&mut self.lock().open);
+        let mut table = self.lock();
+        let open = std::mem::take(&mut table.open);
+        table.folders = 0;
+        drop(table);
         drop(open);
     }
 

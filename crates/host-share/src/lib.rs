@@ -14,6 +14,7 @@ mod folder;
 mod fuse;
 mod fuse_files;
 mod fuse_names;
+pub mod fuzz;
 mod handles;
 pub mod helper;
 mod link;

@@ -174,7 +174,7 @@ impl ShareLink {
         self.send_pieces(token, &[request])
     }
 
-    /// As [`ShareLink::send`], of a request in pieces (at most 62), as it lies in guest memory.
+    /// As [`ShareLink::send`], of a request in pieces (at most 1023), as it lies in guest memory.
     ///
     /// # Errors
     /// As there; `InvalidInput` if it is too long.
@@ -197,12 +197,19 @@ impl ShareLink {
     /// `UnexpectedEof` if the process has ended.
     pub fn receive(&self, reply: &mut Vec<u8>) -> io::Result<Option<u64>> {
         reply.resize(LONGEST_REPLY, 0);
-        let received = receive(self.socket()?, reply, RecvFlags::DONTWAIT);
-        match received {
-            Ok(Some((token, length))) => {
-                reply.truncate(length);
-                Ok(Some(token))
-            }
+        let received = self.receive_into(reply)?;
+        reply.truncate(received.map_or(0, |(_, length)| length));
+        Ok(received.map(|(token, _)| token))
+    }
+
+    /// As [`ShareLink::receive`], into a buffer of at least [`LONGEST_REPLY`] bytes that is left as it is behind the reply;
+    /// returns the reply's length, too.
+    ///
+    /// # Errors
+    /// As there; of a shorter buffer, `EPROTO` if the reply was longer.
+    pub fn receive_into(&self, reply: &mut [u8]) -> io::Result<Option<(u64, usize)>> {
+        match receive(self.socket()?, reply, RecvFlags::DONTWAIT) {
+            Ok(Some(received)) => Ok(Some(received)),
             Ok(None) => Err(io::ErrorKind::UnexpectedEof.into()),
             Err(Errno::AGAIN) => Ok(None),
             Err(errno) => Err(errno.into()),

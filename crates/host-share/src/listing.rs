@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 
 /// How much is asked of the host at a time, in bytes.
-const PIECE: usize = 32 << 10;
+const PIECE: usize = 16 << 10;
 
 /// An entry of a folder.
 #[derive(Debug, Clone)]

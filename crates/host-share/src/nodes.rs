@@ -271,26 +271,41 @@ impl Nodes {
     }
 
     /// Keeps the descriptor of what is there, if the guest knows it, for as long as it does: its name is about to go.
-    /// A guest that knows too many such files loses those that it has not open.
-    pub fn pin(&self, folder: &Folder, stat: &Statx) {
-        let Some(number) = self.number(&Key::of(stat)) else { return };
-        let Ok(descriptor) = self.descriptor(folder, number) else { return };
-        self.keep(number, descriptor);
+    /// Returns its number if that is new. A guest that knows too many such files loses those that it has not open.
+    pub fn pin(&self, folder: &Folder, stat: &Statx) -> Option<u64> {
+        let number = self.number(&Key::of(stat))?;
+        let descriptor = self.descriptor(folder, number).ok()?;
+        self.keep(number, descriptor).then_some(number)
     }
 
-    /// Keeps a descriptor for as long as the guest knows the node.
-    pub fn keep(&self, number: u64, descriptor: Arc<OwnedFd>) {
+    /// Keeps a descriptor for as long as the guest knows the node; false if one is kept already, or too many are.
+    pub fn keep(&self, number: u64, descriptor: Arc<OwnedFd>) -> bool {
         let mut guard = self.lock();
         let table = &mut *guard;
-        let Some(node) = table.nodes.get_mut(&number) else { return };
+        let Some(node) = table.nodes.get_mut(&number) else { return false };
         if node.pinned || table.pinned >= self.limits.descriptors {
-            return;
+            return false;
         }
         if node.descriptor.replace(descriptor).is_some() {
             table.closable -= 1;
         }
         node.pinned = true;
         table.pinned += 1;
+        true
+    }
+
+    /// The name has stayed after all: the descriptor need not.
+    pub fn unpin(&self, number: u64) {
+        let mut guard = self.lock();
+        let table = &mut *guard;
+        let Some(node) = table.nodes.get_mut(&number).filter(|node| node.pinned && number != ROOT) else {
+            return;
+        };
+        node.pinned = false;
+        table.pinned -= 1;
+        table.closable += 1;
+        table.clock.push_back(number);
+        table.make_room(self.limits.descriptors);
     }
 
     /// The guest has moved something: if it knows it, this is where it is now.

@@ -66,11 +66,12 @@ pub struct Owner {
 /// How much a guest may make the server remember. All of it is given back when the guest forgets and closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Files and folders known by number, at some 250 bytes each. Beyond that a look-up fails with `ENFILE`.
+    /// Files and folders known by number, at some 350 bytes each. Beyond that a look-up fails with `ENFILE`.
     pub nodes: usize,
-    /// Descriptors kept for known files and folders; the least used are closed and found again by name.
+    /// Descriptors kept for known files and folders; the least used are closed and found again by name. As many again
+    /// for files that are removed and known still.
     pub descriptors: usize,
-    /// Open files and folders. Beyond that an opening fails with `ENFILE`.
+    /// Open files and folders, of these 2048 folders. Beyond that an opening fails with `ENFILE`.
     pub open: usize,
 }
 
@@ -78,8 +79,8 @@ impl Limits {
     /// What fits into a process that may have so many descriptors.
     pub fn for_descriptors(most: usize) -> Self {
         Limits {
-            descriptors: (most / 4).clamp(8, 65_536),
-            open: (most / 2).clamp(8, 262_144),
+            descriptors: (most / 8).clamp(8, 32_768),
+            open: (most / 2).clamp(8, 131_072),
             ..Limits::default()
         }
     }
@@ -88,6 +89,6 @@ impl Limits {
 impl Default for Limits {
     /// For a process that may have 1024 descriptors.
     fn default() -> Self {
-        Limits { nodes: 1 << 21, descriptors: 256, open: 512 }
+        Limits { nodes: 1 << 20, descriptors: 128, open: 512 }
     }
 }

@@ -171,9 +171,10 @@ impl Tree {
         let folder = self.folder_of(parent)?;
         let name = Name::new(name)?;
         let stat = self.folder.look(&folder, name)?;
-        self.nodes.pin(&self.folder, &stat);
+        let pinned = self.nodes.pin(&self.folder, &stat);
         let flags = if is_folder { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-        rustix::fs::unlinkat(&folder, name.bytes(), flags)
+        let removed = rustix::fs::unlinkat(&folder, name.bytes(), flags);
+        removed.inspect_err(|_| pinned.into_iter().for_each(|number| self.nodes.unpin(number)))
     }
 
     /// Moves an entry; what had the new name is removed, refused (`NOREPLACE`) or gets the old name (`EXCHANGE`).
@@ -187,14 +188,14 @@ impl Tree {
         }
         let (old, new) = (Name::new(from.1)?, Name::new(to.1)?);
         let (old_folder, new_folder) = (self.folder_of(from.0)?, self.folder_of(to.0)?);
-        if flags.is_empty() {
-            match self.folder.look(&new_folder, new) {
-                Ok(stat) => self.nodes.pin(&self.folder, &stat),
-                Err(Errno::NOENT) => {}
-                Err(other) => return Err(other),
-            }
-        }
-        rustix::fs::renameat_with(&old_folder, old.bytes(), &new_folder, new.bytes(), flags)?;
+        let pinned = match self.folder.look(&new_folder, new) {
+            _ if !flags.is_empty() => None,
+            Ok(stat) => self.nodes.pin(&self.folder, &stat),
+            Err(Errno::NOENT) => None,
+            Err(other) => return Err(other),
+        };
+        let moved = rustix::fs::renameat_with(&old_folder, old.bytes(), &new_folder, new.bytes(), flags);
+        moved.inspect_err(|_| pinned.into_iter().for_each(|number| self.nodes.unpin(number)))?;
         if let Ok(stat) = self.folder.look(&new_folder, new) {
             self.nodes.moved(&stat, to.0, to.1);
         }

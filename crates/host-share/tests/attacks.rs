@@ -432,3 +432,38 @@ fn malformed_messages() {
     assert_eq!(guest.ask(opcode::RENAME2, ROOT, &body().u64(1).u64(0).text("file")), Err(errno::INVAL));
     assert!(place.shared.join("file").exists());
 }
+
+#[test]
+fn removals_that_fail_keep_nothing() {
+    let place = place();
+    for n in 0..20 {
+        fs::create_dir_all(place.shared.join(format!("d{n}/inner"))).unwrap();
+    }
+    let guest = Guest::with_limits(&place.shared, 100, 4, 10);
+    for n in 0..20 {
+        let name = format!("d{n}");
+        guest.lookup(ROOT, &name).unwrap();
+        assert_eq!(guest.ask(opcode::RMDIR, ROOT, &body().text(&name)), Err(errno::NOTEMPTY));
+        assert_eq!(
+            guest.rename((ROOT, &format!("d{}", (n + 1) % 20)), (ROOT, &name), 0),
+            Err(errno::NOTEMPTY)
+        );
+    }
+    assert!(guest.server.tree().counts().descriptors <= 4);
+    // So that there is room for one that succeeds.
+    let node = guest.mknod(ROOT, "file", 0o100_600).unwrap().node;
+    guest.unlink(ROOT, "file").unwrap();
+    assert_eq!(guest.getattr(node).unwrap().nlink, 0);
+}
+
+#[test]
+fn folders_opened_and_never_closed() {
+    let place = place();
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let most = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, most).unwrap();
+    let guest = Guest::with_limits(&place.shared, 10, 4, 5000);
+    let opened = (0..3000).take_while(|_| guest.opendir(ROOT).is_ok()).count();
+    assert_eq!(opened, 2048);
+    assert!(guest.create(ROOT, "file", BOTH, 0o600).is_ok(), "files may be opened still");
+}

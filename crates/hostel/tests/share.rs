@@ -98,24 +98,11 @@ fn everything_that_serving_needs_is_allowed() {
     fs::write(folder.path().join("file"), "hello").unwrap();
     fs::create_dir(folder.path().join("dir")).unwrap();
     let link = spawn(folder.path(), false);
-    let node = lookup(&link, ROOT, "file");
-    let (_, handle) = open(&link, node, 2);
-    let (error, opened) = ask(&link, opcode::OPENDIR, ROOT, &[0; 8]);
-    assert_eq!(error, 0);
-    let listing = u64::from_le_bytes(opened[..8].try_into().unwrap());
     let words = |values: &[u64]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
     let text = |front: &[u64], names: &str| [words(front), names.as_bytes().to_vec()].concat();
     let setattr = |valid: u64, mode: u64| words(&[valid, 0, 3, 0, 5, 5, 0, 0, mode << 32, 0, 0]);
-    for (opcode, node, body) in
-        [(opcode::INIT, 0, words(&[0x29_0000_0007, 0, 0])), (opcode::LOOKUP, ROOT, text(&[], "file\0"))]
-    {
-        assert_eq!(ask(&link, opcode, node, &body).0, 0, "{opcode}");
-    }
-    // The session is a new one.
-    let node = {
-        let _ = (node, handle, listing);
-        lookup(&link, ROOT, "file")
-    };
+    assert_eq!(ask(&link, opcode::INIT, 0, &words(&[0x29_0000_0007, 0, 0])).0, 0);
+    let node = lookup(&link, ROOT, "file");
     let (_, handle) = open(&link, node, 2);
     let (_, opened) = ask(&link, opcode::OPENDIR, ROOT, &[0; 8]);
     let listing = u64::from_le_bytes(opened[..8].try_into().unwrap());
@@ -273,6 +260,41 @@ fn every_request_is_answered_once_in_any_order_and_a_full_link_says_so() {
     assert_eq!(link.receive(&mut reply).unwrap(), None);
     let too_long = vec![0; host_share::LONGEST_REQUEST + 1];
     assert_eq!(link.send(1, &too_long).unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn nine_is_served_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "x").unwrap();
+    let options = Options { owner: Owner { uid: 1000, gid: 1000 }, ..Options::default() };
+    let share = Share { folder: folder.path().into(), protocol: Protocol::Nine, options };
+    let link = share.spawn_program(Path::new(PROGRAM)).unwrap();
+    let message = |kind: u8, own: &[u8]| {
+        let size = (7 + own.len() as u32).to_le_bytes();
+        [&size[..], &[kind, 1, 0], own].concat()
+    };
+    let messages = [
+        message(100, b"\0\0\x02\0\x08\x009P2000.L"),
+        message(104, &[&[0; 4][..], &[255; 4], &[0; 8]].concat()),
+        message(110, b"\0\0\0\0\x01\0\0\0\x01\0\x04\0file"),
+        message(24, &[1, 0, 0, 0, 0xff, 7, 0, 0, 0, 0, 0, 0]),
+        message(12, &[1, 0, 0, 0, 2, 0, 0, 0]),
+        message(118, b"\x01\0\0\0\0\0\0\0\0\0\0\0\x03\0\0\0new"),
+        message(120, &[1, 0, 0, 0]),
+    ];
+    for (token, message) in messages.iter().enumerate() {
+        link.send(token as u64, message).unwrap();
+    }
+    let mut reply = Vec::new();
+    for (token, message) in messages.iter().enumerate() {
+        wait(&link, PollFlags::IN);
+        assert_eq!(link.receive(&mut reply).unwrap(), Some(token as u64), "in order");
+        assert_eq!(reply[4], message[4] + 1, "{token}");
+        if message[4] == 24 {
+            assert_eq!(reply[7 + 8 + 13 + 4..][..4], 1000u32.to_le_bytes(), "the guest's user");
+        }
+    }
+    assert_eq!(fs::read_to_string(folder.path().join("file")).unwrap(), "new");
 }
 
 #[test]
