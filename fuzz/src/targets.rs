@@ -132,4 +132,6 @@ targets! {
     "gpio" Device dev_sifive::fuzz::gpio, "SiFive GPIO: pins and their interrupts";
     "otp" Device dev_sifive::fuzz::otp, "SiFive FU540: one-time programmable memory";
     "sbi" Device vm_sbi::fuzz::fuzz, "the built-in SBI: calls from supervisor mode";
+    "share-fuse" Parser host_share::fuzz::fuse, "a shared folder by FUSE: any requests, and a secret beside it";
+    "share-9p" Parser host_share::fuzz::nine, "a shared folder by 9P2000.L, likewise";
 }

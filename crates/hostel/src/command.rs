@@ -50,6 +50,13 @@ pub enum Verb {
         /// The verb, and a verb of its own
         verb: Vec<String>,
     },
+    /// Serve a shared folder to the machine that started this
+    // Hidden: its arguments and descriptors are made by `host_share::Share`.
+    #[command(hide = true, name = host_share::VERB)]
+    ServeFolder {
+        /// As `host_share` made them
+        words: Vec<String>,
+    },
 }
 
 const RUN_EXAMPLES: &str = "\

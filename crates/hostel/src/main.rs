@@ -22,6 +22,7 @@ mod life;
 mod origin;
 mod run;
 mod say;
+mod serve;
 mod status;
 mod text;
 
@@ -50,5 +51,6 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Some(Verb::Bench(options)) => bench::bench(*options),
         Some(Verb::Isa(options)) => isa::isa(&options),
         Some(Verb::Doctor(_)) => doctor::doctor(),
+        Some(Verb::ServeFolder { words }) => serve::serve(&words),
     }
 }

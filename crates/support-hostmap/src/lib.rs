@@ -5,6 +5,7 @@
 //! guests; what may be read and written in the mapping is its users' concern.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+pub mod landlock;
 mod lock;
 mod pieces;
 mod transfer;
