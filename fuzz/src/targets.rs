@@ -128,4 +128,6 @@ targets! {
     "gpio" Device dev_sifive::fuzz::gpio, "SiFive GPIO: pins and their interrupts";
     "otp" Device dev_sifive::fuzz::otp, "SiFive FU540: one-time programmable memory";
     "sbi" Device vm_sbi::fuzz::fuzz, "the built-in SBI: calls from supervisor mode";
+    "virtio-mmio" Device dev_virtio::fuzz::mmio, "virtio: registers of the transport";
+    "virtio-queue" Device dev_virtio::fuzz::queue, "virtio: queues in any memory, and a device that works on them";
 }
