@@ -317,6 +317,30 @@ impl<T: Transport> Attendant<T> {
     }
 }
 
+/// An [`Attendant`], whatever the transport.
+pub trait Attend: Send + Sync {
+    /// [`Attendant::attend`].
+    fn attend(&self) -> bool;
+    /// [`Attendant::quiesce`].
+    fn quiesce(&self);
+    /// [`Attendant::watched`].
+    fn watched(&self) -> Vec<Watched>;
+}
+
+impl<T: Transport> Attend for Attendant<T> {
+    fn attend(&self) -> bool {
+        Attendant::attend(self)
+    }
+
+    fn quiesce(&self) {
+        Attendant::quiesce(self);
+    }
+
+    fn watched(&self) -> Vec<Watched> {
+        Attendant::watched(self)
+    }
+}
+
 /// A transport's window whose driver is attended at once where that cannot wait: a reset is done when the write that asks for it
 /// is, since a driver may give the memory of its queues to others then. In a machine whose runs are to be repeatable, everything
 /// is done at once.

@@ -35,7 +35,7 @@ mod testkit;
 #[cfg(test)]
 mod transport_test;
 
-pub use attendant::{Attendant, Attended, Backend, Desk, Watched};
+pub use attendant::{Attend, Attendant, Attended, Backend, Desk, Watched};
 pub use chain::{Chain, Span, cut, ranges};
 pub use common::{Common, Identity, News, Transport};
 pub use mmio::Mmio;

@@ -7,8 +7,8 @@ use crate::{Broken, feature};
 /// Most bytes for one request: a driver that wants more asks again.
 const MOST: usize = 4096;
 
-/// Where random bytes come from.
-type Source = Box<dyn FnMut(&mut [u8]) + Send>;
+/// Where random bytes come from: fills what it is given, and says how many bytes it had.
+type Source = Box<dyn FnMut(&mut [u8]) -> usize + Send>;
 
 /// The entropy device, whose bytes come from a source that the machine's owner chooses.
 pub struct Rng {
@@ -17,7 +17,7 @@ pub struct Rng {
 
 impl Rng {
     /// One that `source` fills.
-    pub fn new(source: impl FnMut(&mut [u8]) + Send + 'static) -> Self {
+    pub fn new(source: impl FnMut(&mut [u8]) -> usize + Send + 'static) -> Self {
         Rng { source: Box::new(source) }
     }
 
@@ -34,8 +34,8 @@ impl Backend for Rng {
             let mut bytes = [0; MOST];
             let len = usize::try_from(chain.writable_len()).map_or(MOST, |len| len.min(MOST));
             let bytes = bytes.get_mut(..len).unwrap_or_default();
-            (self.source)(bytes);
-            let written = chain.write(desk.dma, 0, bytes)?;
+            let had = (self.source)(bytes);
+            let written = chain.write(desk.dma, 0, bytes.get(..had).unwrap_or_default())?;
             desk.push(0, &chain, written as u32)
         })
     }
