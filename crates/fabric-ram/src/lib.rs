@@ -16,6 +16,7 @@ pub use watch::Watch;
 pub use word::Word;
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use support_hostmap::MemoryMap;
 
@@ -25,7 +26,7 @@ pub const PAGE: u64 = 4096;
 /// The RAM arena of one machine.
 #[derive(Debug)]
 pub struct GuestRam {
-    map: MemoryMap,
+    map: Arc<MemoryMap>,
     size: u64,
     dirty: DirtyLog,
     watch: Watch,
@@ -41,7 +42,7 @@ impl GuestRam {
         if size == 0 || !size.is_multiple_of(PAGE) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "RAM size must be a multiple of 4 KiB"));
         }
-        let map = MemoryMap::new(len)?;
+        let map = Arc::new(MemoryMap::new(len)?);
         Ok(GuestRam { map, size, dirty: DirtyLog::new(size / PAGE), watch: Watch::new(size / PAGE) })
     }
 
@@ -51,8 +52,8 @@ impl GuestRam {
         self.size
     }
 
-    /// The host mapping, for engines that access it by address.
-    pub fn map(&self) -> &MemoryMap {
+    /// The host mapping, for engines that access it by address and for file transfers that go straight into it.
+    pub fn map(&self) -> &Arc<MemoryMap> {
         &self.map
     }
 
