@@ -134,4 +134,6 @@ targets! {
     "sbi" Device vm_sbi::fuzz::fuzz, "the built-in SBI: calls from supervisor mode";
     "share-fuse" Parser host_share::fuzz::fuse, "a shared folder by FUSE: any requests, and a secret beside it";
     "share-9p" Parser host_share::fuzz::nine, "a shared folder by 9P2000.L, likewise";
+    "virtio-mmio" Device dev_virtio::fuzz::mmio, "virtio: registers of the transport";
+    "virtio-queue" Device dev_virtio::fuzz::queue, "virtio: queues in any memory, and a device that works on them";
 }

@@ -1,7 +1,9 @@
 //! Device memory access: a handle per device, with room for an IOMMU between it and RAM.
 
 use crate::Bus;
+use fabric_ram::{GuestRam, Word};
 use fabric_wire::{Message, MessageSink};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Why a device's access was not done.
@@ -75,6 +77,55 @@ impl Dma {
         Ok(())
     }
 
+    /// The memory that [`Dma::ranges`] speaks of.
+    pub fn ram(&self) -> &Arc<GuestRam> {
+        self.bus.ram()
+    }
+
+    /// Where in the RAM arena an access of `len` bytes goes, in order, for transfers that the host does by itself. Whoever
+    /// lets it write there calls [`GuestRam::written_range`] behind it.
+    ///
+    /// # Errors
+    /// See [`DmaError`].
+    pub fn ranges(
+        &self,
+        iova: u64,
+        len: usize,
+        write: bool,
+        mut take: impl FnMut(Range<u64>),
+    ) -> Result<(), DmaError> {
+        self.pieces(iova, len, write, |offset, range| {
+            take(offset..offset + range.len() as u64);
+            Some(())
+        })
+    }
+
+    /// Loads a naturally aligned word in one access; what else it is ordered with, the caller says with a fence.
+    ///
+    /// # Errors
+    /// See [`DmaError`]; a misaligned word is no RAM.
+    pub fn load<T: Word>(&self, iova: u64) -> Result<T, DmaError> {
+        let mut word = None;
+        self.pieces(iova, size_of::<T>(), false, |offset, _| {
+            word = self.bus.ram().load(offset);
+            word.map(drop)
+        })?;
+        word.ok_or(DmaError::NotRam)
+    }
+
+    /// Stores a naturally aligned word in one access, as [`Dma::load`] loads it.
+    ///
+    /// # Errors
+    /// See [`DmaError`]; a misaligned word is no RAM.
+    pub fn store<T: Word>(&self, iova: u64, value: T) -> Result<(), DmaError> {
+        let ram = self.bus.ram();
+        self.pieces(iova, size_of::<T>(), true, |offset, _| {
+            ram.store(offset, value)?;
+            ram.written(offset);
+            Some(())
+        })
+    }
+
     /// Reads guest memory into `bytes`.
     ///
     /// # Errors
@@ -145,6 +196,28 @@ mod tests {
         let dma = Dma::new(bus(), 0);
         assert_eq!(dma.read(0x8000_0000 + 2 * PAGE - 1, &mut [0; 2]), Err(DmaError::NotRam));
         assert_eq!(dma.write(u64::MAX, &[0; 2]), Err(DmaError::NotRam));
+    }
+
+    #[test]
+    fn words_are_one_access_and_mark_their_page() {
+        let bus = bus();
+        let dma = Dma::new(Arc::clone(&bus), 0);
+        bus.ram().dirty().take();
+        dma.store(0x8000_0000 + PAGE + 8, 0x1234_5678u32).unwrap();
+        assert_eq!(dma.load::<u16>(0x8000_0000 + PAGE + 10), Ok(0x1234));
+        assert_eq!(bus.ram().dirty().take(), [1]);
+        assert_eq!(dma.load::<u16>(0x8000_0001), Err(DmaError::NotRam));
+        assert_eq!(dma.load::<u64>(0x8000_0000 + 2 * PAGE - 4), Err(DmaError::NotRam));
+        assert_eq!(dma.store(0x7fff_fff8, 0u64), Err(DmaError::NotRam));
+    }
+
+    #[test]
+    fn ranges_say_where_in_the_arena() {
+        let dma = Dma::new(bus(), 9).behind(Arc::new(Swap));
+        let mut ranges = Vec::new();
+        dma.ranges(PAGE - 16, 32, false, |range| ranges.push(range)).unwrap();
+        assert_eq!(ranges, [2 * PAGE - 16..2 * PAGE, 0..16]);
+        assert_eq!(dma.ranges(PAGE - 16, 32, true, |_| ()), Err(DmaError::Refused));
     }
 
     #[test]

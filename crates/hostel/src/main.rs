@@ -20,6 +20,7 @@ mod image;
 mod isa;
 mod life;
 mod origin;
+mod random;
 mod run;
 mod say;
 mod serve;

@@ -4,16 +4,17 @@ use crate::choice::{Bios, Machine};
 use crate::command::RunOptions;
 use crate::description::{Description, guest_append, no_kernel, resolve};
 use crate::origin::Origin;
-use crate::{file, life, say, status};
+use crate::{file, life, random, say, status};
 use anyhow::Context;
 use host_image::{Bars, Image, Store};
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 use support_image::elf::Elf;
-use vm_board::board::{Board, Config, HtifWords, Serial};
+use vm_board::board::{Board, Config, DeviceKind, HtifWords, Serial};
 use vm_board::check::BoardError;
-use vm_machine::{ClockKind, Program, Spec};
+use vm_machine::{ClockKind, Program, Spec, Virtio};
 
 /// When a machine with a virtual clock starts, as its real-time clock says: 2026-01-01, in nanoseconds since 1970.
 /// Its runs repeat only if they all start at the same time.
@@ -154,6 +155,7 @@ impl Files {
             ClockKind::Real => (now_ns(), seed().context("cannot read random numbers from /dev/urandom")?),
             ClockKind::Virtual => (VIRTUAL_START_NS, vec![0; SEED]),
         };
+        let virtio = self.virtio(machine, board, &rng_seed)?;
         Ok(Spec {
             board: board.clone(),
             bios: self.bios.clone(),
@@ -167,8 +169,22 @@ impl Files {
             engine: machine.engine.of_machine(),
             trace: None,
             perf_map: self.perf_map,
+            virtio,
+            note: Some(Arc::new(say::note)),
             tsc_hz: None,
         })
+    }
+
+    /// The virtio devices: entropy, where the board has room for it.
+    fn virtio(&self, machine: &Description, board: &Board, seed: &[u8]) -> anyhow::Result<Vec<Virtio>> {
+        if !board.devices.iter().any(|placed| matches!(placed.kind, DeviceKind::VirtioMmio { .. })) {
+            return Ok(Vec::new());
+        }
+        let source = match machine.clock.0 {
+            ClockKind::Real => random::host().context("cannot read random numbers from /dev/urandom")?,
+            ClockKind::Virtual => random::repeatable(seed),
+        };
+        Ok(vec![Virtio::Entropy(source)])
     }
 }
 

@@ -126,6 +126,11 @@ pub enum DeviceKind {
         /// True where the words lie in RAM: the device's window then covers RAM, whose other bytes stay RAM.
         in_ram: bool,
     },
+    /// A place for a virtio device over memory-mapped registers; what is attached to it, if anything, is the machine's business.
+    VirtioMmio {
+        /// Its number among the board's places, from 0 on.
+        place: u32,
+    },
     /// The cascaded pair of 8259A interrupt controllers of a PC.
     I8259,
     /// The I/O APIC.

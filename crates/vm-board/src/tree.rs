@@ -3,7 +3,8 @@
 //! Sources: Devicetree Specification v0.4, chapter 3 (root, aliases, memory, chosen, cpus); Linux devicetree bindings
 //! `riscv/cpus.yaml`, `interrupt-controller/riscv,cpu-intc.yaml`, `interrupt-controller/sifive,plic-1.0.0.yaml`,
 //! `timer/sifive,clint.yaml`, `serial/8250.yaml`, `serial/sifive-serial.yaml`, `rtc/google,goldfish-rtc.yaml`,
-//! `pci/host-generic-pci.yaml` (`pcie.rs`), `power/reset/syscon-poweroff.yaml`, `cpu/cpu-topology.txt`; Spike's `riscv/dts.cc` for `ucb,htif0`.
+//! `virtio/mmio.yaml`, `pci/host-generic-pci.yaml` (`pcie.rs`), `power/reset/syscon-poweroff.yaml`, `cpu/cpu-topology.txt`;
+//! Spike's `riscv/dts.cc` for `ucb,htif0`.
 
 use crate::board::{Board, DeviceKind, Placed, Target};
 use std::ops::Range;
@@ -188,6 +189,7 @@ impl Board {
             DeviceKind::TestFinisher => &["sifive,test1", "sifive,test0", "syscon"],
             DeviceKind::CfiFlash { .. } => &["cfi-flash"],
             DeviceKind::GoldfishRtc => &["google,goldfish-rtc"],
+            DeviceKind::VirtioMmio { .. } => &["virtio,mmio"],
             DeviceKind::Clint => &["sifive,clint0", "riscv,clint0"],
             DeviceKind::Plic { .. } => &["sifive,plic-1.0.0", "riscv,plic0"],
             DeviceKind::Ns16550 { .. } => &["ns16550a"],
@@ -313,6 +315,7 @@ fn node_name(device: &Placed) -> String {
         DeviceKind::TestFinisher => "test",
         DeviceKind::CfiFlash { .. } => "flash",
         DeviceKind::GoldfishRtc => "rtc",
+        DeviceKind::VirtioMmio { .. } => "virtio_mmio",
         DeviceKind::Clint => "clint",
         DeviceKind::Plic { .. } => "plic",
         DeviceKind::Ns16550 { .. } | DeviceKind::SifiveUart { .. } => "serial",

@@ -8,7 +8,6 @@
 //! | address | size | device |
 //! |---|---|---|
 //! | 0x0400_0000 | 0x200_0000 | platform bus |
-//! | 0x1000_1000 to 0x1000_8000 | 0x1000 each | virtio-mmio, eight of them, PLIC sources 1 to 8 |
 //! | 0x1010_0000 | 0x18 | fw-cfg |
 
 use crate::board::{
@@ -31,6 +30,11 @@ pub const UART_CLOCK_HZ: u32 = 3_686_400;
 const UART_SOURCE: u32 = 10;
 const RTC_SOURCE: u32 = 11;
 const PCIE_SOURCES: [u32; 4] = [32, 33, 34, 35];
+/// The places for virtio devices: names, the first one's address and bytes of each. Their sources are 1 to 8.
+const VIRTIO: [&str; 8] =
+    ["virtio0", "virtio1", "virtio2", "virtio3", "virtio4", "virtio5", "virtio6", "virtio7"];
+const VIRTIO_BASE: u64 = 0x1000_1000;
+const VIRTIO_SIZE: u64 = 0x1000;
 const PLIC_SOURCES: u32 = 95;
 const PLIC_MAX_PRIORITY: u32 = 7;
 
@@ -61,7 +65,7 @@ pub fn virt(config: &Config) -> Result<Board, BoardError> {
         Serial::Ns16550 => (DeviceKind::Ns16550 { clock_hz: UART_CLOCK_HZ, reg_shift: 0 }, 0x100),
         Serial::Sifive => (DeviceKind::SifiveUart { clock_hz: UART_CLOCK_HZ }, 0x1000),
     };
-    let devices = vec![
+    let mut devices = vec![
         Placed::new("boot-rom", DeviceKind::BootRom, 0x1000, 0xf000),
         Placed::new("test", DeviceKind::TestFinisher, 0x10_0000, 0x1000),
         Placed::new("rtc0", DeviceKind::GoldfishRtc, 0x10_1000, 0x1000).drives(to_plic(RTC_SOURCE)),
@@ -71,9 +75,13 @@ pub fn virt(config: &Config) -> Result<Board, BoardError> {
         Placed::new("uart0", uart, 0x1000_0000, uart_size).drives(to_plic(UART_SOURCE)),
         pcie(&ram, config.serial_cards).drives(PCIE_SOURCES.into_iter().flat_map(to_plic)),
     ];
+    devices.extend(VIRTIO.into_iter().zip(0..).map(|(name, place)| {
+        let base = VIRTIO_BASE + VIRTIO_SIZE * u64::from(place);
+        Placed::new(name, DeviceKind::VirtioMmio { place }, base, VIRTIO_SIZE).drives(to_plic(1 + place))
+    }));
     let board = Board {
         name: "virt",
-        description: "compatible with QEMU's virt: CLINT, PLIC, UART, clock, flash, PCIe, test finisher",
+        description: "compatible with QEMU's virt: CLINT, PLIC, UART, clock, flash, virtio, PCIe, test finisher",
         model: "riscv-virtio,hostel",
         processor: Processor::Riscv,
         compatible: &["riscv-virtio"],

@@ -30,6 +30,14 @@ fn the_address_map_of_virt_is_qemus() {
                     0x3000000 0x10000 pcie\n\
                     0xc000000 0x600000 plic\n\
                     0x10000000 0x100 uart0\n\
+                    0x10001000 0x1000 virtio0\n\
+                    0x10002000 0x1000 virtio1\n\
+                    0x10003000 0x1000 virtio2\n\
+                    0x10004000 0x1000 virtio3\n\
+                    0x10005000 0x1000 virtio4\n\
+                    0x10006000 0x1000 virtio5\n\
+                    0x10007000 0x1000 virtio6\n\
+                    0x10008000 0x1000 virtio7\n\
                     0x20000000 0x4000000 flash\n\
                     0x30000000 0x10000000 pcie\n\
                     0x40000000 0x40000000 pcie\n\
@@ -107,9 +115,11 @@ fn the_address_map_of_spike_is_spikes() {
 }
 
 #[test]
-fn the_console_raises_source_10_and_the_clock_source_11() {
+fn the_console_raises_source_10_the_clock_11_and_virtio_devices_1_to_8() {
     let board = small(2);
     let to_plic = |input| vec![Target::Input { device: "plic", input }];
+    assert_eq!(board.device("virtio0").unwrap().outputs, to_plic(1));
+    assert_eq!(board.device("virtio7").unwrap().outputs, to_plic(8));
     assert_eq!(board.device("uart0").unwrap().outputs, to_plic(10));
     assert_eq!(board.device("rtc0").unwrap().outputs, to_plic(11));
     let plic = board.device("plic").unwrap();
@@ -280,7 +290,7 @@ fn wires_of_a_pc_must_have_an_end() {
 fn wires_must_not_come_back() {
     let to = |device, input| vec![Target::Input { device, input }];
     let mut board = small(1);
-    board.devices.push(plic("second", 0x500_0000, to("plic", 1)));
+    board.devices.push(plic("second", 0x500_0000, to("plic", 20)));
     assert_eq!(board.check(), Ok(()), "a controller may drive another");
     board.devices.push(plic("third", 0x600_0000, to("second", 1)));
     device(&mut board, "second").outputs = to("third", 1);

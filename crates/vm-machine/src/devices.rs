@@ -5,6 +5,7 @@ use crate::control::{Control, End};
 use crate::kernel_chips::StandIns;
 use crate::machine::BuildError;
 use crate::plug::Plugging;
+use crate::plug_virtio::Attached;
 use crate::spec::{Engine, Spec};
 use dev_core::{Plugged, Slot};
 use dev_time::{Htif, Outcome};
@@ -32,6 +33,8 @@ pub(crate) struct Devices {
     pub consoles: Vec<Arc<dyn ConsolePort>>,
     /// Those that may end the machine.
     pub endings: Vec<Ending>,
+    /// The virtio devices.
+    pub virtio: Vec<Attached>,
     pub htif: Option<Arc<Slot<Htif>>>,
     /// What MTIME shows beyond the ticks of guest time, for the harts' `time`.
     pub mtime_offset: Arc<AtomicU64>,
@@ -58,14 +61,13 @@ impl Devices {
         let ram = Arc::new(ram);
         let mut builder = BusBuilder::new(Arc::clone(&ram));
         builder.ram("ram", board.ram.start, memory, 0, true)?;
+        let mut only_ram = BusBuilder::new(Arc::clone(&ram));
+        only_ram.ram("ram", board.ram.start, memory, 0, true)?;
+        let only_ram = Arc::new(only_ram.build());
         let kvm = match spec.engine {
             Engine::Interp | Engine::Jit(_) | Engine::Check(_) => None,
             // A board with KVM has no ROM, so that this is all its memory.
-            Engine::Kvm(irqchip) => {
-                let mut only_ram = BusBuilder::new(Arc::clone(&ram));
-                only_ram.ram("ram", board.ram.start, memory, 0, true)?;
-                Some(Vm::new(&only_ram.build(), irqchip)?)
-            }
+            Engine::Kvm(irqchip) => Some(Vm::new(&only_ram, irqchip)?),
         };
         let nothing = Arc::new(BusBuilder::new(Arc::clone(&ram)).build());
         let devices = Devices {
@@ -74,6 +76,7 @@ impl Devices {
             slots: Vec::new(),
             consoles: Vec::new(),
             endings: Vec::new(),
+            virtio: Vec::new(),
             htif: None,
             mtime_offset: Arc::default(),
             locals: Vec::new(),
@@ -87,6 +90,7 @@ impl Devices {
             trace: spec.trace.clone(),
             sinks: HashMap::new(),
             uarts: HashMap::new(),
+            memory: only_ram,
             builder,
             ports: BusBuilder::new(ram),
             pc: Default::default(),

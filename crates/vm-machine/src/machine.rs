@@ -7,6 +7,7 @@ use crate::features::features;
 use crate::hart::FinalHart;
 use crate::load::{LoadError, load, plan};
 use crate::plug_pc::on_kvm;
+use crate::plug_virtio::{check_places, quiesce, spawn};
 use crate::spec::{ClockKind, Engine, Spec};
 use crate::x86::{Cpu, FinalProcessor, Left};
 use crate::x86_start;
@@ -80,6 +81,19 @@ pub enum BuildError {
     /// A check compares instruction by instruction.
     #[error("two engines can be compared only where time counts instructions; use --clock virtual")]
     CheckedClock,
+    /// More virtio devices than places.
+    #[error(
+        "{} has no room for {wanted} virtio devices, {}", board,
+        match places { 0 => "or for any".to_owned(), places => format!("only for {places}") }
+    )]
+    VirtioPlaces {
+        /// The board.
+        board: &'static str,
+        /// How many it has room for.
+        places: usize,
+        /// How many there are.
+        wanted: usize,
+    },
     /// A virtual clock follows one hart.
     #[error("a virtual clock follows the instructions of one hart: use --cpus 1, or --clock real")]
     VirtualHarts,
@@ -190,6 +204,7 @@ impl Machine {
             // The guest's counter is the host's.
             spec.tsc_hz = engine_kvm::tsc_hz()?;
         }
+        check_places(&spec.board, &spec.virtio)?;
         let clock = match spec.clock {
             ClockKind::Real => Clock::real_stopped_at(now),
             ClockKind::Virtual => Clock::virtual_from(now),
@@ -231,6 +246,11 @@ impl Machine {
     /// If the host gives no threads.
     pub fn run_in_slices(mut self, slice: u64) -> Result<Final, BuildError> {
         self.timers.clock().resume();
+        // With a virtual clock, the hart does all I/O at once.
+        let io = match self.spec.clock {
+            ClockKind::Real => spawn(&self.devices.virtio).map_err(BuildError::Thread)?,
+            ClockKind::Virtual => Vec::new(),
+        };
         let timer = match self.spec.clock {
             ClockKind::Real => Some(self.timers.spawn().map_err(BuildError::Thread)?),
             ClockKind::Virtual => None,
@@ -262,6 +282,9 @@ impl Machine {
         if let Some(timer) = timer {
             let _ = timer.join();
         }
+        // Harts have stopped: nobody rings any more.
+        drop(io);
+        quiesce(&self.devices.virtio);
         self.devices.consoles.iter().for_each(|console| console.finish());
         self.timers.clock().pause();
         let processors = left.iter().map(|left| left.processor.clone()).collect();

@@ -13,7 +13,7 @@ use dev_irq::{Aclint, Plic};
 use dev_sifive::{Ccache, Gpio, Otp, Prci};
 use dev_time::{Finisher, GoldfishRtc, Htif, Outcome};
 use dev_uart::{Ns16550, Ns16550Config, SifivePace, SifiveUart};
-use fabric_bus::BusBuilder;
+use fabric_bus::{Bus, BusBuilder};
 use fabric_clock::Timers;
 use fabric_ram::PAGE;
 use fabric_wire::{PendingWord, Sink, Wire};
@@ -30,6 +30,8 @@ pub(crate) struct Plugging<'a> {
     pub sinks: HashMap<&'static str, Arc<dyn Sink>>,
     pub uarts: HashMap<&'static str, Arc<dyn ConsolePort>>,
     pub trace: Option<Arc<dyn Trace>>,
+    /// What devices reach by themselves: memory, and no other device.
+    pub memory: Arc<Bus>,
     pub builder: BusBuilder,
     pub ports: BusBuilder,
     pub pc: Pc,
@@ -55,14 +57,14 @@ impl Plugging<'_> {
         placed.outputs.iter().map(wire).collect()
     }
 
-    /// What is mapped: the slot from its offset `offset` on, behind the observer if there is one.
-    fn window<D: Device>(
+    /// What is mapped: the target from its offset `offset` on, behind the observer if there is one.
+    fn window(
         &self,
         device: &'static str,
-        slot: &Arc<Slot<D>>,
+        target: &Arc<dyn fabric_bus::Target>,
         offset: u64,
     ) -> Arc<dyn fabric_bus::Target> {
-        let target = Arc::clone(slot) as Arc<dyn fabric_bus::Target>;
+        let target = Arc::clone(target);
         let target = match offset {
             0 => target,
             _ => Arc::new(fabric_bus::Window::new(target, offset)),
@@ -85,19 +87,30 @@ impl Plugging<'_> {
 
     /// Plugs a device in and maps it.
     pub(crate) fn add<D: Device>(&mut self, placed: &Placed, device: D) -> Result<Arc<Slot<D>>, BuildError> {
+        self.add_behind(placed, device, |slot| Arc::clone(slot) as _)
+    }
+
+    /// The same with what stands between the bus and the device.
+    pub(crate) fn add_behind<D: Device>(
+        &mut self,
+        placed: &Placed,
+        device: D,
+        front: impl FnOnce(&Arc<Slot<D>>) -> Arc<dyn fabric_bus::Target>,
+    ) -> Result<Arc<Slot<D>>, BuildError> {
         let slot = Slot::new(device, self.wires(placed), self.timers);
+        let front = front(&slot);
         match placed.kind {
             // What lies between the two words is the program's memory like any other.
             DeviceKind::Htif { words, in_ram: true } => {
                 for at in [words.tohost, words.fromhost] {
-                    let window = self.window(placed.name, &slot, at - placed.base);
+                    let window = self.window(placed.name, &front, at - placed.base);
                     self.builder.overlay(placed.name, at, 8, window)?;
                 }
             }
             _ => {
                 let first = Window { base: placed.base, size: placed.size, offset: 0 };
                 for part in std::iter::once(first).chain(placed.more.iter().copied()).filter(|w| w.size > 0) {
-                    let window = self.window(placed.name, &slot, part.offset);
+                    let window = self.window(placed.name, &front, part.offset);
                     let space = match placed.space {
                         Space::Memory => &mut self.builder,
                         Space::Ports => &mut self.ports,
@@ -197,6 +210,7 @@ impl Plugging<'_> {
             DeviceKind::Fu540Otp { serial } => {
                 self.add(placed, Otp::new(serial))?;
             }
+            DeviceKind::VirtioMmio { place } => self.plug_virtio(placed, spec, place)?,
             DeviceKind::Htif { words, .. } => {
                 let device = Htif::new(words.tohost - placed.base, words.fromhost - placed.base);
                 let slot = self.add(placed, device)?;

@@ -2,7 +2,7 @@
 
 use crate::trace::Trace;
 use engine_kvm::Irqchip;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A file to be run, by its bytes.
 #[derive(Clone, Debug)]
@@ -63,6 +63,29 @@ pub enum Engine {
     Kvm(Irqchip),
 }
 
+/// Where random bytes come from, for as many machines as there are after each other: fills what it is given, and says how many
+/// bytes it had.
+pub type RandomSource = Arc<Mutex<dyn FnMut(&mut [u8]) -> usize + Send>>;
+
+/// Who is told, in a line, what somebody at the machine's side should know.
+pub type Note = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// A virtio device, with what it is joined to on the host's side.
+#[derive(Clone)]
+pub enum Virtio {
+    /// A source of entropy.
+    Entropy(RandomSource),
+}
+
+impl Virtio {
+    /// What its model is called.
+    pub fn model(&self) -> &'static str {
+        match self {
+            Virtio::Entropy(_) => "virtio-rng",
+        }
+    }
+}
+
 /// Everything that makes a machine what it is.
 #[derive(Clone)]
 pub struct Spec {
@@ -90,6 +113,10 @@ pub struct Spec {
     pub perf_map: bool,
     /// Who is told of every access to a device.
     pub trace: Option<Arc<dyn Trace>>,
+    /// The virtio devices, by number of their place on the board.
+    pub virtio: Vec<Virtio>,
+    /// Who is told of devices that give up.
+    pub note: Option<Note>,
     /// Frequency of the time-stamp counter of x86 processors in Hz; `None` for 1 GHz, or what KVM gives.
     pub tsc_hz: Option<u64>,
 }

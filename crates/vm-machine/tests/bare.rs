@@ -27,6 +27,8 @@ fn run(engine: Engine, words: &[u32], cpus: u32, clock: ClockKind) -> Final {
         engine,
         trace: None,
         perf_map: false,
+        virtio: Vec::new(),
+        note: None,
         tsc_hz: None,
     };
     Machine::build(spec).unwrap().run_in_slices(u64::MAX).unwrap()

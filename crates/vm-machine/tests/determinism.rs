@@ -136,6 +136,8 @@ fn bare_metal(engine: Engine, budget: u64) -> Spec {
         engine,
         trace: None,
         perf_map: false,
+        virtio: Vec::new(),
+        note: None,
         tsc_hz: None,
     }
 }
@@ -250,6 +252,8 @@ fn linux_runs_the_same_twice_and_in_slices() {
         engine,
         trace: None,
         perf_map: false,
+        virtio: Vec::new(),
+        note: None,
         tsc_hz: None,
     };
     let whole = run(spec(Engine::Interp), u64::MAX);

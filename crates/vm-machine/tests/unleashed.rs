@@ -22,6 +22,8 @@ fn spec(words: &[u32], cpus: u32, clock: ClockKind, bios: Bios) -> Spec {
         engine: Engine::Interp,
         trace: None,
         perf_map: false,
+        virtio: Vec::new(),
+        note: None,
         tsc_hz: None,
     }
 }

@@ -68,6 +68,8 @@ pub fn spec(image: &Program, rounds: u32, engine: Engine, trace: &Arc<Recorded>)
         engine,
         trace: Some(Arc::clone(trace) as _),
         perf_map: false,
+        virtio: Vec::new(),
+        note: None,
         tsc_hz: None,
     }
 }

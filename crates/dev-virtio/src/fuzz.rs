@@ -1,0 +1,182 @@
+//! Fuzz entries: any bytes, played on the registers, and as the memory of a queue.
+
+use crate::attendant::{Backend, Desk};
+use crate::common::Identity;
+use crate::queue::{Position, Queue, Setup};
+use crate::{Attendant, Attended, Broken, Mmio, feature};
+use dev_core::chipset::Chipset;
+use dev_core::{Plugged, Slot};
+use fabric_bus::{BusBuilder, Dma, Target};
+use fabric_clock::{Clock, Timers};
+use fabric_ram::{GuestRam, PAGE};
+use std::sync::Arc;
+
+fn identity() -> Identity {
+    let features = feature::USUAL | feature::RING_PACKED;
+    Identity { id: 4, features, queues: vec![8, 64, 0x8000], config: vec![1; 12], writable: vec![0, 255, 15] }
+}
+
+/// Plays `bytes` on the registers, with an attendant that takes all there is.
+pub fn mmio(bytes: &[u8]) {
+    chipset().fuzz(bytes);
+}
+
+fn chipset() -> Chipset<Mmio> {
+    Chipset {
+        make: || Mmio::new(identity()),
+        window: 0x140,
+        inputs: 1,
+        host: |d, bytes, _| {
+            use crate::Transport;
+            let news = d.common().news();
+            if news.reset {
+                d.common().reset_done();
+            }
+            d.common().close_done(news.closed);
+            assert!(!d.common().has_news(), "news that was taken is there still");
+            for &byte in bytes {
+                let _ = match byte & 3 {
+                    0 => d.common().raise_queue(),
+                    1 => d.common().needs_reset(),
+                    2 => d.common().change_config(usize::from(byte >> 2), &[byte]),
+                    _ => {
+                        let used = u16::from(byte);
+                        d.common().came_to(usize::from(byte >> 6), Position { used, ..Position::default() });
+                        false
+                    }
+                };
+            }
+        },
+    }
+}
+
+/// Gives back what it has read.
+struct Echo;
+
+impl Backend for Echo {
+    fn serve(&mut self, desk: &mut Desk<'_>, _rung: u64) -> Result<(), Broken> {
+        for queue in 0..3 {
+            desk.drain(queue, |desk, chain| {
+                let mut bytes = [0; 64];
+                let read = chain.read(desk.dma, 0, &mut bytes)?;
+                let written = chain.write(desk.dma, 3, bytes.get(..read).unwrap_or_default())?;
+                desk.push(queue, &chain, written as u32)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+const RAM: u64 = 0x8000_0000;
+
+fn number<const N: usize>(bytes: &mut &[u8]) -> u64 {
+    let (head, rest) = bytes.split_at(N.min(bytes.len()));
+    *bytes = rest;
+    head.iter().fold(0, |n, &byte| n << 8 | u64::from(byte))
+}
+
+/// Memory of four pages that holds `bytes`, over and over.
+fn memory(bytes: &[u8]) -> Option<Arc<fabric_bus::Bus>> {
+    let ram = Arc::new(GuestRam::new(4 * PAGE).ok()?);
+    for (at, part) in (0..4 * PAGE).step_by(bytes.len().max(1)).zip(std::iter::repeat(bytes)) {
+        let room = usize::try_from(4 * PAGE - at).ok()?.min(part.len());
+        ram.copy_in(at, part.get(..room)?)?;
+    }
+    let mut builder = BusBuilder::new(ram);
+    builder.ram("ram", RAM, 4 * PAGE, 0, true).ok()?;
+    Some(Arc::new(builder.build()))
+}
+
+/// A queue, set up by the first bytes, in memory that the rest fills: taken from and given back to, as long as it goes; then
+/// the same behind registers, where the machine must go on and the device come back.
+pub fn queue(mut bytes: &[u8]) {
+    let flags = number::<1>(&mut bytes);
+    let when = |bit: u64, feature| if flags >> bit & 1 != 0 { feature } else { 0 };
+    let features = feature::VERSION_1
+        | when(0, feature::RING_PACKED)
+        | when(1, feature::EVENT_IDX)
+        | when(2, feature::INDIRECT_DESC);
+    let mut address = || match flags >> 3 & 1 {
+        0 => RAM + (number::<2>(&mut bytes) & 0x3ff0),
+        _ => number::<8>(&mut bytes),
+    };
+    let (descriptors, driver, device) = (address(), address(), address());
+    let size = number::<2>(&mut bytes) as u16;
+    let setup = Setup { size, ready: true, descriptors, driver, device };
+    let Some(bus) = memory(bytes) else { return };
+    let dma = Dma::new(Arc::clone(&bus), 0);
+    if let Ok(mut queue) = Queue::new(&setup, features, Position::default()) {
+        for _ in 0..100 {
+            let Ok(Some(chain)) = queue.pop(&dma) else { break };
+            let mut some = [0; 100];
+            let read = chain.read(&dma, 0, &mut some);
+            assert!(read.is_err() || read == Ok(chain.readable_len().min(100) as usize));
+            let done = queue.push(&dma, &chain, 4).and_then(|()| queue.signal_due(&dma));
+            if done.and_then(|_| queue.sleep(&dma)).is_err() {
+                break;
+            }
+        }
+    }
+    behind_registers(bus, dma, features, &setup);
+}
+
+fn behind_registers(bus: Arc<fabric_bus::Bus>, dma: Dma, features: u64, setup: &Setup) {
+    let slot = Slot::new(Mmio::new(identity()), Vec::new(), &Timers::new(Arc::new(Clock::virtual_())));
+    let attendant = Attendant::new(Arc::clone(&slot), dma, Box::new(Echo), |_| ());
+    let window = Attended::new(Arc::clone(&slot), Arc::clone(&attendant), true);
+    let write = |offset, value| assert!(window.write(offset, 4, value).is_ok());
+    let start = |setup: &Setup| {
+        write(0x70, 3);
+        for half in 0..2 {
+            write(0x24, half);
+            write(0x20, features >> (32 * half) & 0xffff_ffff);
+        }
+        write(0x70, 11);
+        for queue in 0..3 {
+            write(0x30, queue);
+            write(0x38, u64::from(setup.size));
+            for (low, at) in [(0x80, setup.descriptors), (0x90, setup.driver), (0xa0, setup.device)] {
+                write(low, at & 0xffff_ffff);
+                write(low + 4, at >> 32);
+            }
+            write(0x44, 1);
+        }
+        write(0x70, 15);
+        write(0x50, 1);
+        window.read(0x70, 4)
+    };
+    assert_eq!(start(setup).map(|status| status & 15), Ok(15));
+    let saved = slot.save();
+    attendant.quiesce();
+    assert!(slot.restore(&saved).is_ok());
+    attendant.attend_all();
+    write(0x70, 0);
+    // A queue that is in order works, whatever came before.
+    let _ = bus.ram().fill(0, 4 * PAGE, 0);
+    let sound = Setup { size: 8, ready: true, descriptors: RAM, driver: RAM + PAGE, device: RAM + 2 * PAGE };
+    assert_eq!(start(&sound), Ok(15));
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn mmio_keeps_the_rules_under_any_bytes() {
+        super::chipset().smoke(100);
+    }
+
+    #[test]
+    fn queues_of_any_bytes() {
+        let mut seed = 1u64;
+        for _ in 0..300 {
+            let bytes: Vec<u8> = std::iter::repeat_with(|| {
+                seed ^= seed << 13;
+                seed ^= seed >> 7;
+                seed ^= seed << 17;
+                (seed >> 32) as u8 & if seed & 3 == 0 { 0xff } else { 0x0f }
+            })
+            .take(600)
+            .collect();
+            super::queue(&bytes);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What is attached to a board's places for virtio devices, and the threads that do their I/O.
+
+use crate::machine::BuildError;
+use crate::plug::Plugging;
+use crate::spec::{ClockKind, Note, Spec, Virtio};
+use dev_virtio::{Attend, Attendant, Attended, Backend, Identity, Mmio, Rng};
+use fabric_bus::Dma;
+use host_loop::{Bell, Thread, Wait, Work};
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError};
+use vm_board::board::{Board, DeviceKind, Placed};
+
+/// Linux shows so many bytes of a thread's name.
+const NAME: usize = 15;
+/// How often a device's mistakes are told: a driver that makes them for ever fills no disk with them.
+const MOST_COMPLAINTS: u32 = 10;
+
+/// A virtio device, and how its thread is woken.
+pub(crate) struct Attached {
+    name: String,
+    attendant: Arc<dyn Attend>,
+    bell: Bell,
+}
+
+/// Refuses more devices than the board has places for.
+pub(crate) fn check_places(board: &Board, devices: &[Virtio]) -> Result<(), BuildError> {
+    let is_place = |placed: &&Placed| matches!(placed.kind, DeviceKind::VirtioMmio { .. });
+    let places = board.devices.iter().filter(is_place).count();
+    match devices.len() > places {
+        true => Err(BuildError::VirtioPlaces { board: board.name, places, wanted: devices.len() }),
+        false => Ok(()),
+    }
+}
+
+impl Plugging<'_> {
+    /// Plugs in what is attached to place `place`, or the empty place.
+    pub(crate) fn plug_virtio(&mut self, placed: &Placed, spec: &Spec, place: u32) -> Result<(), BuildError> {
+        let at = place as usize;
+        let Some(virtio) = spec.virtio.get(at) else {
+            self.add(placed, Mmio::new(Identity::absent()))?;
+            return Ok(());
+        };
+        let same = |other: &&Virtio| other.model() == virtio.model();
+        let name = format!("{} {}", virtio.model(), spec.virtio.iter().take(at).filter(same).count());
+        let bell = Bell::new().map_err(BuildError::Thread)?;
+        let (identity, backend) = backend(virtio);
+        let dma = Dma::new(Arc::clone(&self.memory), place);
+        let complain = complain(name.clone(), spec.note.clone());
+        let at_once = spec.clock == ClockKind::Virtual;
+        let mut attached = None;
+        let slot = self.add_behind(placed, Mmio::new(identity), |slot| {
+            let attendant = Attendant::new(Arc::clone(slot), dma, backend, complain);
+            attached = Some(Arc::clone(&attendant));
+            Arc::new(Attended::new(Arc::clone(slot), attendant, at_once))
+        })?;
+        if let Some(attendant) = attached {
+            if !at_once {
+                let bell = bell.clone();
+                slot.connect(Arc::new(move |_| bell.ring()));
+            }
+            self.devices.virtio.push(Attached { name, attendant, bell });
+        }
+        Ok(())
+    }
+}
+
+/// What a device is and does.
+fn backend(virtio: &Virtio) -> (Identity, Box<dyn Backend>) {
+    match virtio {
+        Virtio::Entropy(source) => {
+            let source = Arc::clone(source);
+            let fill = move |bytes: &mut [u8]| source.lock().unwrap_or_else(PoisonError::into_inner)(bytes);
+            (Rng::identity(), Box::new(Rng::new(fill)))
+        }
+    }
+}
+
+/// Tells why a device gave up.
+fn complain(name: String, note: Option<Note>) -> impl Fn(dev_virtio::Broken) + Send + Sync + 'static {
+    let told = AtomicU32::new(0);
+    move |broken| {
+        let before = told.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_add(1));
+        let (Some(note), Ok(before)) = (&note, before) else { return };
+        let more = if before + 1 == MOST_COMPLAINTS { " (told for the last time)" } else { "" };
+        if before < MOST_COMPLAINTS {
+            note(&format!("{name}: its driver gave it {}; it waits for a reset{more}", broken.0));
+        }
+    }
+}
+
+/// What a device's thread does.
+struct Attending(Arc<dyn Attend>);
+
+impl Work for Attending {
+    fn work(&mut self) -> bool {
+        self.0.attend()
+    }
+
+    fn waits(&mut self) -> Vec<Wait> {
+        let watched = self.0.watched().into_iter();
+        watched.map(|watched| Wait { fd: watched.fd, read: watched.read, write: watched.write }).collect()
+    }
+}
+
+/// Starts the threads of these devices. They end when they are dropped.
+pub(crate) fn spawn(devices: &[Attached]) -> io::Result<Vec<Thread>> {
+    let spawn = |device: &Attached| {
+        let name: String = device.name.replace(' ', "-").chars().take(NAME).collect();
+        Thread::spawn(&name, device.bell.clone(), Attending(Arc::clone(&device.attendant)))
+    };
+    devices.iter().map(spawn).collect()
+}
+
+/// Returns once no device touches memory any more, with everything finished that was begun.
+pub(crate) fn quiesce(devices: &[Attached]) {
+    devices.iter().for_each(|device| device.attendant.quiesce());
+}
