@@ -128,4 +128,5 @@ targets! {
     "gpio" Device dev_sifive::fuzz::gpio, "SiFive GPIO: pins and their interrupts";
     "otp" Device dev_sifive::fuzz::otp, "SiFive FU540: one-time programmable memory";
     "sbi" Device vm_sbi::fuzz::fuzz, "the built-in SBI: calls from supervisor mode";
+    "network" Parser host_net::fuzz::network, "the user network: frames, sockets and time, with every frame to the guest checked";
 }

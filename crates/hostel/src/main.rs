@@ -21,6 +21,7 @@ mod life;
 mod origin;
 mod run;
 mod say;
+mod serve_network;
 mod status;
 mod text;
 
@@ -49,5 +50,6 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Some(Verb::Bench(options)) => bench::bench(*options),
         Some(Verb::Isa(options)) => isa::isa(&options),
         Some(Verb::Doctor(_)) => doctor::doctor(),
+        Some(Verb::ServeNetwork { config }) => serve_network::serve(&config),
     }
 }
