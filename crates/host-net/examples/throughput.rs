@@ -44,7 +44,8 @@ impl Peer {
         header.copy_from_slice(&if length > self.mss { cut } else { vnet }.bytes());
         header.extend([0x52, 0x55, 10, 0, 2, 2, 0x52, 0x54, 0, 0, 0, 1, 8, 0]);
         let total = (40 + options.len() + length) as u16;
-        let mut ip = [&[0x45, 0][..], &total.to_be_bytes(), &[0, 0, 0x40, 0, 64, 6, 0, 0], &GUEST, &GATEWAY].concat();
+        let mut ip =
+            [&[0x45, 0][..], &total.to_be_bytes(), &[0, 0, 0x40, 0, 64, 6, 0, 0], &GUEST, &GATEWAY].concat();
         let check = !sum(&ip);
         ip[10..12].copy_from_slice(&check.to_be_bytes());
         header.extend(ip);
@@ -211,7 +212,8 @@ fn datagrams(time: Duration) -> f64 {
 }
 
 fn main() {
-    let argument = |n: usize, default: u64| std::env::args().nth(n).and_then(|a| a.parse().ok()).unwrap_or(default);
+    let argument =
+        |n: usize, default: u64| std::env::args().nth(n).and_then(|a| a.parse().ok()).unwrap_or(default);
     let (time, mtu) = (Duration::from_secs(argument(1, 3)), argument(2, 1500) as u16);
     let mss = usize::from(mtu) - 40;
     println!("guest to host, 64 KiB frames:      {:6.2} Gbit/s", up(mtu, 64_000 / mss * mss, time));

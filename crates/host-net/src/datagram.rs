@@ -22,6 +22,9 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 /// Datagrams that are read at an event before others get their turn.
 const BURST: usize = 64;
 
+/// The second half of a quoted UDP header: of an empty datagram without a checksum.
+const QUOTED: u32 = 8 << 16;
+
 /// How the host's side is reached.
 #[derive(Debug)]
 pub enum Way<S> {
@@ -113,7 +116,7 @@ impl<S> Datagrams<S> {
             let mut result = self.send_once(core, piece);
             // What the peer said to an earlier one is told now (udp(7)); this one was not sent.
             if result == Err(Errno::CONNREFUSED) {
-                core.send_flow_unreachable(&self.key, protocol::UDP, 0, Why::Port);
+                core.send_flow_unreachable(&self.key, protocol::UDP, QUOTED, Why::Port);
                 result = self.send_once(core, piece);
             }
             match result {
@@ -149,7 +152,7 @@ impl<S> Datagrams<S> {
                 Err(Errno::AGAIN) => break,
                 Err(error) => {
                     let why = Why::of(error);
-                    core.send_flow_unreachable(&self.key, protocol::UDP, 0, why);
+                    core.send_flow_unreachable(&self.key, protocol::UDP, QUOTED, why);
                     if let Some(server) = self.server {
                         core.resolvers.failed(server);
                         return false;

@@ -114,3 +114,64 @@ pub fn confine() -> Result<(), Error> {
     seccompiler::apply_filter(&no_files()?)?;
     seccompiler::apply_filter(&program()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    const CHILD: &str = "HOSTEL_TEST_FILTER";
+
+    /// What a confined process does on this test's behalf.
+    fn attempt(what: &str) {
+        confine().unwrap();
+        let socket =
+            |family, kind| rustix::net::socket_with(family, kind, rustix::net::SocketFlags::CLOEXEC, None);
+        let cloexec = rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK;
+        use rustix::net::{AddressFamily, SocketType};
+        match what {
+            "file" => assert!(std::fs::read("/etc/passwd").is_err()),
+            "udp" => {
+                drop(rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, cloexec, None).unwrap())
+            }
+            "unix" => drop(socket(AddressFamily::UNIX, SocketType::STREAM)),
+            "raw" => drop(socket(AddressFamily::INET, SocketType::RAW)),
+            "process" => drop(Command::new("/bin/true").status()),
+            "write" => drop(rustix::io::write(rustix::stdio::stdin(), b"x")),
+            "listen" => {
+                let socket =
+                    rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, cloexec, None).unwrap();
+                let _ = rustix::net::listen(&socket, 1);
+            }
+            _ => panic!("{what}?"),
+        }
+    }
+
+    #[test]
+    fn what_is_no_networks_business_ends_it() {
+        const SIGSYS: i32 = 31;
+        if let Ok(what) = std::env::var(CHILD) {
+            attempt(&what);
+            std::process::exit(0);
+        }
+        for (what, signal) in [
+            ("file", None),
+            ("udp", None),
+            ("unix", Some(SIGSYS)),
+            ("raw", Some(SIGSYS)),
+            ("process", Some(SIGSYS)),
+            ("write", Some(SIGSYS)),
+            ("listen", Some(SIGSYS)),
+        ] {
+            let status = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "filter::tests::what_is_no_networks_business_ends_it"])
+                .env(CHILD, what)
+                .output()
+                .unwrap()
+                .status;
+            assert_eq!(status.signal(), signal, "{what}: {status}");
+            assert!(signal.is_some() || status.success(), "{what}: {status}");
+        }
+    }
+}
