@@ -151,4 +151,53 @@ mod tests {
             assert!(matches!(Tap::open(name, 1500), Err(TapError::Name(_))), "{name}");
         }
     }
+
+    /// Runs `ip`; whether it could.
+    fn ip(words: &str) -> bool {
+        std::process::Command::new("ip").args(words.split(' ')).status().is_ok_and(|status| status.success())
+    }
+
+    #[test]
+    fn frames_go_to_the_kernel_and_back() {
+        let name = format!("hostel{}", std::process::id() % 1_000_000);
+        let tap = match Tap::open(&name, 1500) {
+            Ok(tap) => tap,
+            Err(error) => {
+                println!("SKIPPED: {error}");
+                return;
+            }
+        };
+        // An address for documentation (RFC 5737), on a device that goes with this test.
+        if !ip(&format!("addr add 198.51.100.1/30 dev {name}")) || !ip(&format!("link set {name} up")) {
+            println!("SKIPPED: no `ip`");
+            return;
+        }
+        tap.set_offloads(Offloads::from_bits(31));
+        let mut frame = vec![0; VNET];
+        frame.extend([0xff; 6]);
+        frame.extend([0x52, 0x54, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+        frame.extend([0x52, 0x54, 0, 0, 0, 1, 198, 51, 100, 2, 0, 0, 0, 0, 0, 0, 198, 51, 100, 1]);
+        let mut answered = false;
+        let mut bytes = vec![0; host_net::LONGEST_FRAME];
+        for _ in 0..500 {
+            tap.send(&frame).unwrap();
+            while let Some(length) = tap.receive(&mut bytes) {
+                let arp = bytes.get(VNET + 12..length).unwrap_or_default();
+                // A reply from that address.
+                answered |= arp.starts_with(&[8, 6])
+                    && arp.get(9) == Some(&2)
+                    && arp.get(16..20) == Some(&[198, 51, 100, 1]);
+            }
+            if answered {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        assert!(answered && tap.is_up());
+        drop(tap);
+        assert!(
+            !std::path::Path::new(&format!("/sys/class/net/{name}")).exists(),
+            "it goes when it is closed"
+        );
+    }
 }
