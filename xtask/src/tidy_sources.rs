@@ -10,6 +10,7 @@ use crate::tree::{File, Package, Tree};
 const ISLANDS: &[&str] = &[
     "support-hostmap", // host mappings
     "fabric-ram",      // guest memory
+    "host-tap",        // requests of /dev/net/tun
     "engine-jit",      // runs the code it wrote
     "engine-emit",     // writes code
     "engine-kvm",      // system calls on shared structures

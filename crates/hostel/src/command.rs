@@ -43,6 +43,13 @@ pub enum Verb {
     Bench(Box<MeasureOptions>),
     /// Say which instructions a virtual machine monitor must see, and whether they trap
     Isa(IsaOptions),
+    /// Serve a virtual machine's network on the socket that is standard input
+    // Hidden: virtual machines start it.
+    #[command(hide = true)]
+    ServeNetwork {
+        /// The configuration
+        config: String,
+    },
     /// Print the help of a verb
     // Hidden: `--help` is the way that works everywhere.
     #[command(hide = true)]

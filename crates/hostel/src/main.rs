@@ -24,6 +24,7 @@ mod random;
 mod run;
 mod say;
 mod serve;
+mod serve_network;
 mod status;
 mod text;
 
@@ -53,5 +54,6 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Some(Verb::Isa(options)) => isa::isa(&options),
         Some(Verb::Doctor(_)) => doctor::doctor(),
         Some(Verb::ServeFolder { words }) => serve::serve(&words),
+        Some(Verb::ServeNetwork { config }) => serve_network::serve(&config),
     }
 }

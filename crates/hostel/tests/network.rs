@@ -1,0 +1,85 @@
+//! The process of a user network: how it starts, what it says, and how it ends with the machine or before it.
+
+use host_net::{Config, NetPort, SendError, SpawnError, UserNet};
+use snapbox::cmd::cargo_bin;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+fn spawn(config: &str) -> Result<UserNet, SpawnError> {
+    UserNet::spawn_from(&PathBuf::from(cargo_bin!("hostel")), &config.parse::<Config>().unwrap())
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < end, "waited in vain for: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn lives(process: u32) -> bool {
+    // A zombie has no command line.
+    std::fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| !line.is_empty())
+}
+
+#[test]
+fn it_runs_confined_and_ends_with_the_machine() {
+    let net = spawn("publish=0:22,host=allow").unwrap();
+    let process = net.process().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    assert_eq!(field("Seccomp:"), Some("2"), "a filter");
+    assert_eq!(field("Seccomp_filters:"), Some("2"));
+    assert_eq!(field("NoNewPrivs:"), Some("1"));
+    let mut at = TcpStream::connect(net.published()[0]).unwrap();
+    drop(net);
+    until("its end", || !lives(process));
+    // And of all that it held.
+    at.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(at.read(&mut [0; 1]).unwrap_or(0), 0);
+}
+
+#[test]
+fn a_machine_that_dies_takes_its_network_with_it() {
+    // Nobody says goodbye to this one: its socket is closed, as when a machine is killed.
+    let (ours, theirs) = host_net::pair().unwrap();
+    let mut child = std::process::Command::new(cargo_bin!("hostel"))
+        .args([host_net::VERB, "net6=off"])
+        .stdin(std::process::Stdio::from(theirs))
+        .spawn()
+        .unwrap();
+    let mut port = UserNet::new(ours, 1500);
+    port.wait_until_ready().unwrap();
+    drop(port);
+    let mut status = None;
+    until("its end", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_network_that_dies_is_a_cable_pulled_out() {
+    let net = spawn("").unwrap();
+    assert!(net.is_up());
+    assert_eq!(net.receive(&mut [0; 2000]), None);
+    let process = rustix::process::Pid::from_raw(net.process().unwrap() as i32).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+    until("the link to go down", || {
+        assert_eq!(net.receive(&mut [0; 2000]), None);
+        !net.is_up()
+    });
+    assert_eq!(net.send(&[0; 60]), Err(SendError::Down));
+}
+
+#[test]
+fn what_cannot_be_published_is_said() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let error = spawn(&format!("publish={port}:22")).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("cannot publish 127.0.0.1:{port}:22: ")), "{error}");
+    assert!(error.ends_with("; choose another port of the host"), "{error}");
+}
