@@ -155,6 +155,10 @@ pub trait PciDevice: Send + 'static {
     /// reset.
     fn bus_master(&mut self, _enabled: bool) {}
 
+    /// Whether its interrupts are messages from now on, as the driver has enabled MSI or MSI-X. False after reset. Only for
+    /// devices whose registers depend on it (virtio's ISR status).
+    fn sends_messages(&mut self, _sends: bool) {}
+
     /// As [`dev_core::Device::deadline`].
     fn deadline(&self, _now: Nanos) -> Option<Nanos> {
         None

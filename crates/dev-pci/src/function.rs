@@ -11,7 +11,7 @@ use crate::capabilities::{DeviceStatus, PowerControl};
 use crate::decode::{Decode, STRIDE_LOG2, decode, is_awake};
 use crate::device::{Description, PciDevice};
 use crate::fields::Bits;
-use crate::header::{Command, InterruptPin, Status};
+use crate::header::{Command, Status};
 use crate::layout::{Placement, Places, lay_out};
 use crate::space::{ConfigSpace, SIZE, lanes};
 use crate::vectors::{Msix, msi_enabled, msix_enabled, msix_masked, raise_msi, take_msi};
@@ -36,8 +36,10 @@ struct State {
     msix: Option<Msix>,
     /// Whether the bridges above pass this function's requests on. The root complex tells.
     reachable: bool,
-    /// What the device was last told.
+    /// What the device was last told: [`PciDevice::bus_master`].
     master: bool,
+    /// The same: [`PciDevice::sends_messages`].
+    messages: bool,
 }
 
 /// Where an access goes.
@@ -58,7 +60,7 @@ impl<D: PciDevice> PciFunction<D> {
         let description = device.description();
         let (space, places) = lay_out(&description, placement);
         let msix = description.msix.map(Msix::new);
-        let state = State { space, bus: 0, msix, reachable: false, master: false };
+        let state = State { space, bus: 0, msix, reachable: false, master: false, messages: false };
         PciFunction { device, description, devfn: placement.devfn, places, state }
     }
 
@@ -91,16 +93,28 @@ impl<D: PciDevice> PciFunction<D> {
     /// The bridges above pass requests on, or no longer.
     pub fn set_reachable(&mut self, reachable: bool) {
         self.state.reachable = reachable;
-        self.tell_master();
+        self.tell();
     }
 
-    fn tell_master(&mut self) {
-        let State { space, reachable, master, .. } = &mut self.state;
+    /// Tells the device what its function's registers have come to say.
+    fn tell(&mut self) {
+        let uses_messages = self.uses_messages();
+        let State { space, reachable, master, messages, .. } = &mut self.state;
         let now = *reachable && space.is_set(Command::bus_master) && is_awake(space, &self.places);
         if now != *master {
             *master = now;
             self.device.bus_master(now);
         }
+        if uses_messages != *messages {
+            *messages = uses_messages;
+            self.device.sends_messages(uses_messages);
+        }
+    }
+
+    /// Whether the driver has enabled MSI or MSI-X.
+    fn uses_messages(&self) -> bool {
+        let State { space, .. } = &self.state;
+        msi_enabled(space, self.places.msi) || msix_enabled(space, self.places.msix)
     }
 
     fn place(&self, offset: u64, size: u8) -> Option<Place> {
@@ -167,7 +181,7 @@ impl<D: PciDevice> PciFunction<D> {
             self.reset(now);
             self.state.bus = bus;
         }
-        self.tell_master();
+        self.tell();
         Ok(())
     }
 
@@ -183,9 +197,7 @@ impl<D: PciDevice> PciFunction<D> {
 
     /// Whether the device wants attention and has a pin for it that it uses.
     fn wants_pin(&self, now: Nanos) -> bool {
-        let State { space, .. } = &self.state;
-        let messages = msi_enabled(space, self.places.msi) || msix_enabled(space, self.places.msix);
-        space.is_set(InterruptPin::pin) && !messages && self.device.interrupt(now)
+        self.description.pin.is_some() && !self.uses_messages() && self.device.interrupt(now)
     }
 
     /// Takes note of a request that nothing answers (6.2.3.2.4.1: an advisory non-fatal error, which is correctable).
@@ -285,7 +297,7 @@ impl<D: PciDevice> Device for PciFunction<D> {
             msix.reset();
         }
         self.device.reset(now);
-        (self.state.bus, self.state.master) = (0, false);
+        (self.state.bus, self.state.master, self.state.messages) = (0, false, false);
     }
 
     fn save(&self) -> Self::Saved {
@@ -299,7 +311,8 @@ impl<D: PciDevice> Device for PciFunction<D> {
         self.state = state;
         // The device's own state says nothing of this: it is told anew.
         self.device.bus_master(false);
-        self.tell_master();
+        self.device.sends_messages(false);
+        self.tell();
         Ok(())
     }
 }
@@ -325,8 +338,8 @@ pub mod saved {
     }
 
     pub(super) fn from_state<D>(state: &State, device: D) -> FunctionV1<D> {
-        // Reachable and master follow from the bridges' states and this one's.
-        let State { space, bus, msix, reachable: _, master: _ } = state;
+        // Reachable, master and messages follow from the bridges' states and this one's.
+        let State { space, bus, msix, reachable: _, master: _, messages: _ } = state;
         let (table, pending) =
             msix.as_ref().map_or((Vec::new(), Vec::new()), |m| (m.table.clone(), m.pending.clone()));
         FunctionV1 { config: space.changes(), bus: *bus, table, pending, device }
@@ -341,6 +354,7 @@ pub mod saved {
             None if table.is_empty() && pending.is_empty() => {}
             _ => return None,
         }
-        Some((State { space, bus, msix, reachable: now.reachable, master: false }, device))
+        let reachable = now.reachable;
+        Some((State { space, bus, msix, reachable, master: false, messages: false }, device))
     }
 }

@@ -138,7 +138,18 @@ fn the_pin_is_a_level_that_can_be_disabled() {
     let msix = capability(&mut f, 0x11, 0) + 2;
     write(&mut f, msix, 2, 0x8000);
     assert_eq!((f.lines(0, 0), read(&mut f, 6, 2)), (0, 0x10), "messages come instead");
+    assert!(f.device().messages);
+    let saved = f.save();
+    f.restore(saved).unwrap();
+    assert!(f.device().messages, "a restored device is told");
+    Device::reset(&mut f, 0);
+    assert!(!f.device().messages);
+    f.device_mut().raise(true);
+    write(&mut f, msix, 2, 0x8000);
+    assert!(f.device().messages);
     write(&mut f, msix, 2, 0);
+    assert!(!f.device().messages);
+    assert_eq!(f.lines(0, 0), 1);
     f.device_mut().raise(false);
     assert_eq!(f.lines(0, 0), 0);
 }

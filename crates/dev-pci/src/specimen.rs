@@ -21,6 +21,8 @@ pub struct Specimen {
     vectors: Vec<u16>,
     /// What [`PciDevice::bus_master`] has said last.
     pub master: bool,
+    /// What [`PciDevice::sends_messages`] has said last.
+    pub messages: bool,
 }
 
 impl Specimen {
@@ -114,6 +116,10 @@ impl PciDevice for Specimen {
 
     fn bus_master(&mut self, enabled: bool) {
         self.master = enabled;
+    }
+
+    fn sends_messages(&mut self, sends: bool) {
+        self.messages = sends;
     }
 
     fn reset(&mut self, _now: Nanos) {
