@@ -20,9 +20,8 @@ use rustix::process::{Resource, Rlimit};
 use rustix::thread::CapabilitySet;
 use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::Barrier;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, mpsc};
 use support_hostmap::landlock::{self, Access};
 
 /// How many requests are worked on at once.
@@ -92,29 +91,31 @@ pub fn serve(link: &OwnedFd, root: OwnedFd, protocol: Protocol, options: Options
 
     // 9P's flushing wants order.
     let threads = if protocol == Protocol::Nine { 1 } else { THREADS };
-    // Passed twice: once when all threads have come up, which takes calls that the filter has not, then when it is in force.
-    let start = Barrier::new(threads + 1);
     std::thread::scope(|scope| {
+        let (up, all_up) = mpsc::channel();
+        let mut gates = Vec::new();
         for _ in 0..threads {
-            let started = std::thread::Builder::new().spawn_scoped(scope, || {
-                start.wait();
-                start.wait();
-                work(link.as_fd(), &server);
-            });
-            if let Err(error) = started {
-                // The threads that have started wait for ever.
-                eprintln!("hostel: {}", HelperError::Threads(error));
-                std::process::exit(1);
-            }
+            let (gate, opened) = mpsc::channel();
+            let (up, server) = (up.clone(), &server);
+            let worker = move || {
+                let _ = up.send(());
+                // Of a gate that is gone, not opened, comes an error.
+                if opened.recv().is_ok() {
+                    work(link.as_fd(), server);
+                }
+            };
+            std::thread::Builder::new().spawn_scoped(scope, worker).map_err(HelperError::Threads)?;
+            gates.push(gate);
         }
-        start.wait();
-        if let Err(error) = confine_calls().and_then(|()| say_ready(link.as_fd(), landlock)) {
-            eprintln!("hostel: {error}");
-            std::process::exit(1);
+        // To come up, a thread needs calls that the filter has not.
+        all_up.iter().take(threads).for_each(drop);
+        confine_calls()?;
+        say_ready(link.as_fd(), landlock)?;
+        for gate in &gates {
+            let _ = gate.send(());
         }
-        start.wait();
-    });
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Takes as many descriptors as the host allows; returns how many.

@@ -237,9 +237,9 @@ fn every_request_is_answered_once_in_any_order_and_a_full_link_says_so() {
     let read = [handle, 0, 131_072, 0, 0].map(u64::to_le_bytes).concat();
     let read = request(opcode::READ, node, &read);
     let forget = request(opcode::FORGET, node, &0u64.to_le_bytes());
-    let (mut sent, mut full) = (0, false);
+    let (mut sent, mut full) = (0u64, false);
     while sent < 100_000 {
-        match link.send(sent, if sent % 10 == 0 { &forget } else { &read }) {
+        match link.send(sent, if sent.is_multiple_of(10) { &forget } else { &read }) {
             Ok(()) => sent += 1,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 full = true;
@@ -254,7 +254,7 @@ fn every_request_is_answered_once_in_any_order_and_a_full_link_says_so() {
         wait(&link, PollFlags::IN);
         let token = link.receive(&mut reply).unwrap().unwrap();
         assert!(token < sent && tokens.insert(token), "answered twice: {token}");
-        let length = if token % 10 == 0 { 0 } else { 16 + 131_072 };
+        let length = if token.is_multiple_of(10) { 0 } else { 16 + 131_072 };
         assert_eq!(reply.len(), length, "{token}");
     }
     assert_eq!(link.receive(&mut reply).unwrap(), None);
