@@ -6,7 +6,7 @@ use crate::{Broken, Chain};
 use dev_core::Slot;
 use fabric_bus::{BusFault, Dma, Target};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Rounds of all that its queues hold, within which every driver that does nothing meanwhile is done: one, and one to see that
 /// there is no more. What goes on is a queue whose requests write new ones.
@@ -67,12 +67,21 @@ pub struct Desk<'a> {
     left: usize,
     /// Whether there may be more.
     more: bool,
+    /// Whether who serves has other things to do.
+    eager: bool,
 }
 
 impl<'a> Desk<'a> {
-    fn new(queues: &'a mut [Option<Queue>], dma: &'a Dma) -> Self {
+    fn new(queues: &'a mut [Option<Queue>], dma: &'a Dma, eager: bool) -> Self {
         let left = queues.iter().flatten().map(|queue| usize::from(queue.size())).sum();
-        Desk { queues, dma, signals: 0, config: Vec::new(), left, more: false }
+        Desk { queues, dma, signals: 0, config: Vec::new(), left, more: false, eager }
+    }
+
+    /// Enough was done for who has other things to do: the rest is for the device's own thread.
+    pub fn leave_rest(&mut self) {
+        if self.eager {
+            self.left = 0;
+        }
     }
 
     /// Takes the next request of a queue; none if the driver has not set it up. A driver that has its own work to do meanwhile
@@ -184,12 +193,40 @@ impl<T: Transport> Attendant<T> {
     pub fn attend(&self) -> bool {
         let mut work = self.work();
         let news = self.slot.with(|device, _| device.common().news());
-        match self.take(&mut work, news) {
+        self.attend_to(&mut work, news, false)
+    }
+
+    fn attend_to(&self, work: &mut Work, news: News, eager: bool) -> bool {
+        match self.take(work, news, eager) {
             Ok(more) => more || self.slot.with(|device, _| device.common().has_news()),
             Err(broken) => {
-                self.give_up(&mut work, broken);
+                self.give_up(work, broken);
                 false
             }
+        }
+    }
+
+    /// The driver writes to a register, and what it rings for with that is done at once, unless somebody is at work already.
+    /// Gives the answer, and whether there may be more to do.
+    fn write(&self, offset: u64, size: u8, value: u64) -> (Result<(), BusFault>, bool) {
+        let work = match self.work.try_lock() {
+            Ok(work) => Some(work),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        let mut news = None;
+        let done = self.slot.with(|device, now| {
+            let done = device.write(offset, size, value, now).map_err(|_| BusFault);
+            // Taken before the slot looks whether to ring for the thread.
+            if work.is_some() && device.common().has_news() {
+                news = Some(device.common().news());
+            }
+            (done, device.common().urgent())
+        });
+        match (work, news, done) {
+            (Some(mut work), Some(news), (done, _)) => (done, self.attend_to(&mut work, news, true)),
+            (_, _, (done, true)) => (done, self.attend()),
+            (_, _, (done, false)) => (done, false),
         }
     }
 
@@ -217,7 +254,7 @@ impl<T: Transport> Attendant<T> {
         });
     }
 
-    fn take(&self, work: &mut Work, news: News) -> Result<bool, Broken> {
+    fn take(&self, work: &mut Work, news: News, eager: bool) -> Result<bool, Broken> {
         let News { reset, closed, started, mut rung, config } = news;
         if reset {
             work.stop();
@@ -242,7 +279,7 @@ impl<T: Transport> Attendant<T> {
         if !work.live {
             return Ok(false);
         }
-        let mut desk = Desk::new(&mut work.queues, &self.dma);
+        let mut desk = Desk::new(&mut work.queues, &self.dma, eager);
         let served = work.backend.serve(&mut desk, rung);
         let more = desk.more;
         // What was done before a mistake was found is told all the same.
@@ -266,7 +303,7 @@ impl<T: Transport> Attendant<T> {
         if !work.live {
             return Ok(());
         }
-        let mut desk = Desk::new(&mut work.queues, &self.dma);
+        let mut desk = Desk::new(&mut work.queues, &self.dma, false);
         let finished = work.backend.finish(&mut desk);
         self.tell(desk)?;
         finished
@@ -341,19 +378,29 @@ impl<T: Transport> Attend for Attendant<T> {
     }
 }
 
-/// A transport's window whose driver is attended at once where that cannot wait: a reset is done when the write that asks for it
-/// is, since a driver may give the memory of its queues to others then. In a machine whose runs are to be repeatable, everything
-/// is done at once.
+/// When a driver's wishes are attended to. A reset never waits: it is done when the write that asks for it is, since a driver may
+/// give the memory of its queues to others then.
+pub enum When {
+    /// By the device's thread, which the slot's doorbell wakes.
+    Later,
+    /// By the processor that rings, as far as nobody else is at work and its device never waits; the thread is woken by this for
+    /// what is left.
+    Eagerly(Box<dyn Fn() + Send + Sync>),
+    /// All of it by the processor that rings, so that runs can be repeated.
+    AtOnce,
+}
+
+/// A transport's window, behind which the driver is attended to.
 pub struct Attended<T: Transport> {
     slot: Arc<Slot<T>>,
     attendant: Arc<Attendant<T>>,
-    at_once: bool,
+    when: When,
 }
 
 impl<T: Transport> Attended<T> {
-    /// The window of `slot`; `at_once` if everything is to be done at once.
-    pub fn new(slot: Arc<Slot<T>>, attendant: Arc<Attendant<T>>, at_once: bool) -> Self {
-        Attended { slot, attendant, at_once }
+    /// The window of `slot`.
+    pub fn new(slot: Arc<Slot<T>>, attendant: Arc<Attendant<T>>, when: When) -> Self {
+        Attended { slot, attendant, when }
     }
 }
 
@@ -363,16 +410,22 @@ impl<T: Transport> Target for Attended<T> {
     }
 
     fn write(&self, offset: u64, size: u8, value: u64) -> Result<(), BusFault> {
-        let (done, attend) = self.slot.with(|device, now| {
+        if let When::Eagerly(ring) = &self.when {
+            let (done, more) = self.attendant.write(offset, size, value);
+            if more {
+                ring();
+            }
+            return done;
+        }
+        let (done, urgent, any) = self.slot.with(|device, now| {
             let done = device.write(offset, size, value, now).map_err(|_| BusFault);
-            let common = device.common();
-            (done, common.urgent() || self.at_once && common.has_news())
+            (done, device.common().urgent(), device.common().has_news())
         });
-        match (attend, self.at_once) {
-            (false, _) => {}
-            (true, true) => self.attendant.attend_all(),
+        match self.when {
+            When::AtOnce if any => self.attendant.attend_all(),
             // What else there is waits for the thread: the bell has been rung for it.
-            (true, false) => drop(self.attendant.attend()),
+            _ if urgent => drop(self.attendant.attend()),
+            _ => {}
         }
         done
     }

@@ -55,7 +55,7 @@ pub struct News {
     pub started: Option<(u64, Vec<(Setup, Position)>)>,
     /// A bit for each queue that it rang for.
     pub rung: u64,
-    /// It wrote to the configuration space: as that is now.
+    /// It is ready, or wrote to the configuration space: as that is now.
     pub config: Option<Vec<u8>>,
 }
 
@@ -318,6 +318,7 @@ impl Common {
         if self.live() {
             (news.rung, news.closed) = (std::mem::take(&mut self.rung), self.closing);
             if !std::mem::replace(&mut self.told, true) {
+                news.config = Some(self.config.clone());
                 news.started = Some((self.state.driver_features, self.state.queues.clone()));
             }
         }

@@ -3,7 +3,7 @@
 use crate::attendant::{Backend, Desk};
 use crate::common::Identity;
 use crate::queue::{Position, Queue, Setup};
-use crate::{Attendant, Attended, Broken, Mmio, feature};
+use crate::{Attendant, Attended, Broken, Mmio, When, feature};
 use dev_core::chipset::Chipset;
 use dev_core::{Plugged, Slot};
 use fabric_bus::{BusBuilder, Dma, Target};
@@ -123,7 +123,7 @@ pub fn queue(mut bytes: &[u8]) {
 fn behind_registers(bus: Arc<fabric_bus::Bus>, dma: Dma, features: u64, setup: &Setup) {
     let slot = Slot::new(Mmio::new(identity()), Vec::new(), &Timers::new(Arc::new(Clock::virtual_())));
     let attendant = Attendant::new(Arc::clone(&slot), dma, Box::new(Echo), |_| ());
-    let window = Attended::new(Arc::clone(&slot), Arc::clone(&attendant), true);
+    let window = Attended::new(Arc::clone(&slot), Arc::clone(&attendant), When::AtOnce);
     let write = |offset, value| assert!(window.write(offset, 4, value).is_ok());
     let start = |setup: &Setup| {
         write(0x70, 3);

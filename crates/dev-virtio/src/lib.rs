@@ -28,14 +28,30 @@ mod split;
 mod attack_test;
 #[cfg(test)]
 mod ring_test;
-#[cfg(test)]
-mod test_driver;
-#[cfg(test)]
-mod testkit;
+#[cfg(any(test, feature = "testkit"))]
+#[doc(hidden)]
+#[allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "for tests"
+)]
+pub mod test_driver;
+#[cfg(any(test, feature = "testkit"))]
+#[doc(hidden)]
+#[allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "for tests"
+)]
+pub mod testkit;
 #[cfg(test)]
 mod transport_test;
 
-pub use attendant::{Attend, Attendant, Attended, Backend, Desk, Watched};
+pub use attendant::{Attend, Attendant, Attended, Backend, Desk, Watched, When};
 pub use chain::{Chain, Span, cut, ranges};
 pub use common::{Common, Identity, News, Transport};
 pub use mmio::Mmio;

@@ -40,7 +40,7 @@ const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
 /// Bytes of one buffer, of one request's buffers, of one request's table.
-const ROOM: u64 = 256;
+const ROOM: u64 = 1024;
 const REQUEST: u64 = 8 * ROOM;
 const TABLE: u64 = 16 * 8;
 

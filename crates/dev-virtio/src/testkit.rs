@@ -1,7 +1,7 @@
 //! A guest for tests: memory, a device behind registers, and a driver that knows how to set it up.
 
 use crate::test_driver::{Ring, Rules};
-use crate::{Attendant, Attended, Backend, Broken, Desk, Identity, Mmio, feature};
+use crate::{Attendant, Attended, Backend, Broken, Desk, Identity, Mmio, When, feature};
 use dev_core::Slot;
 use fabric_bus::{Bus, BusBuilder, Dma, Target};
 use fabric_clock::{Clock, Timers};
@@ -174,7 +174,7 @@ impl Guest {
         let dma = Dma::new(Arc::clone(&bus), 0);
         let complain = move |broken| log.lock().unwrap().push(broken);
         let attendant = Attendant::new(Arc::clone(&slot), dma, backend, complain);
-        let window = Attended::new(Arc::clone(&slot), Arc::clone(&attendant), true);
+        let window = Attended::new(Arc::clone(&slot), Arc::clone(&attendant), When::AtOnce);
         Guest { bus, slot, attendant, window, line, complaints }
     }
 

@@ -109,6 +109,14 @@ impl Machine {
         }
     }
 
+    /// How many disks there is room for: of the virt board's eight places, one is the entropy device's.
+    pub fn disks(self) -> usize {
+        match self {
+            Machine::Virt => 7,
+            Machine::Spike | Machine::SifiveU | Machine::Microvm => 0,
+        }
+    }
+
     /// What Linux calls the first of them.
     pub fn linux_console(self) -> &'static str {
         match self {

@@ -2,6 +2,7 @@
 
 use crate::choice::{Bios, Clock, Console, Cpus, Machine, Memory};
 use crate::cpu::Cpu;
+use crate::disk::DiskChoice;
 use crate::disk_image::DiskSize;
 use crate::engine::Engine;
 use crate::isa::InstructionSet;
@@ -72,6 +73,7 @@ Examples:
   hostel run --cpus 2 --memory 1G            the same with two harts and less memory
   hostel run --kernel Image --initrd root.cpio --append console=ttyS0
   hostel run --bios fw_dynamic.bin --kernel u-boot.bin
+  hostel run --disk root.img --disk data.qcow2,ro   the same with two disks
   hostel run --bios none --kernel test.elf   bare metal, entered in M-mode
   hostel run --machine sifive_u --console stdio --console pty
                                              SiFive's board with both its serial lines
@@ -140,6 +142,12 @@ pub struct RunOptions {
     /// the others none]
     #[arg(long, value_name = "WHERE")]
     pub console: Vec<Console>,
+    /// A disk of the board virt: a file, and ,ro for one that cannot be written, ,overlay for one
+    /// whose changes are forgotten, ,format=raw or qcow2 [default: as its beginning tells],
+    /// ,cache=none to go past the host's cache, ,backing=FILE (or any) for a file elsewhere that
+    /// the image may be built on; given again, the next disk
+    #[arg(long, value_name = "FILE[,OPTION]...")]
+    pub disk: Vec<DiskChoice>,
     #[command(flatten)]
     pub fetch: FetchOptions,
     /// Name translated code for Linux `perf`, in /tmp/perf-PID.map

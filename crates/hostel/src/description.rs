@@ -4,6 +4,7 @@ use crate::choice::{Bios, Clock, Console, Cpus, Machine, Memory};
 use crate::command::RunOptions;
 use crate::consoles::Consoles;
 use crate::cpu::Cpu;
+use crate::disk::DiskChoice;
 use crate::engine::Engine;
 use crate::origin::{Origin, position};
 use anyhow::{Context, anyhow, bail};
@@ -44,6 +45,8 @@ pub struct Description {
     pub initrd: Option<PathBuf>,
     /// The kernel's command line; with a guest, `None` means its usual one.
     pub append: Option<String>,
+    /// The disks.
+    pub disks: Vec<DiskChoice>,
 }
 
 /// What a file says of a machine.
@@ -62,6 +65,7 @@ struct Partial {
     kernel: Option<PathBuf>,
     initrd: Option<PathBuf>,
     append: Option<String>,
+    disk: Option<Vec<DiskChoice>>,
 }
 
 /// What the positional argument names.
@@ -121,6 +125,7 @@ pub fn resolve(options: &RunOptions) -> anyhow::Result<(Description, Origin)> {
         kernel: options.kernel.clone().or(file.kernel),
         initrd: options.initrd.clone().or(file.initrd),
         append: options.append.clone().or(file.append),
+        disks: Some(options.disk.clone()).filter(|all| !all.is_empty()).or(file.disk).unwrap_or_default(),
     };
     if machine.guest.is_none() && machine.kernel.is_none() && machine.bios == Bios::Builtin {
         machine.guest = Some(DEFAULT_GUEST.to_owned());
@@ -152,6 +157,7 @@ fn override_by(options: &RunOptions, file: &mut Partial, origin: &mut Origin) {
         ("kernel", options.kernel.is_some()),
         ("initrd", options.initrd.is_some()),
         ("append", options.append.is_some()),
+        ("disk", !options.disk.is_empty()),
     ];
     for (key, _) in given.into_iter().filter(|(_, given)| *given) {
         origin.forget(key);
@@ -181,6 +187,7 @@ fn check(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::
         let error = anyhow!("the guest {guest} needs firmware; use --bios builtin, or --bios FILE");
         return Err((&["bios", "guest"], error));
     }
+    check_disks(machine).map_err(|error| (&["disk", "machine"] as &[_], error))?;
     if machine.machine.x86() {
         return check_x86(machine);
     }
@@ -225,6 +232,23 @@ fn check(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::
         _ => return Ok(()),
     };
     Err((keys, anyhow!(error)))
+}
+
+/// Refuses disks that the board has no room for, or that contradict themselves.
+fn check_disks(machine: &Description) -> anyhow::Result<()> {
+    let room = machine.machine.disks();
+    match machine.disks.len() {
+        0 => {}
+        _ if room == 0 => bail!("the board {} has no place for a disk; use --machine virt", machine.machine),
+        count if count > room => {
+            bail!("the board {} has room for {room} disks, not {count}", machine.machine)
+        }
+        _ => {}
+    }
+    match machine.disks.iter().find_map(DiskChoice::problem) {
+        Some(problem) => bail!("{problem}"),
+        None => Ok(()),
+    }
 }
 
 /// The same for a board of x86-64 processors.
@@ -320,6 +344,7 @@ fn read(path: &Path) -> anyhow::Result<(Partial, Origin)> {
         bios: machine.bios.map(|bios| bios.relative_to(directory)),
         kernel: machine.kernel.map(join),
         initrd: machine.initrd.map(join),
+        disk: machine.disk.map(|all| all.into_iter().map(|disk| disk.relative_to(directory)).collect()),
         ..machine
     };
     Ok((machine, origin))
@@ -368,6 +393,7 @@ impl Description {
             kernel,
             initrd,
             append,
+            disks,
         } = self;
         let append = match guest {
             Some(_) => Some(append.clone().unwrap_or_else(|| guest_append(*machine, image))),
@@ -411,6 +437,10 @@ impl Description {
         }
         lines.extend(append.map(|append| format!("append = {}", quoted(&append))));
         lines.push(String::new());
-        Ok(lines.join("\n"))
+        let mut text = lines.join("\n");
+        for disk in disks {
+            text.push_str(&disk.to_toml(|path| Ok(quoted(&absolute(path)?)))?);
+        }
+        Ok(text)
     }
 }

@@ -12,6 +12,7 @@ mod console;
 mod consoles;
 mod cpu;
 mod description;
+mod disk;
 mod disk_image;
 mod doctor;
 mod engine;

@@ -4,11 +4,12 @@ use crate::choice::{Bios, Machine};
 use crate::command::RunOptions;
 use crate::description::{Description, guest_append, no_kernel, resolve};
 use crate::origin::Origin;
-use crate::{file, life, random, say, status};
+use crate::{disk, file, life, random, say, status};
 use anyhow::Context;
+use host_disk::Disk;
 use host_image::{Bars, Image, Store};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 use support_image::elf::Elf;
@@ -53,7 +54,13 @@ pub fn run(options: RunOptions) -> anyhow::Result<u8> {
     let mut files = Files::read(&machine, &origin, image.as_ref())?;
     files.perf_map = options.perf_map;
     let board = board(&machine, files.htif())?;
-    life::live(wish, || files.spec(&machine, &board), &machine.consoles)
+    for choice in &machine.disks {
+        let disk = choice.open().map_err(|error| origin.blame(&["disk"], error))?;
+        files.disks.push((choice.file.clone(), disk));
+    }
+    let ended = life::live(wish, || files.spec(&machine, &board), &machine.consoles);
+    disk::close(&files.disks)?;
+    ended
 }
 
 /// The image of a guest that may not be fetched yet, as long as there is a guest of that name.
@@ -104,6 +111,8 @@ struct Files {
     append: Option<String>,
     spike: bool,
     perf_map: bool,
+    /// The disks, and what their files are called.
+    disks: Vec<(PathBuf, Arc<dyn Disk>)>,
 }
 
 impl Files {
@@ -131,6 +140,7 @@ impl Files {
             append,
             spike: machine.machine == Machine::Spike,
             perf_map: false,
+            disks: Vec::new(),
         })
     }
 
@@ -175,7 +185,7 @@ impl Files {
         })
     }
 
-    /// The virtio devices: entropy, where the board has room for it.
+    /// The virtio devices: the disks, and entropy where the board has room for it.
     fn virtio(&self, machine: &Description, board: &Board, seed: &[u8]) -> anyhow::Result<Vec<Virtio>> {
         if !board.devices.iter().any(|placed| matches!(placed.kind, DeviceKind::VirtioMmio { .. })) {
             return Ok(Vec::new());
@@ -184,7 +194,10 @@ impl Files {
             ClockKind::Real => random::host().context("cannot read random numbers from /dev/urandom")?,
             ClockKind::Virtual => random::repeatable(seed),
         };
-        Ok(vec![Virtio::Entropy(source)])
+        let disks = self.disks.iter().enumerate();
+        let disks =
+            disks.map(|(n, (_, disk))| Virtio::Disk { disk: Arc::clone(disk), id: format!("disk{n}") });
+        Ok(disks.chain([Virtio::Entropy(source)]).collect())
     }
 }
 

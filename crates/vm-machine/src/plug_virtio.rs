@@ -3,7 +3,8 @@
 use crate::machine::BuildError;
 use crate::plug::Plugging;
 use crate::spec::{ClockKind, Note, Spec, Virtio};
-use dev_virtio::{Attend, Attendant, Attended, Backend, Identity, Mmio, Rng};
+use dev_virtio::{Attend, Attendant, Attended, Backend, Identity, Mmio, Rng, When};
+use dev_virtio_blk::Blk;
 use fabric_bus::Dma;
 use host_loop::{Bell, Thread, Wait, Work};
 use std::io;
@@ -44,15 +45,17 @@ impl Plugging<'_> {
         let same = |other: &&Virtio| other.model() == virtio.model();
         let name = format!("{} {}", virtio.model(), spec.virtio.iter().take(at).filter(same).count());
         let bell = Bell::new().map_err(BuildError::Thread)?;
-        let (identity, backend) = backend(virtio);
         let dma = Dma::new(Arc::clone(&self.memory), place);
-        let complain = complain(name.clone(), spec.note.clone());
         let at_once = spec.clock == ClockKind::Virtual;
+        let host = Host { name: &name, note: &spec.note, bell: &bell, at_once, cpus: self.board.cpus };
+        let (identity, backend) = host.backend(virtio)?;
+        let complain = host.complain();
+        let when = host.when();
         let mut attached = None;
         let slot = self.add_behind(placed, Mmio::new(identity), |slot| {
             let attendant = Attendant::new(Arc::clone(slot), dma, backend, complain);
             attached = Some(Arc::clone(&attendant));
-            Arc::new(Attended::new(Arc::clone(slot), attendant, at_once))
+            Arc::new(Attended::new(Arc::clone(slot), attendant, when))
         })?;
         if let Some(attendant) = attached {
             if !at_once {
@@ -65,27 +68,71 @@ impl Plugging<'_> {
     }
 }
 
-/// What a device is and does.
-fn backend(virtio: &Virtio) -> (Identity, Box<dyn Backend>) {
-    match virtio {
-        Virtio::Entropy(source) => {
-            let source = Arc::clone(source);
-            let fill = move |bytes: &mut [u8]| source.lock().unwrap_or_else(PoisonError::into_inner)(bytes);
-            (Rng::identity(), Box::new(Rng::new(fill)))
-        }
-    }
+/// The host's side of a device.
+struct Host<'a> {
+    name: &'a str,
+    note: &'a Option<Note>,
+    bell: &'a Bell,
+    /// Whether the harts do all I/O.
+    at_once: bool,
+    cpus: u32,
 }
 
-/// Tells why a device gave up.
-fn complain(name: String, note: Option<Note>) -> impl Fn(dev_virtio::Broken) + Send + Sync + 'static {
-    let told = AtomicU32::new(0);
-    move |broken| {
-        let before = told.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_add(1));
-        let (Some(note), Ok(before)) = (&note, before) else { return };
-        let more = if before + 1 == MOST_COMPLAINTS { " (told for the last time)" } else { "" };
-        if before < MOST_COMPLAINTS {
-            note(&format!("{name}: its driver gave it {}; it waits for a reset{more}", broken.0));
+impl Host<'_> {
+    /// What a device is and does.
+    fn backend(&self, virtio: &Virtio) -> Result<(Identity, Box<dyn Backend>), BuildError> {
+        Ok(match virtio {
+            Virtio::Entropy(source) => {
+                let source = Arc::clone(source);
+                let fill = move |bytes: &mut [u8]| {
+                    let mut source = source.lock().unwrap_or_else(PoisonError::into_inner);
+                    source(bytes)
+                };
+                (Rng::identity(), Box::new(Rng::new(fill)))
+            }
+            Virtio::Disk { disk, id } => {
+                let identity = dev_virtio_blk::identity(&**disk, self.cpus);
+                let (disk, queues) = (Arc::clone(disk), identity.queues.len());
+                let tell = self.teller();
+                let trouble = Box::new(move |error: &host_disk::DiskError| tell(&error.to_string()));
+                let blk = match self.at_once {
+                    true => Blk::straight(disk, id, queues, trouble),
+                    false => {
+                        let bell = self.bell.clone();
+                        Blk::queued(disk, id, queues, trouble, move || bell.ring())
+                            .map_err(BuildError::Thread)?
+                    }
+                };
+                (identity, Box::new(blk))
+            }
+        })
+    }
+
+    fn when(&self) -> When {
+        if self.at_once {
+            return When::AtOnce;
         }
+        let bell = self.bell.clone();
+        When::Eagerly(Box::new(move || bell.ring()))
+    }
+
+    /// Tells somebody what happened to this device, so often and no more.
+    fn teller(&self) -> impl Fn(&str) + Send + Sync + use<> {
+        let (name, note, told) = (self.name.to_owned(), self.note.clone(), AtomicU32::new(0));
+        move |text| {
+            let before = told.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_add(1));
+            let (Some(note), Ok(before)) = (&note, before) else { return };
+            let more = if before + 1 == MOST_COMPLAINTS { " (told for the last time)" } else { "" };
+            if before < MOST_COMPLAINTS {
+                note(&format!("{name}: {text}{more}"));
+            }
+        }
+    }
+
+    /// Tells why a device gave up.
+    fn complain(&self) -> impl Fn(dev_virtio::Broken) + Send + Sync + use<> {
+        let tell = self.teller();
+        move |broken| tell(&format!("its driver gave it {}; it waits for a reset", broken.0))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::trace::Trace;
 use engine_kvm::Irqchip;
+use host_disk::Disk;
 use std::sync::{Arc, Mutex};
 
 /// A file to be run, by its bytes.
@@ -75,6 +76,13 @@ pub type Note = Arc<dyn Fn(&str) + Send + Sync>;
 pub enum Virtio {
     /// A source of entropy.
     Entropy(RandomSource),
+    /// A disk.
+    Disk {
+        /// It. Whoever has it, too, closes it behind the machine.
+        disk: Arc<dyn Disk>,
+        /// What the guest is told that it is called; 20 bytes of it.
+        id: String,
+    },
 }
 
 impl Virtio {
@@ -82,6 +90,7 @@ impl Virtio {
     pub fn model(&self) -> &'static str {
         match self {
             Virtio::Entropy(_) => "virtio-rng",
+            Virtio::Disk { .. } => "virtio-blk",
         }
     }
 }
