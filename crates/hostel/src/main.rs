@@ -21,6 +21,7 @@ mod life;
 mod origin;
 mod run;
 mod say;
+mod second_stage;
 mod status;
 mod text;
 
