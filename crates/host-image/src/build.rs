@@ -1,13 +1,13 @@
 //! Makes an image: fetches the packages of its recipe and leaves its files in a directory.
-use crate::apt::{Archive, Deb, proxies};
+use crate::apt::{Archive, Deb};
 use crate::catalog::{Overlay, Package, RECIPE, Recipe, RootDisk, SUITE};
 use crate::deb::{Taken, hex, take};
-use crate::debian::Network;
 use crate::disk::{Making, make};
 use crate::error::Error;
 use crate::initramfs::write_initramfs;
 use crate::manifest::{ArchiveRecord, FORMAT, FileRecord, Manifest, PackageRecord, Role, rfc3339};
-use crate::mirror::{Mirror, pockets, printable, resolve};
+use crate::mirror::{Mirror, printable, resolve};
+use crate::network::Network;
 use crate::overlay::Packer;
 use crate::progress::Progress;
 use crate::release::Release;
@@ -68,26 +68,11 @@ pub(crate) fn build(
     });
     archive.download(&all, progress)?;
 
-    let mut taken = Vec::new();
-    for (source, deb) in recipe.sources.iter().zip(&debs) {
-        progress.step(&format!("unpacking {}", deb.name));
-        taken.extend(take(&archive.path(deb), &deb.name, source.picks, &out, progress)?);
-    }
-    let mut files = Vec::new();
-    if let Some(overlay) = &recipe.overlay {
-        let debs = debs.iter().skip(recipe.sources.len());
-        let paths = debs.map(|deb| (archive.path(deb), deb.name.as_str()));
-        files.push(pack(overlay, paths, &out, progress)?);
-    }
-    if let Some((ingredient, name)) = recipe.initramfs {
-        progress.step("building the initramfs");
-        files.push(initramfs(&out, ingredient, name)?);
-    }
+    let mut files = picked(recipe, &archive, &debs, &out, progress)?;
     if let Some(disk) = recipe.disk {
         let source = Sources { archive: &archive, url: &url, mirror, debs: &debs, system: &system };
         files.extend(root_disk(recipe, disk, &source, workshop, progress)?);
     }
-    files.extend(taken.iter().filter_map(record));
     files.sort_by(|a, b| a.name.cmp(&b.name));
     let packages = all
         .iter()
@@ -114,6 +99,33 @@ pub(crate) fn build(
         packages,
         files,
     })
+}
+
+/// Makes the files of `out` that are picked from packages or packed from their parts.
+fn picked(
+    recipe: &Recipe,
+    archive: &Archive,
+    debs: &[Deb],
+    out: &Path,
+    progress: &mut dyn Progress,
+) -> Result<Vec<FileRecord>, Error> {
+    let mut taken = Vec::new();
+    for (source, deb) in recipe.sources.iter().zip(debs) {
+        progress.step(&format!("unpacking {}", deb.name));
+        taken.extend(take(&archive.path(deb), &deb.name, source.picks, out, progress)?);
+    }
+    let mut files = Vec::new();
+    if let Some(overlay) = &recipe.overlay {
+        let debs = debs.iter().skip(recipe.sources.len());
+        let paths = debs.map(|deb| (archive.path(deb), deb.name.as_str()));
+        files.push(pack(overlay, paths, out, progress)?);
+    }
+    if let Some((ingredient, name)) = recipe.initramfs {
+        progress.step("building the initramfs");
+        files.push(initramfs(out, ingredient, name)?);
+    }
+    files.extend(taken.iter().filter_map(record));
+    Ok(files)
 }
 
 /// What a root disk comes from.
@@ -145,6 +157,8 @@ fn root_disk(
     if let Some(logs) = workshop.log.parent() {
         fs::create_dir_all(logs).map_err(Error::cache("make the directory", logs))?;
     }
+    let (mirror, url) = (sources.mirror, sources.url);
+    let network = Network::of_host(mirror, url, recipe.architecture, workshop.work, progress)?;
     let making = Making {
         disk,
         architecture: recipe.architecture,
@@ -153,7 +167,7 @@ fn root_disk(
         kernel_deb,
         kernel: &out.join("vmlinux"),
         busybox: &bytes,
-        network: &network(sources)?,
+        network: &network,
         work: workshop.work,
         log: workshop.log,
     };
@@ -174,19 +188,6 @@ fn root_disk(
     let (size, sha256) = hash(&path, progress)?;
     let record = FileRecord { name: name.to_owned(), role: Role::Disk, size, sha256 };
     Ok(vec![record, store(Ok(initramfs), &out, disk.initramfs)?])
-}
-
-/// How the guest is to reach the archive: as this host does, but for passwords.
-fn network(sources: &Sources<'_>) -> Result<Network, Error> {
-    let (updates, security) = pockets(sources.mirror, sources.url)?;
-    let mut suites = vec![SUITE.to_owned()];
-    suites.extend(updates.then(|| format!("{SUITE}-updates")));
-    Ok(Network {
-        mirror: printable(sources.url),
-        suites,
-        security: security.map(|url| (printable(&url), format!("{SUITE}-security"))),
-        proxies: proxies()?,
-    })
 }
 
 /// The size and the SHA-256 of a large file.

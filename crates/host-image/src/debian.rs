@@ -1,5 +1,6 @@
 //! The guest `debian`: what its root disk is made of, and what on it is not of a package.
 use crate::error::Error;
+use crate::network::Network;
 use crate::rootfs::{Excluded, Tree};
 use std::io::{self, Write};
 
@@ -64,7 +65,6 @@ const FILES: &[(&str, u32, &str)] = &[
          LABEL=debian / ext4 errors=remount-ro,noatime 0 1\n",
     ),
     ("etc/locale.conf", 0o644, "LANG=C.UTF-8\n"),
-    ("etc/issue.d/hostel.issue", 0o644, "Log in as root: there is no password until passwd sets one.\n\n"),
     (
         "etc/systemd/network/80-ethernet.network",
         0o644,
@@ -87,19 +87,6 @@ const LINKS: &[(&str, &str)] = &[
     ("etc/systemd/system/apt-daily-upgrade.timer", "/dev/null"),
 ];
 
-/// How the guest reaches the archive: as the host does, as far as that is for others to know.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Network {
-    /// The archive, without a user name or password.
-    pub mirror: String,
-    /// The suites to take from there.
-    pub suites: Vec<String>,
-    /// The archive of security updates, if one is known, and its suite.
-    pub security: Option<(String, String)>,
-    /// Proxies, as lines of apt.conf(5).
-    pub proxies: String,
-}
-
 /// Adds what is of no package.
 pub(crate) fn add_files<W: Write>(tree: &mut Tree<W>, network: &Network) -> io::Result<()> {
     for (path, mode, text) in FILES {
@@ -108,33 +95,21 @@ pub(crate) fn add_files<W: Write>(tree: &mut Tree<W>, network: &Network) -> io::
     for (path, target) in LINKS {
         tree.symlink(path, target)?;
     }
-    tree.file("etc/apt/sources.list.d/debian.sources", 0o644, sources(network).as_bytes())?;
+    tree.file("etc/apt/sources.list.d/debian.sources", 0o644, network.sources().as_bytes())?;
+    tree.file("etc/issue.d/hostel.issue", 0o644, issue(network).as_bytes())?;
     if !network.proxies.is_empty() {
         tree.file("etc/apt/apt.conf.d/50hostel-proxy", 0o644, network.proxies.as_bytes())?;
     }
     Ok(())
 }
 
-/// The guest's sources.list(5), deb822 style.
-fn sources(network: &Network) -> String {
-    // A directory of the host's is none of the guest's.
-    let far = |url: &str| !url.starts_with("file:") && !url.starts_with("mirror+file:");
-    let stanza = |url: &str, suites: &str| {
-        let off = if far(url) {
-            ""
-        } else {
-            "# A place on the host; name another and remove the next line.\nEnabled: no\n"
-        };
-        format!(
-            "Types: deb\nURIs: {url}\nSuites: {suites}\nComponents: main\n\
-             Signed-By: /usr/share/keyrings/debian-archive-keyring.pgp\n{off}"
-        )
-    };
-    let mut text = stanza(&network.mirror, &network.suites.join(" "));
-    if let Some((url, suite)) = &network.security {
-        text.push('\n');
-        text.push_str(&stanza(url, suite));
+/// What stands above the login prompt.
+fn issue(network: &Network) -> String {
+    let mut text = "Log in as root: there is no password until passwd sets one.\n".to_owned();
+    if network.lacks() {
+        text.push_str("Some package lists are switched off: see /etc/apt/sources.list.d/debian.sources\n");
     }
+    text.push('\n');
     text
 }
 
@@ -158,26 +133,6 @@ pub(crate) fn script(text: &str, values: &[(&str, &str)]) -> Result<String, Erro
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_guests_sources_are_the_hosts() {
-        let network = Network {
-            mirror: "http://m.example/debian".into(),
-            suites: vec!["trixie".into(), "trixie-updates".into()],
-            security: Some(("http://s.example/security".into(), "trixie-security".into())),
-            proxies: String::new(),
-        };
-        let text = sources(&network);
-        assert!(text.contains("URIs: http://m.example/debian\nSuites: trixie trixie-updates\n"), "{text}");
-        assert!(text.contains("\n\nTypes: deb\nURIs: http://s.example/security\nSuites: trixie-security\n"));
-        assert!(!text.contains("Enabled"));
-    }
-
-    #[test]
-    fn a_directory_of_the_host_is_switched_off() {
-        let network = Network { mirror: "file:///srv/debian".into(), ..Network::default() };
-        assert!(sources(&network).ends_with("Enabled: no\n"));
-    }
 
     #[test]
     fn values_in_scripts_are_plain_words() {

@@ -38,6 +38,7 @@ mod initramfs;
 mod manifest;
 mod mirror;
 mod modules;
+mod network;
 mod overlay;
 mod progress;
 mod release;
