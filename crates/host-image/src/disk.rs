@@ -157,3 +157,7 @@ fn root_initramfs(making: &Making<'_>, modules: &Modules) -> std::io::Result<Vec
 pub(crate) fn log_path(root: &Path, image: &str) -> PathBuf {
     root.join("logs").join(format!("{image}.log"))
 }
+
+#[cfg(test)]
+#[path = "disk_test.rs"]
+mod tests;

@@ -9,8 +9,10 @@
 //! `InRelease` file with the host's own Debian keyring; this crate only makes sure that apt was not told
 //! to be lenient, and that the release which was verified is the one that was asked for.
 //!
+//! An image may have a root disk, which is finished in a machine; who runs that is given from outside ([`Runner`]).
+//!
 //! Known gaps: images can be made only where apt and dpkg are, which is Debian and its relatives; no kernel
-//! module goes into the initramfs, so the default guest has no disk, no network card and no RISC-V IOMMU; an
+//! module goes into the initramfs of the default guest, so that it has no disk, no network card and no RISC-V IOMMU; an
 //! interrupted download begins anew; of two mirrors that apt is configured with, the second is never tried.
 //!
 //! ```no_run

@@ -1,4 +1,5 @@
-//! The modules of a kernel: all of them for a disk, and the few that it takes to reach that disk.
+//! The modules of a kernel: those that a machine of ours can want for a disk, and the few that it takes to reach that
+//! disk.
 use crate::cpio::Newc;
 use crate::deb::{Stop, read};
 use crate::error::Error;
@@ -14,6 +15,30 @@ const TO: &str = "usr/lib/modules/";
 const LIMIT: u64 = 64 << 20;
 /// What a root disk needs before there is one, and what that may need in turn; Debian's kernel has none of it built in.
 const NEEDED: &[&str] = &["virtio_mmio", "virtio_blk", "ext4", "jbd2", "mbcache", "crc16", "crc32c_generic"];
+/// What is left out, below `kernel/`: drivers of hardware that is in no board of ours and on no bus of one, and what
+/// serves only those. They are half of all modules, and a minute or two of the making of a disk; and what is not there
+/// is not loaded by a program that asks about radios at every start.
+const LEFT_OUT: &[&str] = &[
+    "drivers/bluetooth/",
+    "drivers/gpu/drm/amd/",
+    "drivers/gpu/drm/nouveau/",
+    "drivers/gpu/drm/radeon/",
+    "drivers/gpu/drm/xe/",
+    "drivers/hwmon/",
+    "drivers/iio/",
+    "drivers/infiniband/",
+    "drivers/media/",
+    "drivers/net/can/",
+    "drivers/net/wireless/",
+    "drivers/net/wwan/",
+    "drivers/staging/",
+    "net/bluetooth/",
+    "net/can/",
+    "net/mac80211/",
+    "net/nfc/",
+    "net/wireless/",
+    "sound/",
+];
 /// Without these there is no disk.
 const REQUIRED: &[&str] = &["virtio_blk", "ext4"];
 
@@ -27,7 +52,7 @@ pub(crate) struct Modules {
 }
 
 impl Modules {
-    /// Copies all modules out of the kernel package file `deb` of the package `name` into `tree`, and keeps those that
+    /// Copies the modules, but for [`LEFT_OUT`], out of the kernel package file `deb` of the package `name` into `tree`, and keeps those that
     /// an initramfs needs.
     pub fn take<W: Write>(
         deb: &Path,
@@ -43,7 +68,7 @@ impl Modules {
                 let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
                 let path = path.strip_prefix("./").unwrap_or(&path);
                 let Some(inner) = FROM.iter().find_map(|from| path.strip_prefix(from)) else { continue };
-                if entry.header().entry_type() != tar::EntryType::Regular {
+                if entry.header().entry_type() != tar::EntryType::Regular || left_out(inner) {
                     continue;
                 }
                 if entry.size() > LIMIT {
@@ -89,6 +114,12 @@ impl Modules {
 /// A shell's function that loads the modules of an initramfs.
 const LOAD_MODULES: &str = include_str!("../guest/load-modules");
 
+/// Whether a file, at RELEASE/PLACE, is not wanted.
+fn left_out(path: &str) -> bool {
+    let place = path.split_once("/kernel/").map_or("", |(_, place)| place);
+    LEFT_OUT.iter().any(|directory| place.starts_with(directory))
+}
+
 /// Whether a file of this name is that module, compressed or not.
 fn is(name: &str, module: &str) -> bool {
     name.strip_prefix(module).is_some_and(|rest| rest.starts_with(".ko"))
@@ -97,6 +128,14 @@ fn is(name: &str, module: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn radios_are_left_out_and_lists_are_not() {
+        assert!(left_out("6.1/kernel/net/wireless/cfg80211.ko.xz"));
+        assert!(!left_out("6.1/kernel/net/ipv6/ip6_tables.ko.xz"));
+        assert!(!left_out("6.1/kernel/drivers/net/virtio_net.ko.xz"));
+        assert!(!left_out("6.1/modules.order"));
+    }
 
     #[test]
     fn only_what_reaches_a_disk_is_kept() {
