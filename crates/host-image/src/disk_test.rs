@@ -150,7 +150,7 @@ fn the_machine_gets_a_new_disk_and_a_system_to_unpack() {
     assert_eq!(file(&machine.tar, "usr/lib/modules/6.1/kernel/sound/virtio_snd.ko.xz"), None);
     assert!(text("etc/fstab").1.contains("LABEL="));
     for initrd in [&machine.initrd, &initramfs] {
-        assert!(holds(initrd, "modules/virtio_blk.ko.xz\0") && holds(initrd, "load_modules()"));
+        assert!(holds(initrd, "modules/6-virtio_blk.ko.xz\0") && holds(initrd, "load_modules()"));
         assert!(!holds(initrd, "@LABEL@"), "a value stands in place of its name");
     }
     assert!(holds(&machine.initrd, "usr/sbin/mke2fs\0") && holds(&machine.initrd, "release=6.1\n"));

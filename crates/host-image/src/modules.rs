@@ -13,8 +13,8 @@ const FROM: [&str; 2] = ["usr/lib/modules/", "lib/modules/"];
 const TO: &str = "usr/lib/modules/";
 /// The largest module that is believed, in bytes; compressed, the largest there are have some 3 MiB.
 const LIMIT: u64 = 64 << 20;
-/// What a root disk needs before there is one, and what that may need in turn; Debian's kernel has none of it built in.
-const NEEDED: &[&str] = &["virtio_mmio", "virtio_blk", "ext4", "jbd2", "mbcache", "crc16", "crc32c_generic"];
+/// What a root disk needs before there is one, in an order that suits; Debian's kernel has none of it built in.
+const NEEDED: &[&str] = &["crc16", "crc32c_generic", "mbcache", "jbd2", "ext4", "virtio_mmio", "virtio_blk"];
 /// What is left out, below `kernel/`: drivers of hardware that is in no board of ours and on no bus of one, and what
 /// serves only those. They are half of all modules, and a minute or two of the making of a disk; and what is not there
 /// is not loaded by a program that asks about radios at every start.
@@ -104,8 +104,10 @@ impl Modules {
     /// Adds what [`LOAD_MODULES`] loads to an initramfs.
     pub fn add_to<W: Write>(&self, archive: &mut Newc<W>) -> io::Result<()> {
         archive.directory("modules", 0o755)?;
-        for (name, data) in &self.needed {
-            archive.file(&format!("modules/{name}"), 0o644, data)?;
+        for (place, module) in NEEDED.iter().enumerate() {
+            for (name, data) in self.needed.iter().filter(|(name, _)| is(name, module)) {
+                archive.file(&format!("modules/{place}-{name}"), 0o644, data)?;
+            }
         }
         archive.file("load-modules", 0o644, LOAD_MODULES.as_bytes())
     }
@@ -150,6 +152,6 @@ mod tests {
         let mut archive = Newc::new(Vec::new());
         modules.add_to(&mut archive).unwrap();
         let bytes = String::from_utf8(archive.finish().unwrap()).unwrap();
-        assert!(bytes.contains("modules/ext4.ko.xz\0") && bytes.contains("load_modules()"));
+        assert!(bytes.contains("modules/4-ext4.ko.xz\0") && bytes.contains("load_modules()"));
     }
 }
