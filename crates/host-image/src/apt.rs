@@ -136,7 +136,7 @@ impl Archive {
         self.root.join("debs")
     }
 
-    fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = command(program);
         command.env("APT_CONFIG", self.root.join("apt.conf"));
         command
@@ -157,7 +157,7 @@ impl Archive {
         finished.ok_or_else(|| Error::Stalled { url: self.url.clone(), seconds: PATIENCE.as_secs() })
     }
 
-    fn succeeded(&self, during: &'static str, finished: &Finished) -> Result<(), Error> {
+    pub(crate) fn succeeded(&self, during: &'static str, finished: &Finished) -> Result<(), Error> {
         if finished.status.success() {
             return Ok(());
         }
@@ -223,6 +223,26 @@ fn network_settings(dump: &str) -> String {
     dump.lines().filter(wanted).map(|line| format!("{line}\n")).collect()
 }
 
+/// The proxies of this host's apt that are proxies for others too, as lines of apt.conf(5): none on the host itself,
+/// which a guest does not reach, and none with a password, which is not for it.
+pub(crate) fn proxies() -> Result<String, Error> {
+    let mut dump = command("apt-config");
+    dump.arg("dump");
+    Ok(shared_proxies(&ask("apt-config", dump)?.stdout))
+}
+
+fn shared_proxies(dump: &str) -> String {
+    let shared = |line: &&str| {
+        let (key, value) = line.split_once(' ').unwrap_or_default();
+        let key = key.to_ascii_lowercase();
+        let proxy = key.contains("::proxy") && !key.contains("detect");
+        let here = ["\"\"", "localhost", "//127.", "[::1]", "@"].iter().any(|part| value.contains(part));
+        proxy && !here
+    };
+    let settings = network_settings(dump);
+    settings.lines().filter(shared).map(|line| format!("{line}\n")).collect()
+}
+
 /// The `Signed-By` line for Debian's keys, or links to them in `keys`, apt's private trust directory.
 fn keyring(keys: &Path) -> Result<String, Error> {
     if let Some(keyring) = KEYRINGS.iter().find(|path| Path::new(path).is_file()) {
@@ -262,8 +282,8 @@ fn dependency(record: &str, prefix: &str) -> Option<String> {
     names.find(|name| name.starts_with(prefix)).map(str::to_owned)
 }
 
-/// Reads a line of `apt-get --print-uris download`: `'URI' NAME_VERSION_ARCH.deb SIZE HASH`.
-fn planned(line: &str) -> Option<Deb> {
+/// Reads a line of `apt-get --print-uris` for packages: `'URI' NAME_VERSION_ARCH.deb SIZE HASH`.
+pub(crate) fn planned(line: &str) -> Option<Deb> {
     let mut words = line.strip_prefix('\'')?.split_once("' ")?.1.split_whitespace();
     let (file, size, hash) = (words.next()?, words.next()?, words.next()?);
     if file.contains('/') || file.starts_with('.') {
@@ -402,6 +422,18 @@ mod tests {
         assert_eq!(
             network_settings(dump),
             "Acquire::http::Proxy \"http://proxy.example:3128\";\nAcquire::HTTPS::Proxy::mirror.example \"DIRECT\";\n"
+        );
+    }
+
+    #[test]
+    fn a_guest_gets_proxies_without_passwords_and_none_of_the_host_itself() {
+        let dump = "Acquire::http::Proxy \"http://proxy.example:3128\";\nAcquire::https::Proxy \"http://localhost:3128\";\n\
+                    Acquire::http::Proxy::a.example \"http://user:word@proxy.example\";\n\
+                    Acquire::http::Proxy-Auto-Detect \"/usr/bin/x\";\nAcquire::http::Pipeline-Depth \"0\";\n\
+                    Acquire::http::Proxy::b.example \"DIRECT\";\n";
+        assert_eq!(
+            shared_proxies(dump),
+            "Acquire::http::Proxy \"http://proxy.example:3128\";\nAcquire::http::Proxy::b.example \"DIRECT\";\n"
         );
     }
 

@@ -1,17 +1,21 @@
 //! Makes an image: fetches the packages of its recipe and leaves its files in a directory.
-use crate::apt::Archive;
-use crate::catalog::{Overlay, Package, RECIPE, Recipe, SUITE};
+use crate::apt::{Archive, Deb};
+use crate::catalog::{Overlay, Package, RECIPE, Recipe, RootDisk, SUITE};
 use crate::deb::{Taken, hex, take};
+use crate::disk::{Making, make};
 use crate::error::Error;
 use crate::initramfs::write_initramfs;
 use crate::manifest::{ArchiveRecord, FORMAT, FileRecord, Manifest, PackageRecord, Role, rfc3339};
 use crate::mirror::{Mirror, printable, resolve};
+use crate::network::Network;
 use crate::overlay::Packer;
 use crate::progress::Progress;
 use crate::release::Release;
+use crate::runner::Runner;
 use rustix::fs::statvfs;
 use sha2::{Digest, Sha256};
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -19,16 +23,28 @@ use std::time::SystemTime;
 const INDEX_SPACE: u64 = 150_000_000;
 /// Room for the files of any one image, in bytes, besides its packages.
 const IMAGE_SPACE: u64 = 50_000_000;
+/// The same for one with a root disk: the disk and, while it is made, the archive that it is unpacked from.
+const DISK_SPACE: u64 = 1_500_000_000;
 
-/// Fetches and makes the image of `recipe`. `work` is an empty directory; the image's files, and nothing
-/// else, are in `work/out` afterwards.
+/// Where an image is made, and with what.
+pub(crate) struct Workshop<'a> {
+    /// An empty directory; the image's files, and nothing else, are in its `out` afterwards.
+    pub work: &'a Path,
+    /// Where the words go of a machine that is run.
+    pub log: &'a Path,
+    /// Who runs it.
+    pub runner: &'a mut dyn Runner,
+}
+
+/// Fetches and makes the image of `recipe`.
 pub(crate) fn build(
     recipe: &Recipe,
     mirror: &Mirror,
     suite: &str,
-    work: &Path,
+    workshop: &mut Workshop<'_>,
     progress: &mut dyn Progress,
 ) -> Result<Manifest, Error> {
+    let work = workshop.work;
     let url = resolve(mirror)?;
     let (out, apt) = (work.join("out"), work.join("apt"));
     for directory in [&out, &apt] {
@@ -42,28 +58,23 @@ pub(crate) fn build(
 
     let names = names(recipe, &archive)?;
     let debs = archive.plan(&names)?;
-    expect_space(work, debs.iter().map(|deb| deb.size).fold(IMAGE_SPACE, u64::saturating_add))?;
-    progress.step(&format!("downloading {}", names.join(", ")));
-    archive.download(&debs, progress)?;
+    let system = recipe.disk.map_or(Ok(Vec::new()), |disk| archive.closure(disk.packages))?;
+    let room = if recipe.disk.is_some() { DISK_SPACE } else { IMAGE_SPACE };
+    let all: Vec<Deb> = debs.iter().chain(&system).cloned().collect();
+    expect_space(work, all.iter().map(|deb| deb.size).fold(room, u64::saturating_add))?;
+    progress.step(&match system.len() {
+        0 => format!("downloading {}", names.join(", ")),
+        count => format!("downloading {} and {count} packages", names.join(", ")),
+    });
+    archive.download(&all, progress)?;
 
-    let mut taken = Vec::new();
-    for (source, deb) in recipe.sources.iter().zip(&debs) {
-        progress.step(&format!("unpacking {}", deb.name));
-        taken.extend(take(&archive.path(deb), &deb.name, source.picks, &out, progress)?);
+    let mut files = picked(recipe, &archive, &debs, &out, progress)?;
+    if let Some(disk) = recipe.disk {
+        let source = Sources { archive: &archive, url: &url, mirror, debs: &debs, system: &system };
+        files.extend(root_disk(recipe, disk, &source, workshop, progress)?);
     }
-    let mut files = Vec::new();
-    if let Some(overlay) = &recipe.overlay {
-        let debs = debs.iter().skip(recipe.sources.len());
-        let paths = debs.map(|deb| (archive.path(deb), deb.name.as_str()));
-        files.push(pack(overlay, paths, &out, progress)?);
-    }
-    if let Some((ingredient, name)) = recipe.initramfs {
-        progress.step("building the initramfs");
-        files.push(initramfs(&out, ingredient, name)?);
-    }
-    files.extend(taken.iter().filter_map(record));
     files.sort_by(|a, b| a.name.cmp(&b.name));
-    let packages = debs
+    let packages = all
         .iter()
         .map(|deb| PackageRecord {
             name: deb.name.clone(),
@@ -88,6 +99,112 @@ pub(crate) fn build(
         packages,
         files,
     })
+}
+
+/// Makes the files of `out` that are picked from packages or packed from their parts.
+fn picked(
+    recipe: &Recipe,
+    archive: &Archive,
+    debs: &[Deb],
+    out: &Path,
+    progress: &mut dyn Progress,
+) -> Result<Vec<FileRecord>, Error> {
+    let mut taken = Vec::new();
+    for (source, deb) in recipe.sources.iter().zip(debs) {
+        progress.step(&format!("unpacking {}", deb.name));
+        taken.extend(take(&archive.path(deb), &deb.name, source.picks, out, progress)?);
+    }
+    let mut files = Vec::new();
+    if let Some(overlay) = &recipe.overlay {
+        let debs = debs.iter().skip(recipe.sources.len());
+        let paths = debs.map(|deb| (archive.path(deb), deb.name.as_str()));
+        files.push(pack(overlay, paths, out, progress)?);
+    }
+    if let Some((ingredient, name)) = recipe.initramfs {
+        progress.step("building the initramfs");
+        files.push(initramfs(out, ingredient, name)?);
+    }
+    files.extend(taken.iter().filter_map(record));
+    Ok(files)
+}
+
+/// What a root disk comes from.
+struct Sources<'a> {
+    archive: &'a Archive,
+    url: &'a str,
+    mirror: &'a Mirror,
+    /// The packages that files are picked from, the kernel's first.
+    debs: &'a [Deb],
+    /// The packages that the system consists of.
+    system: &'a [Deb],
+}
+
+/// Makes a root disk and its initramfs in `out`, where the kernel and busybox are.
+fn root_disk(
+    recipe: &Recipe,
+    disk: &RootDisk,
+    sources: &Sources<'_>,
+    workshop: &mut Workshop<'_>,
+    progress: &mut dyn Progress,
+) -> Result<Vec<FileRecord>, Error> {
+    let out = workshop.work.join("out");
+    let kernel_deb = sources.debs.first().ok_or_else(|| Error::Package {
+        package: recipe.name.to_owned(),
+        reason: "has no kernel".to_owned(),
+    })?;
+    let busybox = out.join("busybox");
+    let bytes = fs::read(&busybox).map_err(Error::cache("read", &busybox))?;
+    if let Some(logs) = workshop.log.parent() {
+        fs::create_dir_all(logs).map_err(Error::cache("make the directory", logs))?;
+    }
+    let (mirror, url) = (sources.mirror, sources.url);
+    let network = Network::of_host(mirror, url, recipe.architecture, workshop.work, progress)?;
+    let making = Making {
+        disk,
+        architecture: recipe.architecture,
+        archive: sources.archive,
+        debs: sources.system,
+        kernel_deb,
+        kernel: &out.join("vmlinux"),
+        busybox: &bytes,
+        network: &network,
+        work: workshop.work,
+        log: workshop.log,
+    };
+    let (raw, packed) = (out.join(disk.raw), out.join(disk.packed));
+    let initramfs = make(&making, &raw, workshop.runner, progress)?;
+    fs::remove_file(&busybox).map_err(Error::cache("remove", &busybox))?;
+    progress.step("packing the disk");
+    let done = workshop.runner.pack(&raw, &packed).map_err(|why| Error::SecondStage {
+        reason: format!("packing the disk: {}", printable(&why)),
+        last: Vec::new(),
+        log: workshop.log.to_owned(),
+    })?;
+    let (name, path) = if done { (disk.packed, packed) } else { (disk.raw, raw.clone()) };
+    if done {
+        fs::remove_file(&raw).map_err(Error::cache("remove", &raw))?;
+    }
+    progress.step("hashing the disk");
+    let (size, sha256) = hash(&path, progress)?;
+    let record = FileRecord { name: name.to_owned(), role: Role::Disk, size, sha256 };
+    Ok(vec![record, store(Ok(initramfs), &out, disk.initramfs)?])
+}
+
+/// The size and the SHA-256 of a large file.
+fn hash(path: &Path, progress: &mut dyn Progress) -> Result<(u64, String), Error> {
+    let failed = || Error::cache("read", path);
+    let mut file = fs::File::open(path).map_err(failed())?;
+    let total = file.metadata().map_err(failed())?.len();
+    let (mut hash, mut done, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 20]);
+    loop {
+        let length = file.read(&mut buffer).map_err(failed())?;
+        if length == 0 {
+            return Ok((done, hex(&hash.finalize())));
+        }
+        hash.update(&buffer[..length]);
+        done += length as u64;
+        progress.bytes(done, Some(total));
+    }
 }
 
 /// The packages of a recipe, those of its overlay last.

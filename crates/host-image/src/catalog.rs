@@ -1,4 +1,5 @@
 //! Which images there are and which files of which Debian packages they are made of.
+use crate::debian;
 use crate::manifest::Role;
 
 /// The Debian release that every image is made from.
@@ -56,6 +57,12 @@ pub const IMAGES: &[ImageName] = &[
         name: DEFAULT_GUEST,
         architecture: Architecture::Riscv64,
         about: "Debian 13 kernel with a busybox shell (the default guest)",
+        boots: true,
+    },
+    ImageName {
+        name: "debian",
+        architecture: Architecture::Riscv64,
+        about: "Debian 13 with systemd, apt and network on a root disk",
         boots: true,
     },
     ImageName {
@@ -128,6 +135,19 @@ pub(crate) struct Overlay {
     pub links: &'static [(&'static str, &'static str)],
 }
 
+/// A root disk that is made from packages, with the kernel that the recipe picks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RootDisk {
+    /// The disk's name in the image, as it is and packed, and that of the initramfs that it is booted with.
+    pub raw: &'static str,
+    pub packed: &'static str,
+    pub initramfs: &'static str,
+    /// What is installed, with all that it depends on: names, and patterns of apt-patterns(7).
+    pub packages: &'static [&'static str],
+    /// Its size, in bytes.
+    pub size: u64,
+}
+
 /// What an image is made of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Recipe {
@@ -139,6 +159,8 @@ pub(crate) struct Recipe {
     pub initramfs: Option<(&'static str, &'static str)>,
     /// An archive of whole parts of packages.
     pub overlay: Option<Overlay>,
+    /// A root disk.
+    pub disk: Option<&'static RootDisk>,
     /// What it wants on the kernel command line.
     pub append: &'static str,
 }
@@ -149,25 +171,43 @@ const BUSYBOX: Source = Source {
     picks: &[Pick { paths: &["usr/bin/busybox", "bin/busybox"], to: "busybox", role: None, limit: 16 * MIB }],
 };
 
+/// Debian's kernel for RISC-V.
+const KERNEL: Source = Source {
+    package: Package::DependencyOf { meta: "linux-image-riscv64", prefix: "linux-image-" },
+    picks: &[Pick {
+        paths: &["boot/vmlinux-*", "boot/vmlinuz-*"],
+        to: "vmlinux",
+        role: Some(Role::Kernel),
+        limit: 256 * MIB,
+    }],
+};
+
 const RECIPES: &[Recipe] = &[
     Recipe {
         name: DEFAULT_GUEST,
         architecture: Architecture::Riscv64,
-        sources: &[
-            Source {
-                package: Package::DependencyOf { meta: "linux-image-riscv64", prefix: "linux-image-" },
-                picks: &[Pick {
-                    paths: &["boot/vmlinux-*", "boot/vmlinuz-*"],
-                    to: "vmlinux",
-                    role: Some(Role::Kernel),
-                    limit: 256 * MIB,
-                }],
-            },
-            BUSYBOX,
-        ],
+        sources: &[KERNEL, BUSYBOX],
         initramfs: Some(("busybox", "initramfs.cpio")),
         overlay: None,
+        disk: None,
         append: "",
+    },
+    Recipe {
+        name: "debian",
+        architecture: Architecture::Riscv64,
+        // The machine that makes the disk is booted with the first and built around the second.
+        sources: &[KERNEL, BUSYBOX],
+        initramfs: None,
+        overlay: None,
+        disk: Some(&RootDisk {
+            raw: "root.raw",
+            packed: "root.qcow2",
+            initramfs: "initramfs.cpio",
+            packages: debian::PACKAGES,
+            size: debian::SIZE,
+        }),
+        // Of the kernel only what is worth a look; what starts is told by the system itself.
+        append: "loglevel=4",
     },
     Recipe {
         name: "debian-cloud-amd64",
@@ -186,6 +226,7 @@ const RECIPES: &[Recipe] = &[
         ],
         initramfs: Some(("busybox", "initramfs-amd64.cpio")),
         overlay: None,
+        disk: None,
         // Tests of its cryptography, a third of an interpreted start.
         append: "cryptomgr.notests",
     },
@@ -207,6 +248,7 @@ const RECIPES: &[Recipe] = &[
             // Programs name their loader below /lib, which Debian has as a link.
             links: &[("lib", "usr/lib")],
         }),
+        disk: None,
         append: "",
     },
     Recipe {
@@ -231,6 +273,7 @@ const RECIPES: &[Recipe] = &[
         }],
         initramfs: None,
         overlay: None,
+        disk: None,
         append: "",
     },
     Recipe {
@@ -247,6 +290,7 @@ const RECIPES: &[Recipe] = &[
         }],
         initramfs: None,
         overlay: None,
+        disk: None,
         append: "",
     },
 ];

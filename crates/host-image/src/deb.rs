@@ -52,15 +52,35 @@ pub(crate) fn take(
 /// The unpacked contents of a package.
 pub(crate) type Contents = tar::Archive<std::io::Take<ChildStdout>>;
 
-/// Has `reader` read the package file `deb` of the package `name`. It says whether it stopped before the end.
+/// Has `reader` read the files of the package file `deb` of the package `name`. It says whether it stopped before the
+/// end.
 pub(crate) fn read<T: Default>(
+    deb: &Path,
+    name: &str,
+    reader: impl FnOnce(&mut Contents) -> Result<(T, bool), Stop>,
+) -> Result<T, Error> {
+    read_part("--fsys-tarfile", deb, name, reader)
+}
+
+/// The same for what the package says of itself: its control file, its scripts (deb(5)).
+pub(crate) fn read_control<T: Default>(
+    deb: &Path,
+    name: &str,
+    reader: impl FnOnce(&mut Contents) -> Result<(T, bool), Stop>,
+) -> Result<T, Error> {
+    read_part("--ctrl-tarfile", deb, name, reader)
+}
+
+/// Has `reader` read one of a package's two archives, which dpkg-deb(1) unpacks for this option.
+fn read_part<T: Default>(
+    option: &str,
     deb: &Path,
     name: &str,
     reader: impl FnOnce(&mut Contents) -> Result<(T, bool), Stop>,
 ) -> Result<T, Error> {
     let wrong = |reason: String| Error::Package { package: name.to_owned(), reason };
     let mut unpack = command("dpkg-deb");
-    unpack.arg("--fsys-tarfile").arg(deb).stdout(Stdio::piped()).stderr(Stdio::piped());
+    unpack.arg(option).arg(deb).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut running = start("dpkg-deb", unpack)?;
     let Some(stdout) = running.child.stdout.take() else {
         return Err(wrong("cannot be unpacked (no pipe)".to_owned()));

@@ -183,6 +183,18 @@ pub enum Error {
         /// What apt said.
         detail: String,
     },
+    /// The machine in which an image is finished failed.
+    #[error(
+        "the root disk cannot be made; {reason}: the machine's words are in {}{}", log.display(), indented(last)
+    )]
+    SecondStage {
+        /// In which step, and why.
+        reason: String,
+        /// The last lines that the machine wrote.
+        last: Vec<String>,
+        /// Where everything is that it wrote.
+        log: PathBuf,
+    },
     /// A package is not what it should be.
     #[error("the package {package} {reason}: this version of Hostel does not know its layout")]
     Package {
@@ -199,6 +211,11 @@ impl Error {
         let path = path.into();
         move |source| Error::Cache { action, path, source }
     }
+}
+
+/// Lines of a log, each on a line of its own.
+fn indented(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("\n  | {line}")).collect()
 }
 
 /// The remedy that belongs to an I/O error in the cache.

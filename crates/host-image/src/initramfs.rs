@@ -26,11 +26,8 @@ setsid cttyhack sh -l
 poweroff -f
 "#;
 
-/// Writes the initramfs: uncompressed, because inflating costs a guest more than the copy saves.
-///
-/// The same `busybox` gives the same bytes.
-pub fn write_initramfs<W: Write>(busybox: &[u8], out: W) -> io::Result<W> {
-    let mut archive = Newc::new(out);
+/// Starts an initramfs: directories, busybox, and what a program finds in any of them.
+pub(crate) fn base<W: Write>(mut archive: Newc<W>, busybox: &[u8]) -> io::Result<Newc<W>> {
     for directory in ["bin", "dev", "etc", "proc", "run", "sys"] {
         archive.directory(directory, 0o755)?;
     }
@@ -43,6 +40,14 @@ pub fn write_initramfs<W: Write>(busybox: &[u8], out: W) -> io::Result<W> {
     archive.symlink("bin/sh", "busybox")?;
     archive.file("etc/passwd", 0o644, b"root::0:0:root:/root:/bin/sh\n")?;
     archive.file("etc/group", 0o644, b"root:x:0:\n")?;
+    Ok(archive)
+}
+
+/// Writes the initramfs: uncompressed, because inflating costs a guest more than the copy saves.
+///
+/// The same `busybox` gives the same bytes.
+pub fn write_initramfs<W: Write>(busybox: &[u8], out: W) -> io::Result<W> {
+    let mut archive = base(Newc::new(out), busybox)?;
     archive.file("etc/hostname", 0o644, b"hostel\n")?;
     archive.file("init", 0o755, INIT.as_bytes())?;
     archive.finish()

@@ -9,8 +9,10 @@
 //! `InRelease` file with the host's own Debian keyring; this crate only makes sure that apt was not told
 //! to be lenient, and that the release which was verified is the one that was asked for.
 //!
+//! An image may have a root disk, which is finished in a machine; who runs that is given from outside ([`Runner`]).
+//!
 //! Known gaps: images can be made only where apt and dpkg are, which is Debian and its relatives; no kernel
-//! module goes into the initramfs, so the default guest has no disk, no network card and no RISC-V IOMMU; an
+//! module goes into the initramfs of the default guest, so that it has no disk, no network card and no RISC-V IOMMU; an
 //! interrupted download begins anew; of two mirrors that apt is configured with, the second is never tried.
 //!
 //! ```no_run
@@ -26,15 +28,24 @@ mod apt;
 mod build;
 mod catalog;
 pub mod child;
+mod closure;
+mod control;
 mod cpio;
+mod database;
 mod deb;
+mod debian;
+mod disk;
 mod error;
 mod initramfs;
 mod manifest;
 mod mirror;
+mod modules;
+mod network;
 mod overlay;
 mod progress;
 mod release;
+mod rootfs;
+mod runner;
 mod store;
 
 pub use apt::archive_keys;
@@ -45,4 +56,5 @@ pub use initramfs::write_initramfs;
 pub use manifest::{ArchiveRecord, FileRecord, Manifest, PackageRecord, Role};
 pub use mirror::Mirror;
 pub use progress::{Bars, Progress, Silent, leave_bars};
+pub use runner::{Drive, Job, NoRunner, Program, Runner};
 pub use store::{Image, ImageInfo, Options, State, Store};

@@ -16,6 +16,8 @@ pub enum Role {
     Initrd,
     /// Firmware, told apart by name.
     Firmware,
+    /// The root disk, raw and sparse or packed. Guests write to overlays over it, never to it.
+    Disk,
 }
 
 /// The archive that the packages came from, as its signed `Release` file describes it.

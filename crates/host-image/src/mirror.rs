@@ -81,6 +81,35 @@ pub(crate) fn resolve(mirror: &Mirror) -> Result<String, Error> {
     }
 }
 
+/// What else the host takes from Debian: whether `-updates` of the archive at `url`, and the archive of its security
+/// updates.
+pub(crate) fn pockets(mirror: &Mirror, url: &str) -> Result<(bool, Option<String>), Error> {
+    if *mirror != Mirror::Configured {
+        return Ok((false, None));
+    }
+    let mut known = command("apt-get");
+    known.args(["indextargets", "Created-By: Packages"]);
+    let mut targets = from_stanzas(&ask("apt-get", known)?.stdout);
+    let mut configured = command("apt-get");
+    configured.args(["--print-uris", "update"]);
+    targets.extend(from_uris(&ask("apt-get", configured)?.stdout));
+    Ok(pockets_of(&targets, url))
+}
+
+fn pockets_of(targets: &[Target], url: &str) -> (bool, Option<String>) {
+    let updates = targets.iter().any(|target| {
+        target.url == url
+            && target.release.ends_with("-updates")
+            && !target.release.ends_with("-proposed-updates")
+    });
+    let security = targets.iter().find(|target| {
+        let debian = matches!(target.origin.as_str(), "Debian" | "");
+        let host = target.release.strip_suffix("-security").is_some_and(|base| SUITES.contains(&base));
+        debian && host && check(&target.url).is_ok()
+    });
+    (updates, security.map(|target| target.url.clone()))
+}
+
 /// The code name of the host's release if the host is Debian (os-release(5)).
 fn host_release(os_release: &str) -> Option<String> {
     let value = |key: &str| {
@@ -249,6 +278,19 @@ mod tests {
         assert_eq!(targets.len(), 4);
         assert_eq!(choose(&targets, Some("bookworm")).as_deref(), Some("http://n.example/debian/"));
         assert_eq!(choose(&targets, None), None, "a host that is not Debian");
+    }
+
+    #[test]
+    fn the_host_says_whether_there_are_updates() {
+        let text = "'http://m.example/debian-security/dists/bookworm-security/InRelease' f 0 \n\
+                    'http://m.example/debian/dists/bookworm-updates/InRelease' f 0 \n\
+                    'http://x.example/odd/dists/odd-security/InRelease' f 0 \n\
+                    'http://n.example/debian/dists/bookworm-proposed-updates/InRelease' f 0 \n";
+        let targets = from_uris(text);
+        let security = Some("http://m.example/debian-security/".to_owned());
+        assert_eq!(pockets_of(&targets, "http://m.example/debian/"), (true, security.clone()));
+        assert_eq!(pockets_of(&targets, "http://n.example/debian/"), (false, security));
+        assert_eq!(pockets_of(&targets[2..], "http://m.example/debian/"), (false, None));
     }
 
     #[test]

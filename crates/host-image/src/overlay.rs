@@ -92,11 +92,16 @@ impl<W: Write> Packer<W> {
     }
 
     /// Adds the links of the overlay that no package has and ends the archive.
-    pub fn finish(mut self, overlay: &Overlay) -> io::Result<W> {
-        for (name, target) in overlay.links {
+    pub fn finish(self, overlay: &Overlay) -> io::Result<W> {
+        self.linked(overlay.links)?.finish()
+    }
+
+    /// Adds links, name and target, that no package has, and gives the archive for more to be added.
+    pub fn linked(mut self, links: &[(&str, &str)]) -> io::Result<Newc<W>> {
+        for (name, target) in links {
             self.archive.symlink(name, target)?;
         }
-        self.archive.finish()
+        Ok(self.archive)
     }
 }
 

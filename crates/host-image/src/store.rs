@@ -6,18 +6,21 @@
 //! v1/NAME.toml             the manifest; renaming it into place is what makes an image exist
 //! v1/files/NAME/DIGEST/    the files that a manifest names; DIGEST is that of their contents
 //! v1/locks/NAME.lock       held (flock) by whoever makes that image
+//! v1/logs/NAME.log         what the machine wrote in which that image was made, if it took one
 //! v1/tmp/NAME/RANDOM/      where it is being made; leftovers are removed by the next maker
 //! ```
 //!
 //! A reader therefore sees an old image or a new one, never half of one, and a maker that is killed at any
 //! point leaves nothing that is believed.
-use crate::build::build;
+use crate::build::{Workshop, build};
 use crate::catalog::{ALIAS, Architecture, IMAGES, RECIPE, Recipe, SUITE, known_names, recipe};
 use crate::deb::hex;
+use crate::disk::log_path;
 use crate::error::Error;
 use crate::manifest::{FileRecord, Manifest, Role};
 use crate::mirror::Mirror;
 use crate::progress::Progress;
+use crate::runner::{NoRunner, Runner};
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -63,6 +66,11 @@ impl Image {
     /// The initramfs, if it has one.
     pub fn initrd(&self) -> Option<PathBuf> {
         self.by_role(Role::Initrd)
+    }
+
+    /// The root disk, if it has one: never to be written to, since later guests start from it too.
+    pub fn disk(&self) -> Option<PathBuf> {
+        self.by_role(Role::Disk)
     }
 
     /// What the image itself wants on the kernel command line.
@@ -166,8 +174,19 @@ impl Store {
         }
     }
 
-    /// The image, fetched and made if it is not cached.
+    /// The image, fetched and made if it is not cached. [`Error::SecondStage`] if it takes a machine to make it.
     pub fn get(&self, name: &str, options: &Options, progress: &mut dyn Progress) -> Result<Image, Error> {
+        self.get_with(name, options, &mut NoRunner, progress)
+    }
+
+    /// The same, with somebody who runs machines.
+    pub fn get_with(
+        &self,
+        name: &str,
+        options: &Options,
+        runner: &mut dyn Runner,
+        progress: &mut dyn Progress,
+    ) -> Result<Image, Error> {
         let recipe = recipe(name).ok_or_else(|| unknown(name))?;
         if !options.refresh || options.offline {
             match self.state(name, options.check)? {
@@ -188,7 +207,7 @@ impl Store {
         {
             return Ok(*image); // made by another process while this one waited
         }
-        self.make(recipe, options, progress)
+        self.make(recipe, options, runner, progress)
     }
 
     fn root(&self) -> PathBuf {
@@ -246,7 +265,14 @@ impl Store {
     }
 
     /// Makes the image; the caller holds its lock.
-    fn make(&self, recipe: &Recipe, options: &Options, progress: &mut dyn Progress) -> Result<Image, Error> {
+    fn make(
+        &self,
+        recipe: &Recipe,
+        options: &Options,
+        runner: &mut dyn Runner,
+        progress: &mut dyn Progress,
+    ) -> Result<Image, Error> {
+        let log = log_path(&self.root(), recipe.name);
         let scratch = make_directory(&self.root().join("tmp").join(recipe.name))?;
         for entry in fs::read_dir(&scratch).map_err(Error::cache("read", &scratch))?.flatten() {
             let _ = fs::remove_dir_all(entry.path());
@@ -255,14 +281,16 @@ impl Store {
             || tempfile::tempdir_in(&scratch).map_err(Error::cache("make a directory in", &scratch));
         let mut work = new_work()?;
         let suite = options.suite.as_deref().unwrap_or(SUITE);
-        let mut made = build(recipe, &options.mirror, suite, work.path(), progress);
+        let mut workshop = Workshop { work: work.path(), log: &log, runner };
+        let mut made = build(recipe, &options.mirror, suite, &mut workshop, progress);
         if options.suite.is_none() && matches!(made, Err(Error::Mismatch { .. })) {
             progress.step(&format!(
                 "the mirror is in the middle of an update of {SUITE}: trying {ALIAS}, its other name"
             ));
             work = new_work()?;
+            let mut workshop = Workshop { work: work.path(), log: &log, runner };
             // The first error is the one worth telling: it names the suite that should be there.
-            if let Ok(manifest) = build(recipe, &options.mirror, ALIAS, work.path(), progress) {
+            if let Ok(manifest) = build(recipe, &options.mirror, ALIAS, &mut workshop, progress) {
                 made = Ok(manifest);
             }
         }

@@ -1,7 +1,7 @@
 //! `hostel image`: the cache of guest images. What it does with disk images is in [`crate::disk_image`].
 
 use crate::command::{ImageOptions, ImageVerb};
-use crate::{disk_image, say, status};
+use crate::{disk_image, say, second_stage, status};
 use anyhow::{Context, anyhow};
 use host_char::terminal;
 use host_image::{Bars, Error, Image, ImageInfo, Options, State, Store, leave_bars};
@@ -29,7 +29,7 @@ pub fn image(options: ImageOptions) -> anyhow::Result<u8> {
                 false
             })
             .context("cannot watch for signals")?;
-            let image = store.get(&name, &options, &mut Bars::new())?;
+            let image = store.get_with(&name, &options, &mut second_stage::runner(), &mut Bars::new())?;
             let files = image.manifest.files.iter().filter_map(|file| image.file(&file.name));
             files.map(|file| format!("{}\n", file.display())).collect()
         }

@@ -24,6 +24,7 @@ mod origin;
 mod random;
 mod run;
 mod say;
+mod second_stage;
 mod serve;
 mod serve_network;
 mod status;

@@ -4,7 +4,7 @@ use crate::choice::{Bios, Machine};
 use crate::command::RunOptions;
 use crate::description::{Description, guest_append, no_kernel, resolve};
 use crate::origin::Origin;
-use crate::{disk, file, life, random, say, status};
+use crate::{disk, file, life, random, say, second_stage, status};
 use anyhow::Context;
 use host_disk::Disk;
 use host_image::{Bars, Image, Store};
@@ -47,7 +47,9 @@ pub fn run(options: RunOptions) -> anyhow::Result<u8> {
     let image = match &machine.guest {
         Some(name) => {
             let options = options.fetch.options();
-            Some(Store::open(None)?.get(name, &options, &mut Bars::new()).map_err(unknown)?)
+            let mut runner = second_stage::runner();
+            let store = Store::open(None)?;
+            Some(store.get_with(name, &options, &mut runner, &mut Bars::new()).map_err(unknown)?)
         }
         None => None,
     };

@@ -108,7 +108,7 @@ fn values_that_no_machine_can_have_have_a_place() {
         (
             "guest = \"debain\"",
             str![[
-                r#"m.toml:1:9: there is no guest image "debain"; known images: debian-busybox, debian-cloud-amd64, debian-python, opensbi, u-boot"#
+                r#"m.toml:1:9: there is no guest image "debain"; known images: debian-busybox, debian, debian-cloud-amd64, debian-python, opensbi, u-boot"#
             ]],
         ),
         (

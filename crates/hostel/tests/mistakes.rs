@@ -346,16 +346,16 @@ fn guests_that_are_not_there() {
     let files = Files::new();
     check(
         &files,
-        &["debian"],
+        &["debain"],
         str![[
-            r#"there is no guest image "debian"; known images: debian-busybox, debian-cloud-amd64, debian-python, opensbi, u-boot"#
+            r#"there is no guest image "debain"; known images: debian-busybox, debian, debian-cloud-amd64, debian-python, opensbi, u-boot"#
         ]],
     );
     check(
         &files,
-        &["--print-config", "debian"],
+        &["--print-config", "debain"],
         str![[
-            r#"there is no guest image "debian"; known images: debian-busybox, debian-cloud-amd64, debian-python, opensbi, u-boot"#
+            r#"there is no guest image "debain"; known images: debian-busybox, debian, debian-cloud-amd64, debian-python, opensbi, u-boot"#
         ]],
     );
     // Before anything is fetched, and also where nothing is run.
@@ -445,7 +445,7 @@ fn usage() {
         &files,
         &["image", "path", "nothing"],
         str![[
-            r#"there is no guest image "nothing"; known images: debian-busybox, debian-cloud-amd64, debian-python, opensbi, u-boot"#
+            r#"there is no guest image "nothing"; known images: debian-busybox, debian, debian-cloud-amd64, debian-python, opensbi, u-boot"#
         ]],
     );
 }
