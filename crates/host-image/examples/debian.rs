@@ -1,7 +1,8 @@
-//! Makes the image `debian` with QEMU as its machine, for comparison: `debian [--cache DIR] [--refresh]`. Prints what
-//! is done and when, in seconds, and then the image's files.
+//! Makes the image `debian` with QEMU as its machine, for comparison: `debian [--cache DIR] [--refresh] [--keep DIR]`.
+//! Prints what is done and when, in seconds, and then the image's files. `--keep` leaves there what the machine is given
+//! (kernel, initramfs, archive; its other disk is a new file of 16 GiB), so that others can be given the same.
 use host_image::{Job, Options, Program, Progress, Runner, Store, child};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -34,11 +35,21 @@ fn qemu(job: &Job) -> Command {
 }
 
 /// QEMU, and its tool for the disk.
-struct Qemu(Program<fn(&Job) -> Command>);
+struct Qemu {
+    program: Program<fn(&Job) -> Command>,
+    keep: Option<PathBuf>,
+}
 
 impl Runner for Qemu {
     fn run(&mut self, job: &Job, serial: &mut dyn FnMut(&[u8])) -> Result<(), String> {
-        self.0.run(job, serial)
+        if let Some(keep) = &self.keep {
+            let archive = job.disks.iter().find(|disk| disk.read_only).map(|disk| &disk.path);
+            for from in [Some(&job.kernel), Some(&job.initrd), archive].into_iter().flatten() {
+                let to = keep.join(from.file_name().unwrap_or_default());
+                std::fs::copy(from, to).map_err(|error| error.to_string())?;
+            }
+        }
+        self.program.run(job, serial)
     }
     fn pack(&mut self, raw: &Path, packed: &Path) -> Result<bool, String> {
         let mut convert = child::command("qemu-img");
@@ -59,18 +70,19 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Box<dyn std::error::Error>> {
-    let (mut cache, mut options) = (None, Options::default());
+    let (mut cache, mut keep, mut options) = (None, None, Options::default());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--cache" => cache = arguments.next().map(Into::into),
+            "--keep" => keep = arguments.next().map(Into::into),
             "--refresh" => options.refresh = true,
             _ => return Err(format!("unknown argument {argument}").into()),
         }
     }
     let begin = Instant::now();
-    let image =
-        Store::open(cache)?.get_with("debian", &options, &mut Qemu(Program::new(qemu)), &mut Steps(begin))?;
+    let mut machine = Qemu { program: Program::new(qemu), keep };
+    let image = Store::open(cache)?.get_with("debian", &options, &mut machine, &mut Steps(begin))?;
     println!("{:7.2} done", begin.elapsed().as_secs_f64());
     for file in &image.manifest.files {
         println!("{}", image.file(&file.name).unwrap_or_default().display());
