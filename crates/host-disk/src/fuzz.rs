@@ -1,6 +1,6 @@
 //! A fuzzer's way in: any bytes as a qcow2 image, opened, read, written, checked and repaired.
 
-use crate::{Disk, Header, Medium, Memory, Qcow2, Repair, check, repair};
+use crate::{Disk, Header, Medium, Memory, Problem, Qcow2, Repair, check, repair};
 use std::sync::Arc;
 use support_hostmap::Pieces;
 
@@ -30,6 +30,14 @@ fn write_some(disk: &dyn Disk) -> bool {
     done && disk.close().is_ok()
 }
 
+/// Whether a check found nothing that matters. A COPIED flag that could be set and is not costs a copy and nothing else; it is
+/// what is left when one of two entries goes that had the same cluster.
+fn sound(medium: &Memory) -> bool {
+    let report = Header::read(medium).map(|header| check(medium, &header));
+    let harmless = |problem: &Problem| matches!(problem, Problem::Copied { should: true, .. });
+    matches!(&report, Ok(Ok(report)) if report.leaks == 0 && report.problems.iter().all(harmless))
+}
+
 /// Any bytes as an image: opened, read, written. What was clean before must be clean after.
 ///
 /// # Panics
@@ -56,10 +64,7 @@ pub fn open(data: &[u8]) {
     let done = write_some(&disk);
     read_some(&disk);
     drop(disk);
-    if clean && done {
-        let report = Header::read(&*medium).map(|header| check(&*medium, &header));
-        assert!(matches!(&report, Ok(Ok(report)) if report.is_clean()), "{report:?}");
-    }
+    assert!(!clean || !done || sound(&medium));
 }
 
 /// Any bytes as an image: checked and repaired. What a repair calls clean must be so, and stay so when it is written.
@@ -80,8 +85,7 @@ pub fn repaired(data: &[u8]) {
     {
         let done = write_some(&disk);
         drop(disk);
-        let report = Header::read(&*medium).map(|header| check(&*medium, &header));
-        assert!(!done || matches!(&report, Ok(Ok(report)) if report.is_clean()), "{report:?}");
+        assert!(!done || sound(&medium));
     }
     assert!(medium.len().is_ok_and(|len| len < 1 << 40));
 }

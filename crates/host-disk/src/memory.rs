@@ -57,6 +57,9 @@ impl Sparse {
 
     fn zero(&mut self, at: u64, len: u64) {
         let end = at.saturating_add(len).min(self.len);
+        if at >= end {
+            return;
+        }
         let touched: Vec<u64> = self.pages.range(at / PAGE..=end / PAGE).map(|(page, _)| *page).collect();
         for page in touched {
             let start = at.saturating_sub(page * PAGE).min(PAGE) as usize;
