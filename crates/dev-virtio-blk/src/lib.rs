@@ -7,7 +7,7 @@
 //!
 //! Source: Virtual I/O Device (VIRTIO) Version 1.2, section 5.2.
 #![forbid(unsafe_code)]
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod backend;
 mod config;

@@ -2,9 +2,13 @@
 
 use crate::test_driver::{Ring, Rules};
 use crate::testkit::{Echo, Guest, QUEUE_SIZE, reg};
+use crate::{Backend, Broken, Desk, When};
 use dev_core::Plugged;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
 #[test]
 fn requests_go_through_every_kind_of_queue() {
@@ -154,9 +158,8 @@ fn saved_and_restored_in_the_middle() {
         // The driver comes to this before anyone looks again.
         let new = ring.add(&[b"new"], &[3]);
         let saved = guest.slot.save();
-        let other_seen = std::sync::Arc::default();
-        let other =
-            Guest::on(std::sync::Arc::clone(&guest.bus), Echo::identity(), Box::new(Echo::new(&other_seen)));
+        let other_seen = Arc::default();
+        let other = Guest::on(Arc::clone(&guest.bus), Echo::identity(), Box::new(Echo::new(&other_seen)));
         other.slot.restore(&saved).unwrap();
         assert!(other.line(), "the interrupt of what was finished");
         other.attendant.attend_all();
@@ -166,6 +169,50 @@ fn saved_and_restored_in_the_middle() {
         assert_eq!(ring.collect(), [(last, 4, b"tsal".to_vec())]);
         other.works();
     }
+}
+
+/// Tells when it serves, and goes on when it may.
+struct Slow(Sender<u64>, Receiver<()>);
+
+impl Backend for Slow {
+    fn serve(&mut self, desk: &mut Desk<'_>, rung: u64) -> Result<(), Broken> {
+        self.0.send(rung).unwrap();
+        self.1.recv().unwrap();
+        desk.leave_rest();
+        desk.drain(0, |desk, chain| desk.push(0, &chain, 0))
+    }
+}
+
+#[test]
+fn who_rings_serves_unless_somebody_is_at_work() {
+    let (told, tells) = channel();
+    let (goes, go_on) = channel();
+    let (left, bells) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (more, rung) = (Arc::clone(&left), Arc::clone(&bells));
+    let when = When::Eagerly(Box::new(move || {
+        more.fetch_add(1, Ordering::SeqCst);
+    }));
+    let bus = Guest::echo().0.bus;
+    let guest = Guest::attended(bus, Echo::identity(), Box::new(Slow(told, go_on)), when);
+    guest.slot.connect(Arc::new(move |_| {
+        rung.fetch_add(1, Ordering::SeqCst);
+    }));
+    goes.send(()).unwrap();
+    let mut ring = guest.start(Rules { packed: false, events: false, indirect: false }, 1).remove(0);
+    assert_eq!(tells.try_recv(), Ok(u64::MAX), "served by this thread");
+    // What it has left for the device's thread is told, and the doorbell was not needed.
+    assert_eq!((left.load(Ordering::SeqCst), bells.load(Ordering::SeqCst)), (1, 0));
+    let attendant = Arc::clone(&guest.attendant);
+    let other = std::thread::spawn(move || attendant.attend());
+    tells.recv().unwrap();
+    guest.send(&mut ring, &[b"x"], &[1]);
+    assert_eq!(tells.try_recv(), Err(TryRecvError::Empty), "this thread does not wait for the other");
+    assert_eq!((left.load(Ordering::SeqCst), bells.load(Ordering::SeqCst) > 0), (1, true));
+    goes.send(()).unwrap();
+    assert!(other.join().unwrap(), "there is more to do");
+    goes.send(()).unwrap();
+    guest.attendant.attend();
+    assert_eq!(ring.collect().len(), 1);
 }
 
 #[derive(Clone, Debug)]
@@ -223,9 +270,9 @@ fn play(rules: Rules, steps: &[Step]) -> Result<BTreeMap<usize, (u32, Vec<u8>)>,
             Step::Move => {
                 guest.attendant.quiesce();
                 let saved = guest.slot.save();
-                let other_seen = std::sync::Arc::default();
+                let other_seen = Arc::default();
                 let backend = Box::new(Echo::new(&other_seen));
-                guest = Guest::on(std::sync::Arc::clone(&guest.bus), Echo::identity(), backend);
+                guest = Guest::on(Arc::clone(&guest.bus), Echo::identity(), backend);
                 guest.slot.restore(&saved).unwrap();
                 guest.attendant.attend_all();
                 seen = other_seen;

@@ -165,6 +165,11 @@ impl Guest {
 
     /// The same on memory that is there.
     pub fn on(bus: Arc<Bus>, identity: Identity, backend: Box<dyn Backend>) -> Guest {
+        Guest::attended(bus, identity, backend, When::AtOnce)
+    }
+
+    /// The same, attended to as it says.
+    pub fn attended(bus: Arc<Bus>, identity: Identity, backend: Box<dyn Backend>, when: When) -> Guest {
         let timers = Timers::new(Arc::new(Clock::virtual_()));
         let line = Arc::new(Level::default());
         let wire = Wire::new(Arc::clone(&line) as _, 0);
@@ -174,7 +179,7 @@ impl Guest {
         let dma = Dma::new(Arc::clone(&bus), 0);
         let complain = move |broken| log.lock().unwrap().push(broken);
         let attendant = Attendant::new(Arc::clone(&slot), dma, backend, complain);
-        let window = Attended::new(Arc::clone(&slot), Arc::clone(&attendant), When::AtOnce);
+        let window = Attended::new(Arc::clone(&slot), Arc::clone(&attendant), when);
         Guest { bus, slot, attendant, window, line, complaints }
     }
 

@@ -146,7 +146,7 @@ pub struct RunOptions {
     /// whose changes are forgotten, ,format=raw or qcow2 [default: as its beginning tells],
     /// ,cache=none to go past the host's cache, ,backing=FILE (or any) for a file elsewhere that
     /// the image may be built on; given again, the next disk
-    #[arg(long, value_name = "FILE[,OPTION]...")]
+    #[arg(long, value_name = "FILE[,...]")]
     pub disk: Vec<DiskChoice>,
     #[command(flatten)]
     pub fetch: FetchOptions,
