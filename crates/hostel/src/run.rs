@@ -5,7 +5,7 @@ use crate::command::RunOptions;
 use crate::description::{Description, guest_append, no_kernel, resolve};
 use crate::origin::Origin;
 use crate::{disk, file, life, random, say, second_stage, status};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use host_disk::Disk;
 use host_image::{Bars, Image, Store};
 use std::io::Read;
@@ -56,6 +56,18 @@ pub fn run(options: RunOptions) -> anyhow::Result<u8> {
     let mut files = Files::read(&machine, &origin, image.as_ref())?;
     files.perf_map = options.perf_map;
     let board = board(&machine, files.htif())?;
+    if let Some(disk) = image.as_ref().and_then(Image::disk) {
+        // The image's own comes first: it is the one that its initial RAM disk looks for.
+        if machine.disks.len() >= machine.machine.disks() {
+            bail!(
+                "a guest with a disk of its own has room for {} more; leave out a --disk",
+                machine.machine.disks() - 1
+            );
+        }
+        let choice = disk::DiskChoice { file: disk, overlay: true, ..disk::DiskChoice::default() };
+        files.disks.push((choice.file.clone(), choice.open()?));
+        say::note("what this guest writes to its disk is gone when it ends");
+    }
     for choice in &machine.disks {
         let disk = choice.open().map_err(|error| origin.blame(&["disk"], error))?;
         files.disks.push((choice.file.clone(), disk));

@@ -3,9 +3,10 @@
 //! A process, and not a machine beside whatever else is here: it ends with everything that it has opened, a fault of its
 //! guest's ends nobody else, and its console is its standard output.
 
-use host_image::{Job, Program, child};
+use host_image::{Job, Program, Runner, child};
 use std::ffi::OsString;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use vm_board::size::Argument;
 
 /// Harts that the work can use: most of it is one thing after another, the list of what kernel modules need goes beside
@@ -13,13 +14,37 @@ use vm_board::size::Argument;
 const CPUS: usize = 2;
 
 /// Who runs the machine of an image's second stage.
-pub fn runner() -> Program<fn(&Job) -> Command> {
-    Program::new(command)
+pub fn runner() -> impl Runner {
+    Finisher(Program::new(command))
+}
+
+struct Finisher(Program<fn(&Job) -> Command>);
+
+impl Runner for Finisher {
+    fn run(&mut self, job: &Job, serial: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+        self.0.run(job, serial)
+    }
+
+    /// As a qcow2 image, which has what is not zero.
+    fn pack(&mut self, raw: &Path, packed: &Path) -> Result<bool, String> {
+        let mut convert = this();
+        convert.args(["image", "convert", "--from", "raw", "--format", "qcow2"]).arg(raw).arg(packed);
+        let out = convert.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
+        if out.status.success() {
+            return Ok(true);
+        }
+        let said = String::from_utf8_lossy(&out.stderr);
+        Err(said.lines().last().unwrap_or("it ended without a word").to_owned())
+    }
+}
+
+/// This program. Not `self`: it is another program, which watches over that, that starts it.
+fn this() -> Command {
+    child::command(format!("/proc/{}/exe", std::process::id()))
 }
 
 fn command(job: &Job) -> Command {
-    // Not `self`: it is another program, which watches over that, that starts it.
-    let mut command = child::command(format!("/proc/{}/exe", std::process::id()));
+    let mut command = this();
     command.args(arguments(job, std::thread::available_parallelism().map_or(1, usize::from)));
     command
 }
