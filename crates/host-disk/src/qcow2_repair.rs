@@ -124,10 +124,11 @@ fn rebuild(check: &Check<'_>) -> Result<(u64, u32), DiskError> {
         if more.len() == blocks.len() && longer == table {
             break;
         }
+        // Asked before anything is as long as an entry in the image wants it.
+        if longer > MOST_REFTABLE >> bits {
+            return Err(DiskError::Unsupported("the image would need a larger refcount table than QEMU takes"));
+        }
         (blocks, table) = (more, longer);
-    }
-    if table << bits > MOST_REFTABLE {
-        return Err(DiskError::Unsupported("the image would need a larger refcount table than QEMU takes"));
     }
     let end = start + table + blocks.len() as u64;
     let mut entries = vec![0; (table << bits) as usize];
