@@ -126,7 +126,9 @@ fn rebuild(check: &Check<'_>) -> Result<(u64, u32), DiskError> {
         }
         // Asked before anything is as long as an entry in the image wants it.
         if longer > MOST_REFTABLE >> bits {
-            return Err(DiskError::Unsupported("the image would need a larger refcount table than QEMU takes"));
+            return Err(DiskError::Unsupported(
+                "the image would need a larger refcount table than QEMU takes",
+            ));
         }
         (blocks, table) = (more, longer);
     }
