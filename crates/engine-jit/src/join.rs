@@ -5,7 +5,6 @@ use crate::cache::{Member, Place, page_of};
 use crate::jit::Translator;
 use crate::region::member;
 use engine_interp::{Cpu, FP};
-use engine_mmu::PAGE_MASK;
 use isa_ir::Node;
 use isa_riscv::lift::{X, lift};
 
@@ -47,9 +46,8 @@ impl Translator {
         let behind = member(members, Some(i64::from(end)))?;
         let to = member(members, target)?;
         let block = self.cache.blocks.get(behind.number as usize)?;
-        // In one page, as a trace is.
-        if page_of(block.place.arena) != page_of(place.arena) || (behind.at ^ to.at) as u64 & !PAGE_MASK != 0
-        {
+        // What is branched over becomes part of the trace, which lies in one page.
+        if page_of(block.place.arena) != page_of(place.arena) {
             return None;
         }
         let code = block.code.get(..over as usize / 2)?.to_vec();

@@ -282,3 +282,58 @@ fn a_page_is_not_fetched_from_too_early() {
         }
     }
 }
+
+/// The code of each page of a ring is changed, with a fence, while all of it is one region: what is in the other pages counts as much
+/// as what is in the one where the region is entered.
+#[test]
+fn a_page_of_a_region_changes() {
+    for options in [eager(), second()] {
+        for way in WAYS {
+            for pages in [2, 3] {
+                let Some(mut pair) = Pair::new(options) else { return };
+                ring(&mut pair, pages, way);
+                pair.set(&bare(page(1)));
+                for change in 0..3 * pages {
+                    for slice in 0..40 {
+                        let result = pair.run(90 + slice);
+                        assert!(result.is_ok(), "{way}, change {change} of {pages}: {}", result.unwrap_err());
+                    }
+                    pair.code(page(1 + change % pages), &[addi(A1, A1, 20 + change as i32)]);
+                    pair.jit.cpu.flush_code();
+                    pair.interp.cpu.flush_code();
+                }
+                assert!(pair.jit.cpu.counts().regions > pages, "{way}");
+                pair.assert_translated();
+            }
+        }
+    }
+}
+
+/// A loop branches at the end of its page over the first instruction of the next one, which is another page in another address space.
+#[test]
+fn a_branch_over_the_beginning_of_the_next_page() {
+    for options in [eager(), second()] {
+        let Some(mut pair) = Pair::new(options) else { return };
+        let code = [addi(A2, A2, 1), andi(T1, A2, 1), branch(1, T1, 0, 8)];
+        pair.code(page(1) + PAGE - 12, &code);
+        for (next, step) in [(2, 3), (3, 5)] {
+            pair.code(page(next), &[addi(A1, A1, step), jal(0, -16)]);
+        }
+        let spaces = [1, 2].map(|asid| {
+            let space = Space::new(&mut pair, TABLES + 16 * PAGE * (asid - 1), asid, START);
+            space.map(&mut pair, START, page(1), CODE);
+            space.map(&mut pair, START + PAGE, page(1 + asid), CODE);
+            space
+        });
+        for round in 0..8 {
+            let hart = spaces[round % 2].hart(START + PAGE - 12);
+            pair.set(&hart);
+            for slice in 0..40 {
+                let result = pair.run(90 + slice);
+                assert!(result.is_ok(), "round {round}: {}", result.unwrap_err());
+            }
+        }
+        assert!(pair.jit.cpu.counts().regions > 0);
+        pair.assert_translated();
+    }
+}
