@@ -109,10 +109,10 @@ impl Machine {
         }
     }
 
-    /// How many disks there is room for: of the virt board's eight places, one is the entropy device's.
+    /// How many disks there is room for.
     pub fn disks(self) -> usize {
         match self {
-            Machine::Virt => 7,
+            Machine::Virt => vm_board::virt::MAX_DISKS,
             Machine::Spike | Machine::SifiveU | Machine::Microvm => 0,
         }
     }

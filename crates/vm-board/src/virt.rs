@@ -35,6 +35,8 @@ const VIRTIO: [&str; 8] =
     ["virtio0", "virtio1", "virtio2", "virtio3", "virtio4", "virtio5", "virtio6", "virtio7"];
 const VIRTIO_BASE: u64 = 0x1000_1000;
 const VIRTIO_SIZE: u64 = 0x1000;
+/// How many disks there is room for: of the places for virtio devices, one is the entropy device's.
+pub const MAX_DISKS: usize = VIRTIO.len() - 1;
 const PLIC_SOURCES: u32 = 95;
 const PLIC_MAX_PRIORITY: u32 = 7;
 
