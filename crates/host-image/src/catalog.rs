@@ -49,6 +49,8 @@ pub struct ImageName {
     pub about: &'static str,
     /// Whether it has a kernel; else it is firmware, or files for a guest.
     pub boots: bool,
+    /// Whether it has a root disk, which takes a place for a disk of the machine that it boots in.
+    pub disk: bool,
 }
 
 /// Every image, the default guest first.
@@ -58,36 +60,42 @@ pub const IMAGES: &[ImageName] = &[
         architecture: Architecture::Riscv64,
         about: "Debian 13 kernel with a busybox shell (the default guest)",
         boots: true,
+        disk: false,
     },
     ImageName {
         name: "debian",
         architecture: Architecture::Riscv64,
         about: "Debian 13 with systemd, apt and network on a root disk",
         boots: true,
+        disk: true,
     },
     ImageName {
         name: "debian-cloud-amd64",
         architecture: Architecture::Amd64,
         about: "Debian 13 cloud kernel with busybox; dies in user space, which needs SSE2",
         boots: true,
+        disk: false,
     },
     ImageName {
         name: "debian-python",
         architecture: Architecture::Riscv64,
         about: "Python 3.13 as a second initramfs, for `hostel bench`: python.cpio",
         boots: false,
+        disk: false,
     },
     ImageName {
         name: "opensbi",
         architecture: Architecture::Riscv64,
         about: "OpenSBI firmware, generic platform: fw_dynamic.bin, fw_jump.bin",
         boots: false,
+        disk: false,
     },
     ImageName {
         name: "u-boot",
         architecture: Architecture::Riscv64,
         about: "U-Boot for supervisor mode on the virt machine: u-boot.bin",
         boots: false,
+        disk: false,
     },
 ];
 
@@ -318,6 +326,7 @@ mod tests {
             let mut picks = recipe.sources.iter().flat_map(|source| source.picks);
             assert_eq!(image.boots, picks.any(|pick| pick.role == Some(Role::Kernel)), "{}", image.name);
             assert_eq!(image.architecture, recipe.architecture, "{}", image.name);
+            assert_eq!(image.disk, recipe.disk.is_some(), "{}", image.name);
         }
     }
 }

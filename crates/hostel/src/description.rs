@@ -187,7 +187,7 @@ fn check(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::
         let error = anyhow!("the guest {guest} needs firmware; use --bios builtin, or --bios FILE");
         return Err((&["bios", "guest"], error));
     }
-    check_disks(machine).map_err(|error| (&["disk", "machine"] as &[_], error))?;
+    check_disks(machine).map_err(|error| (&["disk", "machine", "guest"] as &[_], error))?;
     if machine.machine.x86() {
         return check_x86(machine);
     }
@@ -236,12 +236,23 @@ fn check(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::
 
 /// Refuses disks that the board has no room for, or that contradict themselves.
 fn check_disks(machine: &Description) -> anyhow::Result<()> {
-    let room = machine.machine.disks();
-    match machine.disks.len() {
-        0 => {}
-        _ if room == 0 => bail!("the board {} has no place for a disk; use --machine virt", machine.machine),
-        count if count > room => {
-            bail!("the board {} has room for {room} disks, not {count}", machine.machine)
+    let (board, room, given) = (machine.machine, machine.machine.disks(), machine.disks.len());
+    // A guest's own disk comes first, and takes a place, too.
+    let owner = machine.guest.as_deref().and_then(image).filter(|image| image.disk);
+    match (owner, room.checked_sub(usize::from(owner.is_some()))) {
+        (Some(guest), None) => bail!(
+            "the board {board} has no place for a disk, and the guest {} has one; use --machine virt",
+            guest.name
+        ),
+        (None, Some(0)) if given > 0 => {
+            bail!("the board {board} has no place for a disk; use --machine virt")
+        }
+        (Some(guest), Some(left)) if given > left => bail!(
+            "the board {board} has room for {left} disks beside that of the guest {}, not {given}",
+            guest.name
+        ),
+        (None, Some(room)) if given > room => {
+            bail!("the board {board} has room for {room} disks, not {given}")
         }
         _ => {}
     }

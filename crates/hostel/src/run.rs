@@ -5,7 +5,7 @@ use crate::command::RunOptions;
 use crate::description::{Description, guest_append, no_kernel, resolve};
 use crate::origin::Origin;
 use crate::{disk, file, life, random, say, second_stage, status};
-use anyhow::{Context, bail};
+use anyhow::Context;
 use host_disk::Disk;
 use host_image::{Bars, Image, Store};
 use std::io::Read;
@@ -58,12 +58,6 @@ pub fn run(options: RunOptions) -> anyhow::Result<u8> {
     let board = board(&machine, files.htif())?;
     if let Some(disk) = image.as_ref().and_then(Image::disk) {
         // The image's own comes first: it is the one that its initial RAM disk looks for.
-        if machine.disks.len() >= machine.machine.disks() {
-            bail!(
-                "a guest with a disk of its own has room for {} more; leave out a --disk",
-                machine.machine.disks() - 1
-            );
-        }
         let choice = disk::DiskChoice { file: disk, overlay: true, ..disk::DiskChoice::default() };
         files.disks.push((choice.file.clone(), choice.open()?));
         say::note("what this guest writes to its disk is gone when it ends");

@@ -88,6 +88,15 @@ fn disks_that_cannot_be() {
         str!["the disk d is read-only, so that an overlay has no effect; leave one out"],
     );
     wrong(&["--disk=d"; 8], str!["the board virt has room for 7 disks, not 8"]);
+    // A guest's own counts, before anything is fetched.
+    for machine in ["sifive_u", "spike"] {
+        let expected = format!(
+            "the board {machine} has no place for a disk, and the guest debian has one; use --machine virt"
+        );
+        files.wrong(&["run", "--offline", "--machine", machine, "debian"], expected);
+    }
+    let seven = [&["run", "--offline", "debian"][..], &["--disk=d"; 7]].concat();
+    files.wrong(&seven, str!["the board virt has room for 6 disks beside that of the guest debian, not 7"]);
     files.add("m.toml", "kernel = \"k\"\nbios = \"none\"\n\n[[disk]]\nfile = \"none.img\"\n");
     files.wrong(
         &["run", "m.toml"],
