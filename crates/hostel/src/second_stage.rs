@@ -4,7 +4,8 @@
 //! guest's ends nobody else, and its console is its standard output.
 
 use host_image::{Job, Program, Runner, child};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use vm_board::size::Argument;
@@ -58,11 +59,19 @@ fn arguments(job: &Job, processors: usize) -> Vec<OsString> {
     arguments.extend(["--initrd".into(), job.initrd.clone().into()]);
     arguments.extend(["--append".into(), format!("console=ttyS0 {}", job.append).into()]);
     for disk in &job.disks {
-        let mut value = disk.path.clone().into_os_string();
+        let mut value = doubled(disk.path.as_os_str());
         value.push(if disk.read_only { ",format=raw,ro" } else { ",format=raw" });
         arguments.extend(["--disk".into(), value]);
     }
     arguments
+}
+
+/// A file's name for `--disk`, where a comma is written twice.
+fn doubled(name: &OsStr) -> OsString {
+    let bytes = name.as_bytes().iter();
+    OsString::from_vec(
+        bytes.flat_map(|&byte| std::iter::repeat_n(byte, if byte == b',' { 2 } else { 1 })).collect(),
+    )
 }
 
 #[cfg(test)]
@@ -77,7 +86,7 @@ mod tests {
             initrd: "/c/i".into(),
             append: "loglevel=4".into(),
             disks: vec![
-                Drive { path: "/c/root.raw".into(), read_only: false },
+                Drive { path: "/c,d/root.raw".into(), read_only: false },
                 Drive { path: "/c/system.tar".into(), read_only: true },
             ],
             memory: 2 << 30,
@@ -87,7 +96,7 @@ mod tests {
             line.to_str(),
             Some(
                 "run --machine virt --console stdio --cpus 2 --memory 2G --kernel /c/vmlinux --initrd /c/i --append \
-                 console=ttyS0 loglevel=4 --disk /c/root.raw,format=raw --disk /c/system.tar,format=raw,ro"
+                 console=ttyS0 loglevel=4 --disk /c,,d/root.raw,format=raw --disk /c/system.tar,format=raw,ro"
             )
         );
         assert!(arguments(&job, 1).contains(&OsString::from("1")));
