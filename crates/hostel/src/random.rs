@@ -6,12 +6,30 @@ use std::sync::{Arc, Mutex};
 use vm_machine::RandomSource;
 
 /// The host's, which never run out.
-///
-/// # Errors
-/// If the host does not let them be had.
-pub fn host() -> io::Result<RandomSource> {
-    let mut file = File::open("/dev/urandom")?;
-    Ok(Arc::new(Mutex::new(move |bytes: &mut [u8]| file.read_exact(bytes).map_or(0, |()| bytes.len()))))
+#[derive(Debug)]
+pub struct Host(File);
+
+impl Host {
+    /// Finds them.
+    ///
+    /// # Errors
+    /// If the host does not let them be had.
+    pub fn open() -> io::Result<Host> {
+        File::open("/dev/urandom").map(Host)
+    }
+
+    /// Fills `bytes`.
+    ///
+    /// # Errors
+    /// If the host does not let them be had.
+    pub fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact(bytes)
+    }
+
+    /// As a machine takes them.
+    pub fn source(mut self) -> RandomSource {
+        Arc::new(Mutex::new(move |bytes: &mut [u8]| self.fill(bytes).map_or(0, |()| bytes.len())))
+    }
 }
 
 /// Bytes that are the same in every run with that seed: for machines whose runs are to be repeatable, and no secret.
@@ -58,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_hosts_bytes_differ() {
-        let source = host().unwrap();
+        let source = Host::open().unwrap().source();
         assert_ne!(take(&source, 32), take(&source, 32));
     }
 }

@@ -8,20 +8,20 @@ use crate::{disk, file, life, random, say, second_stage, status};
 use anyhow::Context;
 use host_disk::Disk;
 use host_image::{Bars, Image, Store};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 use support_image::elf::Elf;
 use vm_board::board::{Board, Config, DeviceKind, HtifWords, Serial};
 use vm_board::check::BoardError;
-use vm_machine::{ClockKind, Program, Spec, Virtio};
+use vm_machine::{ClockKind, Program, RandomSource, Spec, Virtio};
 
 /// When a machine with a virtual clock starts, as its real-time clock says: 2026-01-01, in nanoseconds since 1970.
 /// Its runs repeat only if they all start at the same time.
 const VIRTUAL_START_NS: u64 = 1_767_225_600_000_000_000;
 /// Bytes that seed the kernel's random numbers.
 const SEED: usize = 32;
+const NO_RANDOM: &str = "cannot read random numbers from /dev/urandom";
 
 /// Does what `hostel run` was asked to and gives the exit status.
 ///
@@ -67,7 +67,17 @@ pub fn run(options: RunOptions) -> anyhow::Result<u8> {
         files.disks.push((choice.file.clone(), disk));
     }
     let ended = life::live(wish, || files.spec(&machine, &board), &machine.consoles);
-    disk::close(&files.disks)?;
+    last_word(ended, disk::close(&files.disks))
+}
+
+/// What is to be told of a machine that ended thus and whose disks were closed thus: the machine's own error first, the
+/// disks' in passing.
+fn last_word(ended: anyhow::Result<u8>, closed: anyhow::Result<()>) -> anyhow::Result<u8> {
+    match (&ended, closed) {
+        (Ok(_), Err(error)) => return Err(error),
+        (Err(_), Err(error)) => say::note(&format!("{error:#}")),
+        (_, Ok(())) => {}
+    }
     ended
 }
 
@@ -169,11 +179,16 @@ impl Files {
 
     /// What one machine is built from.
     fn spec(&self, machine: &Description, board: &Board) -> anyhow::Result<Spec> {
-        let (wall_start_ns, rng_seed) = match machine.clock.0 {
-            ClockKind::Real => (now_ns(), seed().context("cannot read random numbers from /dev/urandom")?),
-            ClockKind::Virtual => (VIRTUAL_START_NS, vec![0; SEED]),
+        let mut rng_seed = vec![0; SEED];
+        let (wall_start_ns, source) = match machine.clock.0 {
+            ClockKind::Real => {
+                let mut host = random::Host::open().context(NO_RANDOM)?;
+                host.fill(&mut rng_seed).context(NO_RANDOM)?;
+                (now_ns(), host.source())
+            }
+            ClockKind::Virtual => (VIRTUAL_START_NS, random::repeatable(&rng_seed)),
         };
-        let virtio = self.virtio(machine, board, &rng_seed)?;
+        let virtio = self.virtio(board, source);
         Ok(Spec {
             board: board.clone(),
             bios: self.bios.clone(),
@@ -194,18 +209,14 @@ impl Files {
     }
 
     /// The virtio devices: the disks, and entropy where the board has room for it.
-    fn virtio(&self, machine: &Description, board: &Board, seed: &[u8]) -> anyhow::Result<Vec<Virtio>> {
+    fn virtio(&self, board: &Board, source: RandomSource) -> Vec<Virtio> {
         if !board.devices.iter().any(|placed| matches!(placed.kind, DeviceKind::VirtioMmio { .. })) {
-            return Ok(Vec::new());
+            return Vec::new();
         }
-        let source = match machine.clock.0 {
-            ClockKind::Real => random::host().context("cannot read random numbers from /dev/urandom")?,
-            ClockKind::Virtual => random::repeatable(seed),
-        };
         let disks = self.disks.iter().enumerate();
         let disks =
             disks.map(|(n, (_, disk))| Virtio::Disk { disk: Arc::clone(disk), id: format!("disk{n}") });
-        Ok(disks.chain([Virtio::Entropy(source)]).collect())
+        disks.chain([Virtio::Entropy(source)]).collect()
     }
 }
 
@@ -215,8 +226,17 @@ fn now_ns() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn seed() -> std::io::Result<Vec<u8>> {
-    let mut seed = vec![0; SEED];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
-    Ok(seed)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    #[test]
+    fn the_machines_own_error_comes_before_that_of_its_disks() {
+        let word = |ended, closed| last_word(ended, closed).map_err(|error| error.to_string());
+        assert_eq!(word(Ok(3), Ok(())), Ok(3));
+        assert_eq!(word(Ok(3), Err(anyhow!("disk"))), Err("disk".into()));
+        assert_eq!(word(Err(anyhow!("machine")), Ok(())), Err("machine".into()));
+        assert_eq!(word(Err(anyhow!("machine")), Err(anyhow!("disk"))), Err("machine".into()));
+    }
 }
