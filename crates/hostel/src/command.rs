@@ -205,8 +205,9 @@ pub enum ImageVerb {
         /// A guest image of `hostel image list`, or the file of a disk image
         #[arg(value_name = "NAME | FILE")]
         name: PathBuf,
-        #[command(flatten)]
-        disk: DiskSource,
+        /// The disk image's format: raw or qcow2 [default: what it looks like]
+        #[arg(long, value_name = "FORMAT")]
+        from: Option<host_disk::Format>,
     },
     /// Print the directory of the cache, or of an image's files in it
     #[command(after_help = "Examples:\n  hostel image path\n  ls -l $(hostel image path debian-busybox)")]

@@ -136,6 +136,15 @@ fn is_any(path: &Path) -> bool {
     path.as_os_str() == "any"
 }
 
+/// What an image may be built on where the user says these files.
+pub fn backing(files: &[PathBuf]) -> Backing {
+    match files {
+        [] => Backing::Beside,
+        all if all.iter().any(|path| is_any(path)) => Backing::Any,
+        all => Backing::Also(all.to_vec()),
+    }
+}
+
 impl DiskChoice {
     /// The same with relative paths counted from `directory`.
     pub fn relative_to(mut self, directory: &Path) -> DiskChoice {
@@ -161,11 +170,6 @@ impl DiskChoice {
     /// # Errors
     /// What is wrong with the file, by its name.
     pub fn open(&self) -> anyhow::Result<Arc<dyn Disk>> {
-        let backing = match self.backing.as_slice() {
-            [] => Backing::Beside,
-            all if all.iter().any(|path| is_any(path)) => Backing::Any,
-            all => Backing::Also(all.to_vec()),
-        };
         let folder = || std::env::var_os("TMPDIR").map_or_else(|| TEMPORARY.into(), PathBuf::from);
         let options = OpenOptions {
             format: self.format,
@@ -174,7 +178,7 @@ impl DiskChoice {
                 CacheChoice::Writeback => Cache::Writeback,
                 CacheChoice::None => Cache::None,
             },
-            backing,
+            backing: backing(&self.backing),
             overlay: self.overlay.then(folder),
             unlocked: false,
         };

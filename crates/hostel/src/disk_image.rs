@@ -1,10 +1,10 @@
 //! `hostel image` with the files of disk images: info, check, convert, create, resize.
 
+use crate::choice::Memory;
 use crate::command::{
-    CheckOptions, ConvertOptions, CreateOptions, DiskSource, ImageVerb, NewOptions, RepairChoice,
-    ResizeOptions,
+    CheckOptions, ConvertOptions, CreateOptions, DiskSource, NewOptions, RepairChoice, ResizeOptions,
 };
-use crate::{say, status};
+use crate::{disk, say, status};
 use anyhow::{Context, bail};
 use host_char::terminal;
 use host_disk::{
@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use vm_board::size::{GIB, KIB, MIB, Size};
+use vm_board::size::Size;
 
 /// A size on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,52 +37,19 @@ impl FromStr for DiskSize {
 
     fn from_str(text: &str) -> Result<Self, NoSize> {
         let number = text.strip_prefix('+').unwrap_or(text);
-        let digits = number.trim_end_matches(|char: char| !char.is_ascii_digit());
-        let unit = match number.get(digits.len()..).unwrap_or_default().to_ascii_uppercase().as_str() {
-            "" => 1,
-            "K" | "KIB" => KIB,
-            "M" | "MIB" => MIB,
-            "G" | "GIB" => GIB,
-            "T" | "TIB" => GIB * KIB,
-            _ => return Err(NoSize),
-        };
-        if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(NoSize);
-        }
-        let bytes = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).ok_or(NoSize)?;
+        let Memory(bytes) = number.parse().map_err(|_| NoSize)?;
         Ok(if number.len() == text.len() { DiskSize::Bytes(bytes) } else { DiskSize::More(bytes) })
     }
 }
 
-/// Does what concerns disk images, and gives back what does not.
-///
-/// # Errors
-/// If a file cannot be opened, or what was asked for is not possible.
-pub fn run(verb: ImageVerb) -> anyhow::Result<Result<u8, ImageVerb>> {
-    Ok(Ok(match verb {
-        ImageVerb::Info { name, disk } if !is_guest(&name) => info(&name, &disk)?,
-        ImageVerb::Check(options) => check(&options)?,
-        ImageVerb::Convert(options) => convert(&options)?,
-        ImageVerb::Create(options) => create(&options)?,
-        ImageVerb::Resize(options) => resize(&options)?,
-        other => return Ok(Err(other)),
-    }))
-}
-
 /// Whether a name is that of a guest image. A file of that name is meant by `./NAME`.
-fn is_guest(name: &Path) -> bool {
+pub fn is_guest(name: &Path) -> bool {
     let known = IMAGES.iter().any(|image| Path::new(image.name) == name);
     known || (name.components().count() == 1 && name.extension().is_none() && !name.exists())
 }
 
 fn options(source: &DiskSource, read_only: bool) -> OpenOptions {
-    let backing = if source.backing.iter().any(|file| file == Path::new("any")) {
-        Backing::Any
-    } else if source.backing.is_empty() {
-        Backing::Beside
-    } else {
-        Backing::Also(source.backing.clone())
-    };
+    let backing = disk::backing(&source.backing);
     OpenOptions { format: source.from, read_only, backing, ..OpenOptions::default() }
 }
 
@@ -91,9 +58,13 @@ fn shown(text: &str) -> String {
     text.replace(char::is_control, "?")
 }
 
-fn info(path: &Path, source: &DiskSource) -> anyhow::Result<u8> {
+/// Says what the image at `path` is, by its beginning or `from`.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn info(path: &Path, from: Option<Format>) -> anyhow::Result<u8> {
     let file = HostFile::open(path, false, Cache::Writeback).with_context(|| cannot("open", path))?;
-    let format = match source.from {
+    let format = match from {
         Some(format) => format,
         None => host_disk::probe(&file).with_context(|| cannot("read", path))?,
     };
@@ -144,7 +115,11 @@ fn cannot(what: &str, path: &Path) -> String {
     format!("cannot {what} {}", path.display())
 }
 
-fn check(options: &CheckOptions) -> anyhow::Result<u8> {
+/// Looks for errors, and repairs what it is told to.
+///
+/// # Errors
+/// If the image cannot be read, written or understood.
+pub fn check(options: &CheckOptions) -> anyhow::Result<u8> {
     let path = &options.file;
     let write = options.repair.is_some();
     let file = HostFile::open(path, write, Cache::Writeback).with_context(|| cannot("open", path))?;
@@ -232,8 +207,8 @@ fn new_disk(
     };
     let size = size.checked_next_multiple_of(SECTOR).context("a disk cannot be that large")?;
     let medium = Arc::new(HostFile::create(path).with_context(|| cannot("make", path))?);
-    Guard::new(&medium, path, Access::Write)?;
     let made = || -> anyhow::Result<Arc<dyn Disk>> {
+        Guard::new(&medium, path, Access::Write)?;
         Ok(match new.format {
             Format::Raw => {
                 medium.set_len(size)?;
@@ -253,7 +228,11 @@ fn remove(path: &Path) {
     let _ = std::fs::remove_file(path);
 }
 
-fn convert(options: &ConvertOptions) -> anyhow::Result<u8> {
+/// Copies an image.
+///
+/// # Errors
+/// If one of the two cannot be opened, read or written; then there is no new one.
+pub fn convert(options: &ConvertOptions) -> anyhow::Result<u8> {
     let source = host_disk::open(&options.source, &self::options(&options.disk, true))?;
     let target = options.target.clone();
     let to = new_disk(&target, source.disk.size(), &options.new, None)?;
@@ -275,7 +254,11 @@ fn convert(options: &ConvertOptions) -> anyhow::Result<u8> {
     Ok(status::SUCCESS)
 }
 
-fn create(options: &CreateOptions) -> anyhow::Result<u8> {
+/// Makes an image.
+///
+/// # Errors
+/// If there cannot be such a one; then there is none.
+pub fn create(options: &CreateOptions) -> anyhow::Result<u8> {
     let path = &options.file;
     let base = match (&options.base, options.base_format) {
         (Some(name), Some(format)) => Some((name.clone(), format)),
@@ -306,7 +289,11 @@ fn create(options: &CreateOptions) -> anyhow::Result<u8> {
     Ok(status::SUCCESS)
 }
 
-fn resize(options: &ResizeOptions) -> anyhow::Result<u8> {
+/// Makes an image larger or smaller.
+///
+/// # Errors
+/// If it cannot be, or would lose something that was not said to be lost.
+pub fn resize(options: &ResizeOptions) -> anyhow::Result<u8> {
     let path = &options.file;
     let opened = host_disk::open(path, &self::options(&options.disk, false))?;
     if options.disk.from.is_none() && opened.format == Format::Raw {

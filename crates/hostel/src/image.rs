@@ -2,7 +2,7 @@
 
 use crate::command::{ImageOptions, ImageVerb};
 use crate::{disk_image, say, second_stage, status};
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use host_char::terminal;
 use host_image::{Bars, Error, Image, ImageInfo, Options, State, Store, leave_bars};
 use std::fmt::Write as _;
@@ -12,16 +12,12 @@ use vm_board::size::Size;
 /// Does what `hostel image` was asked to and gives the exit status.
 ///
 /// # Errors
-/// If there is no such image, it cannot be fetched or it is not there.
+/// If there is no such image, it cannot be fetched or it is not there; or what a disk image's verb says.
 pub fn image(options: ImageOptions) -> anyhow::Result<u8> {
     let Some(verb) = options.verb else { return say::help(&["image"]) };
-    let verb = match disk_image::run(verb)? {
-        Ok(status) => return Ok(status),
-        Err(verb) => verb,
-    };
-    let store = Store::open(None)?;
+    let store = || Store::open(None);
     let answer = match verb {
-        ImageVerb::List => list(&store.list()?),
+        ImageVerb::List => list(&store()?.list()?),
         ImageVerb::Get { name, fetch, refresh, check } => {
             let options = Options { refresh, check, ..fetch.options() };
             terminal::watch_signals(|_| {
@@ -29,18 +25,28 @@ pub fn image(options: ImageOptions) -> anyhow::Result<u8> {
                 false
             })
             .context("cannot watch for signals")?;
-            let image = store.get_with(&name, &options, &mut second_stage::runner(), &mut Bars::new())?;
+            let image = store()?.get_with(&name, &options, &mut second_stage::runner(), &mut Bars::new())?;
             let files = image.manifest.files.iter().filter_map(|file| image.file(&file.name));
             files.map(|file| format!("{}\n", file.display())).collect()
         }
-        ImageVerb::Info { name, .. } => info(&store.info(&name.to_string_lossy())?)?,
-        ImageVerb::Path { name: None } => format!("{}\n", store.directory().display()),
+        ImageVerb::Info { name, from } if !disk_image::is_guest(&name) => {
+            return disk_image::info(&name, from);
+        }
+        ImageVerb::Info { name, from: Some(_) } => {
+            let name = name.display();
+            bail!(
+                "--from has no effect with the guest image {name}; leave it out, or write ./{name} for a file"
+            );
+        }
+        ImageVerb::Info { name, from: None } => info(&store()?.info(&name.to_string_lossy())?)?,
+        ImageVerb::Path { name: None } => format!("{}\n", store()?.directory().display()),
         ImageVerb::Path { name: Some(name) } => {
-            format!("{}\n", directory(&store.get_cached(&name)?)?.display())
+            format!("{}\n", directory(&store()?.get_cached(&name)?)?.display())
         }
-        ImageVerb::Check(_) | ImageVerb::Convert(_) | ImageVerb::Create(_) | ImageVerb::Resize(_) => {
-            return Err(anyhow!("internal error: a disk image's verb reached the cache"));
-        }
+        ImageVerb::Check(options) => return disk_image::check(&options),
+        ImageVerb::Convert(options) => return disk_image::convert(&options),
+        ImageVerb::Create(options) => return disk_image::create(&options),
+        ImageVerb::Resize(options) => return disk_image::resize(&options),
     };
     say::answer(&answer)?;
     Ok(status::SUCCESS)

@@ -34,6 +34,13 @@ refcounts  16 bits
 on host    [..]
 
 "#]]);
+    let raw = image(&files, "info FOLDER/a.qcow2 --from raw").code(0);
+    assert!(String::from_utf8_lossy(&raw.get_output().stdout).contains("format     raw"));
+    refused(
+        &files,
+        "info debian-busybox --from raw",
+        "--from has no effect with the guest image debian-busybox",
+    );
     image(&files, "check FOLDER/a.qcow2").code(0).stderr_eq("").stdout_eq(str![[r#"
 no errors were found
 0 of 160 clusters are in the image (0.0%), 0.0% of them compressed
