@@ -17,6 +17,8 @@ const MARK: &str = "hostel-build: ";
 /// How many lines of the log a failure is told with, and how long they may be, in bytes.
 const LAST: usize = 12;
 const LINE: usize = 400;
+/// How much of what the machine says goes to the log, in bytes: what packages' scripts write, nothing else bounds.
+const LOG: usize = 16 << 20;
 /// How much is kept of what a program says when it fails, in bytes.
 const MESSAGE: u64 = 4096;
 
@@ -140,6 +142,10 @@ pub(crate) type Outcome = Result<(), (String, Vec<String>)>;
 /// What a machine says, read line by line: shown as progress, written to a log, and its end kept.
 pub(crate) struct Listener<'a, W: Write> {
     log: W,
+    /// How many bytes the log still takes.
+    room: usize,
+    /// Whether it has been said that there is more.
+    full: bool,
     progress: &'a mut dyn Progress,
     /// How many packages are configured.
     packages: usize,
@@ -152,10 +158,12 @@ pub(crate) struct Listener<'a, W: Write> {
 }
 
 impl<'a, W: Write> Listener<'a, W> {
-    /// Listens to a machine that configures so many packages. `log` gets all that it says.
+    /// Listens to a machine that configures so many packages. `log` gets what it says, up to [`LOG`] bytes.
     pub fn new(log: W, packages: usize, progress: &'a mut dyn Progress) -> Listener<'a, W> {
         Listener {
             log,
+            room: LOG,
+            full: false,
             progress,
             packages,
             line: Vec::new(),
@@ -170,7 +178,12 @@ impl<'a, W: Write> Listener<'a, W> {
     /// Hears some bytes.
     pub fn hear(&mut self, bytes: &[u8]) {
         // A log that cannot be written is not worth failing for.
-        let _ = self.log.write_all(bytes);
+        let kept = bytes.get(..self.room).unwrap_or(bytes);
+        let _ = self.log.write_all(kept);
+        self.room -= kept.len();
+        if kept.len() < bytes.len() && !std::mem::replace(&mut self.full, true) {
+            let _ = self.log.write_all(b"\nThe log ends here: it is full.\n");
+        }
         for byte in bytes {
             if *byte == b'\n' {
                 let line = std::mem::take(&mut self.line);
@@ -290,6 +303,19 @@ mod tests {
             listener.hear(&[b'x'; 1000]);
         }
         assert_eq!(listener.line.len(), LINE);
+    }
+
+    #[test]
+    fn a_log_does_not_grow_for_ever() {
+        let (mut silent, mut log) = (Silent, Vec::new());
+        let mut listener = Listener::new(&mut log, 0, &mut silent);
+        for _ in 0..18 {
+            listener.hear(&[b'x'; 1_000_000]);
+        }
+        listener.hear(b"\nhostel-build: done\n");
+        assert_eq!(listener.outcome(Ok(())), Ok(()), "it is still heard");
+        let end = b"x\nThe log ends here: it is full.\n";
+        assert!(log.ends_with(end) && log.len() == LOG + end.len() - 1);
     }
 
     fn run(script: &str, patience: Duration) -> (Result<(), String>, String) {
