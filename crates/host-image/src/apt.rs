@@ -7,7 +7,7 @@
 use crate::catalog::Architecture;
 use crate::child::{self, Finished, ask, command};
 use crate::error::Error;
-use crate::mirror::printable;
+use crate::mirror::{loops_back, printable};
 use crate::progress::Progress;
 use crate::release::Release;
 use std::fs;
@@ -236,8 +236,7 @@ fn shared_proxies(dump: &str) -> String {
         let (key, value) = line.split_once(' ').unwrap_or_default();
         let key = key.to_ascii_lowercase();
         let proxy = key.contains("::proxy") && !key.contains("detect");
-        let here = ["\"\"", "localhost", "//127.", "[::1]", "@"].iter().any(|part| value.contains(part));
-        proxy && !here
+        proxy && value != "\"\";" && !value.contains('@') && !loops_back(value)
     };
     let settings = network_settings(dump);
     settings.lines().filter(shared).map(|line| format!("{line}\n")).collect()
@@ -429,6 +428,8 @@ mod tests {
     fn a_guest_gets_proxies_without_passwords_and_none_of_the_host_itself() {
         let dump = "Acquire::http::Proxy \"http://proxy.example:3128\";\nAcquire::https::Proxy \"http://localhost:3128\";\n\
                     Acquire::http::Proxy::a.example \"http://user:word@proxy.example\";\n\
+                    Acquire::http::Proxy::c.example \"http://127.0.0.1:3128\";\nAcquire::http::Proxy::d.example \"\";\n\
+                    Acquire::http::Proxy::e.example \"http://[::1]:3128\";\n\
                     Acquire::http::Proxy-Auto-Detect \"/usr/bin/x\";\nAcquire::http::Pipeline-Depth \"0\";\n\
                     Acquire::http::Proxy::b.example \"DIRECT\";\n";
         assert_eq!(

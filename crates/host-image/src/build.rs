@@ -12,6 +12,7 @@ use crate::overlay::Packer;
 use crate::progress::Progress;
 use crate::release::Release;
 use crate::runner::Runner;
+use crate::store::Options;
 use rustix::fs::statvfs;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -36,15 +37,15 @@ pub(crate) struct Workshop<'a> {
     pub runner: &'a mut dyn Runner,
 }
 
-/// Fetches and makes the image of `recipe`.
+/// Fetches and makes the image of `recipe`, from what the mirror serves as `suite` at the moment.
 pub(crate) fn build(
     recipe: &Recipe,
-    mirror: &Mirror,
+    options: &Options,
     suite: &str,
     workshop: &mut Workshop<'_>,
     progress: &mut dyn Progress,
 ) -> Result<Manifest, Error> {
-    let work = workshop.work;
+    let (work, mirror) = (workshop.work, &options.mirror);
     let url = resolve(mirror)?;
     let (out, apt) = (work.join("out"), work.join("apt"));
     for directory in [&out, &apt] {
@@ -70,7 +71,9 @@ pub(crate) fn build(
 
     let mut files = picked(recipe, &archive, &debs, &out, progress)?;
     if let Some(disk) = recipe.disk {
-        let source = Sources { archive: &archive, url: &url, mirror, debs: &debs, system: &system };
+        // A name that is only a way out for now is none that a guest should keep.
+        let known_as = options.suite.as_deref().unwrap_or(SUITE);
+        let source = Sources { archive: &archive, url: &url, mirror, known_as, debs: &debs, system: &system };
         files.extend(root_disk(recipe, disk, &source, workshop, progress)?);
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
@@ -133,6 +136,8 @@ struct Sources<'a> {
     archive: &'a Archive,
     url: &'a str,
     mirror: &'a Mirror,
+    /// What the mirror calls the release.
+    known_as: &'a str,
     /// The packages that files are picked from, the kernel's first.
     debs: &'a [Deb],
     /// The packages that the system consists of.
@@ -157,8 +162,8 @@ fn root_disk(
     if let Some(logs) = workshop.log.parent() {
         fs::create_dir_all(logs).map_err(Error::cache("make the directory", logs))?;
     }
-    let (mirror, url) = (sources.mirror, sources.url);
-    let network = Network::of_host(mirror, url, recipe.architecture, workshop.work, progress)?;
+    let (mirror, url, suite) = (sources.mirror, sources.url, sources.known_as);
+    let network = Network::of_host(mirror, url, suite, recipe.architecture, workshop.work, progress)?;
     let making = Making {
         disk,
         architecture: recipe.architecture,

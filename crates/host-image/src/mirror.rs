@@ -110,6 +110,16 @@ fn pockets_of(targets: &[Target], url: &str) -> (bool, Option<String>) {
     (updates, security.map(|target| target.url.clone()))
 }
 
+/// How the host of a URL begins that is the machine itself.
+const LOOPBACK: [&str; 3] = ["//localhost", "//127.", "//[::1]"];
+
+/// Whether a URL, or a text with one, names the machine itself, which is another one in a guest. It must be without a
+/// user name.
+pub(crate) fn loops_back(url: &str) -> bool {
+    let url = url.to_ascii_lowercase();
+    LOOPBACK.iter().any(|host| url.contains(host))
+}
+
 /// The code name of the host's release if the host is Debian (os-release(5)).
 fn host_release(os_release: &str) -> Option<String> {
     let value = |key: &str| {

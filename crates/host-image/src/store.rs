@@ -282,7 +282,7 @@ impl Store {
         let mut work = new_work()?;
         let suite = options.suite.as_deref().unwrap_or(SUITE);
         let mut workshop = Workshop { work: work.path(), log: &log, runner };
-        let mut made = build(recipe, &options.mirror, suite, &mut workshop, progress);
+        let mut made = build(recipe, options, suite, &mut workshop, progress);
         if options.suite.is_none() && matches!(made, Err(Error::Mismatch { .. })) {
             progress.step(&format!(
                 "the mirror is in the middle of an update of {SUITE}: trying {ALIAS}, its other name"
@@ -290,7 +290,7 @@ impl Store {
             work = new_work()?;
             let mut workshop = Workshop { work: work.path(), log: &log, runner };
             // The first error is the one worth telling: it names the suite that should be there.
-            if let Ok(manifest) = build(recipe, &options.mirror, ALIAS, &mut workshop, progress) {
+            if let Ok(manifest) = build(recipe, options, ALIAS, &mut workshop, progress) {
                 made = Ok(manifest);
             }
         }
