@@ -65,7 +65,7 @@ pub const IMAGES: &[ImageName] = &[
     ImageName {
         name: "debian",
         architecture: Architecture::Riscv64,
-        about: "Debian 13 with systemd, apt and network on a root disk",
+        about: "Debian 13 with systemd and apt on a root disk",
         boots: true,
         disk: true,
     },

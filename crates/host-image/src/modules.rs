@@ -52,8 +52,8 @@ pub(crate) struct Modules {
 }
 
 impl Modules {
-    /// Copies the modules, but for [`LEFT_OUT`], out of the kernel package file `deb` of the package `name` into `tree`, and keeps those that
-    /// an initramfs needs.
+    /// Copies the modules, but for [`LEFT_OUT`], out of the kernel package file `deb` of the package `name` into `tree`,
+    /// and keeps those that an initramfs needs.
     pub fn take<W: Write>(
         deb: &Path,
         name: &str,

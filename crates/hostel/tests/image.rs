@@ -11,7 +11,7 @@ fn the_list_tells_what_is_there() {
     files.cache("debian-busybox", OFF);
     files.hostel(&["image", "list"]).assert().code(0).stderr_eq("").stdout_eq(str![[r#"
 debian-busybox      riscv64  26 bytes in the cache    Debian 13 kernel with a busybox shell (the default guest)
-debian              riscv64  not fetched              Debian 13 with systemd, apt and network on a root disk
+debian              riscv64  not fetched              Debian 13 with systemd and apt on a root disk
 debian-cloud-amd64  amd64    not fetched              Debian 13 cloud kernel with busybox; dies in user space, which needs SSE2
 debian-python       riscv64  not fetched              Python 3.13 as a second initramfs, for `hostel bench`: python.cpio
 opensbi             riscv64  not fetched              OpenSBI firmware, generic platform: fw_dynamic.bin, fw_jump.bin
