@@ -44,7 +44,9 @@ const ALLOWED: &[i64] = &[
     libc::SYS_setxattr,
     libc::SYS_listxattr,
     libc::SYS_removexattr,
-    // Memory, locks, time.
+    // Memory, locks, time. To free memory, glibc reads /proc/sys/vm/overcommit_memory where it may open it: without
+    // Landlock.
+    libc::SYS_read,
     libc::SYS_brk,
     libc::SYS_munmap,
     libc::SYS_mremap,

@@ -186,3 +186,29 @@ fn work(link: BorrowedFd<'_>, server: &Server) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// Set in the process that is confined, which runs the same test.
+    const CONFINED: &str = "HOST_SHARE_TEST_CONFINED";
+
+    #[test]
+    fn the_filter_lets_memory_be_freed_without_landlock() {
+        if std::env::var_os(CONFINED).is_some() {
+            rustix::thread::set_no_new_privs(true).unwrap();
+            confine_calls().unwrap();
+            // As glibc does.
+            let read = std::fs::read("/proc/sys/vm/overcommit_memory");
+            std::process::exit(if read.is_ok() { 42 } else { 1 });
+        }
+        let confined = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "helper::tests::the_filter_lets_memory_be_freed_without_landlock"])
+            .env(CONFINED, "")
+            .status()
+            .unwrap();
+        assert_eq!(confined.code(), Some(42), "{confined}");
+    }
+}
