@@ -3,7 +3,8 @@
 //! The server acts as one user of the host. To the guest, that user's files belong to the guest's main user
 //! ([`crate::Owner`]). A file's owner cannot be changed: a request to set what it is already succeeds (archives are
 //! unpacked by that), any other is `EPERM`. Nor can a file be made to run with its owner's rights (`S_ISUID`, `S_ISGID`):
-//! on the host that would lend the sharing user's rights to anyone there.
+//! on the host that would lend the sharing user's rights to anyone there. A file that has these bits already keeps its mode
+//! or loses them: the guest may have written it.
 
 use crate::nodes::Seen;
 use crate::options::Owner;
@@ -155,7 +156,11 @@ impl Tree {
             // chmod(2) would follow it, were it not for the descriptor; Linux has no modes of symbolic links.
             FileType::Symlink => return Err(Errno::OPNOTSUPP),
             FileType::Directory => {}
-            _ if mode & LENDING & !u32::from(stat.stx_mode) != 0 => return Err(Errno::PERM),
+            // Not even a bit that it has is given again: between the look and the call, writing may have taken it away.
+            _ if mode & LENDING != 0 => {
+                let same = (mode ^ u32::from(stat.stx_mode)) & 0o7777 == 0;
+                return if same { Ok(()) } else { Err(Errno::PERM) };
+            }
             _ => {}
         }
         let mode = Mode::from_raw_mode(mode & 0o7777);

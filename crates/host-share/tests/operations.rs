@@ -353,6 +353,20 @@ fn nobody_gets_rights_by_a_file_of_the_guests() {
     let (file, _) = guest.create(ROOT, "x", BOTH, 0o755).unwrap();
     assert_eq!(guest.setattr(file.node, &Set::mode(0o4755)), Err(errno::PERM));
     assert_eq!(fs::metadata(folder.path().join("x")).unwrap().mode(), 0o100_755);
+    // One that lends already is not changed but to one that does not: the guest may have written it.
+    let path = folder.path().join("x");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o2644)).unwrap();
+    for lending in [0o2755, 0o2600, 0o4644, 0o6644] {
+        assert_eq!(guest.setattr(file.node, &Set::mode(lending)), Err(errno::PERM), "{lending:o}");
+    }
+    let before = fs::metadata(&path).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    guest.setattr(file.node, &Set::mode(0o102_644)).unwrap();
+    let after = fs::metadata(&path).unwrap();
+    assert_eq!(after.mode(), 0o102_644);
+    assert_eq!((after.ctime(), after.ctime_nsec()), (before.ctime(), before.ctime_nsec()), "no call is made");
+    guest.setattr(file.node, &Set::mode(0o755)).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().mode(), 0o100_755);
     // On a folder it means that files in it have its group.
     assert!(guest.setattr(ROOT, &Set::mode(0o2755)).is_ok());
 }
