@@ -15,7 +15,7 @@ use crate::options::Limits;
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Statx};
 use rustix::io::Errno;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The number of the shared folder itself (fuse.h, `FUSE_ROOT_ID`).
@@ -77,7 +77,7 @@ struct Table {
     nodes: HashMap<u64, Node>,
     numbers: HashMap<Key, u64>,
     next: u64,
-    /// Nodes that have a descriptor which may be closed; and some that had one.
+    /// Nodes that have a descriptor which may be closed, some of them twice; and some that had one.
     clock: VecDeque<u64>,
     closable: usize,
     pinned: usize,
@@ -416,7 +416,10 @@ impl Table {
             }
         }
         if clock.len() > 2 * most + 16 {
-            clock.retain(|number| nodes.get(number).is_some_and(|n| !n.pinned && n.descriptor.is_some()));
+            let mut kept = HashSet::new();
+            clock.retain(|number| {
+                nodes.get(number).is_some_and(|n| !n.pinned && n.descriptor.is_some()) && kept.insert(*number)
+            });
         }
     }
 }
@@ -426,5 +429,27 @@ fn stale(errno: Errno) -> Errno {
     match errno {
         Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::INVAL => Errno::STALE,
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::options::{Limits, Options};
+    use crate::tree::Tree;
+    use rustix::io::Errno;
+
+    #[test]
+    fn removals_that_fail_leave_the_clock_short() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(place.path().join("dir/inner")).unwrap();
+        let root = std::fs::File::open(place.path()).unwrap().into();
+        let limits = Limits { nodes: 10, descriptors: 8, open: 8 };
+        let tree = Tree::new(root, Options { limits, ..Options::default() }).unwrap();
+        tree.lookup(tree.root(), b"dir").unwrap();
+        for _ in 0..1000 {
+            assert_eq!(tree.remove(tree.root(), b"dir", true), Err(Errno::NOTEMPTY));
+        }
+        let length = tree.nodes.lock().clock.len();
+        assert!(length <= 2 * limits.descriptors + 16, "{length}");
     }
 }
