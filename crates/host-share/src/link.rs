@@ -233,9 +233,7 @@ impl ShareLink {
     fn await_ready(&mut self, path: &Path) -> Result<(), ShareError> {
         let mut version = [0; 4];
         let socket = self.socket().map_err(ShareError::Start)?;
-        let patience = Timespec { tv_sec: START.as_secs().cast_signed(), tv_nsec: 0 };
-        let ready = poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&patience));
-        if ready.is_ok_and(|n| n > 0)
+        if readable_within(socket, START)
             && let Ok(Some((READY, 4))) = receive(socket, &mut version, RecvFlags::DONTWAIT)
         {
             self.landlock = Some(u32::from_le_bytes(version)).filter(|v| *v > 0);
@@ -275,6 +273,20 @@ impl AsFd for ShareLink {
     #[allow(clippy::expect_used, reason = "it is gone only while the link is being dropped")]
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_ref().expect("the link is alive").as_fd()
+    }
+}
+
+/// Waits until there is something to receive; false if there is not in that time.
+fn readable_within(socket: BorrowedFd<'_>, patience: Duration) -> bool {
+    let start = Instant::now();
+    loop {
+        let left = patience.saturating_sub(start.elapsed());
+        let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&left)) {
+            // A signal is not the end of it.
+            Err(Errno::INTR) => {}
+            ready => return ready.is_ok_and(|n| n > 0),
+        }
     }
 }
 
