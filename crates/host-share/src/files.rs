@@ -4,6 +4,7 @@ use crate::folder::Folder;
 use crate::handles::{OpenFile, OpenFolder};
 use crate::listing::Listing;
 use crate::name::Name;
+use crate::options::Cache;
 use crate::tree::{Found, Tree, permissions};
 use rustix::fs::{FallocateFlags, FileType, OFlags, SeekFrom};
 use rustix::io::{Errno, ReadWriteFlags};
@@ -15,6 +16,12 @@ pub const MOST: usize = 128 << 10;
 
 /// The most bytes that are copied in one request, so that no other waits long; the guest asks on.
 const MOST_COPIED: u64 = 16 << 20;
+
+/// The guest's open flags that are not [`Opening`]'s (fcntl.h).
+pub(crate) mod guest {
+    pub const EXCLUSIVE: u32 = 0o200;
+    pub const APPEND: u32 = 0o2000;
+}
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +48,7 @@ impl Opening {
 pub struct Opened {
     /// Its number.
     pub handle: u64,
-    /// It is as it was when the guest opened it last.
+    /// It is as it was when the guest opened it last. Only asked with [`Cache::Auto`].
     pub unchanged: bool,
 }
 
@@ -64,7 +71,7 @@ impl Tree {
         // The kind is part of what the descriptor was checked against.
         let found = self.nodes.descriptor(&self.folder, node)?;
         let descriptor = self.folder.open(&found, how.0)?;
-        let unchanged = self.unchanged(node, &descriptor);
+        let unchanged = self.options.cache == Cache::Auto && self.unchanged(node, &descriptor);
         let handle = self.handles.add_file(OpenFile { descriptor, node, writable: how.writes() })?;
         Ok(Opened { handle, unchanged })
     }

@@ -1,22 +1,15 @@
 //! FUSE: requests about open files and folders.
 
-use crate::files::{MOST, Opened, Opening};
+use crate::files::{MOST, Opened, Opening, guest};
 use crate::fuse::{FuseServer, HEADER_OUT};
 use crate::listing::Entry;
 use crate::name::Name;
 use crate::options::Cache;
 use crate::tree::Found;
 use crate::wire::{Input, Output};
-use rustix::fs::FileType;
 use rustix::io::Errno;
 
 type Answer = Result<(), Errno>;
-
-/// The guest's open flags in use (fcntl.h).
-mod guest {
-    pub const EXCLUSIVE: u32 = 0o200;
-    pub const APPEND: u32 = 0o2000;
-}
 
 /// `FOPEN_*` of a reply.
 mod fopen {
@@ -158,7 +151,7 @@ impl FuseServer {
             reply.u64(entry.inode);
             reply.u64(entry.next);
             reply.u32(u32::try_from(entry.name.len()).unwrap_or(0));
-            reply.u32(kind_number(entry.kind));
+            reply.u32(entry.kind_number().into());
             reply.bytes(&entry.name);
             reply.resize(end, 0);
             Ok(true)
@@ -178,13 +171,5 @@ impl FuseServer {
             Ok(found) => self.entry_out(&found, reply),
             Err(_) => reply.bytes(&[0; ENTRY_OUT]),
         }
-    }
-}
-
-/// What a listing says an entry is: the kind's bits of a mode, moved down (`DT_*` of dirent.h).
-fn kind_number(kind: FileType) -> u32 {
-    match kind {
-        FileType::Unknown => 0,
-        kind => kind.as_raw_mode() >> 12,
     }
 }

@@ -26,6 +26,16 @@ pub struct Entry {
     pub name: Vec<u8>,
 }
 
+impl Entry {
+    /// What it is, as listings say: the kind's bits of a mode, moved down (`DT_*` of dirent.h); 0 if that is not known.
+    pub fn kind_number(&self) -> u8 {
+        match self.kind {
+            FileType::Unknown => 0,
+            kind => (kind.as_raw_mode() >> 12) as u8,
+        }
+    }
+}
+
 /// An open folder that is being listed.
 #[derive(Debug)]
 pub struct Listing {

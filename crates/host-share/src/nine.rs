@@ -8,7 +8,7 @@
 //!
 //! Requests must be handled one after another: then what is to be flushed has been answered already.
 
-use crate::options::Options;
+use crate::options::{Cache, Options};
 use crate::tree::Tree;
 use crate::wire::{Input, Output};
 use rustix::fd::OwnedFd;
@@ -68,6 +68,15 @@ pub(crate) struct Session {
     pub longest: u32,
 }
 
+impl Session {
+    /// How many fids hold an attribute.
+    fn attributes(&self) -> usize {
+        let holds =
+            |fid: &&Arc<Fid>| matches!(*fid.state(), State::Attribute(_) | State::NewAttribute { .. });
+        self.fids.values().filter(holds).count()
+    }
+}
+
 /// A server of one guest's 9P2000.L messages.
 #[derive(Debug)]
 pub struct NineServer {
@@ -85,6 +94,8 @@ impl NineServer {
     /// What the host says of the folder.
     pub fn new(root: OwnedFd, options: Options) -> Result<Self, Errno> {
         let session = Session { fids: HashMap::new(), longest: LONGEST_MESSAGE as u32 };
+        // No reply says how long it may be believed.
+        let options = Options { cache: Cache::None, ..options };
         Ok(NineServer { tree: Tree::new(root, options)?, session: Mutex::new(session) })
     }
 
@@ -172,12 +183,10 @@ impl NineServer {
     pub(crate) fn add_fid(&self, number: u32, node: u64, state: State) -> Answer {
         let mut session = self.session();
         let most = self.tree.options.limits.nodes.min(65_536);
-        let long = |fid: &Arc<Fid>| matches!(*fid.state(), State::Attribute(_) | State::NewAttribute { .. });
         let error = if session.fids.contains_key(&number) {
             Errno::BADF
         } else if session.fids.len() >= most
-            || (matches!(state, State::Attribute(_))
-                && session.fids.values().filter(|f| long(f)).count() >= MOST_ATTRIBUTES)
+            || (matches!(state, State::Attribute(_)) && session.attributes() >= MOST_ATTRIBUTES)
         {
             Errno::NFILE
         } else {
@@ -191,9 +200,7 @@ impl NineServer {
 
     /// How many fids hold attributes may not grow by turning others into such.
     pub(crate) fn room_for_attribute(&self) -> Answer {
-        let session = self.session();
-        let long = |fid: &&Arc<Fid>| matches!(*fid.state(), State::Attribute(_) | State::NewAttribute { .. });
-        if session.fids.values().filter(long).count() < MOST_ATTRIBUTES { Ok(()) } else { Err(Errno::NFILE) }
+        if self.session().attributes() < MOST_ATTRIBUTES { Ok(()) } else { Err(Errno::NFILE) }
     }
 
     fn attach(&self, mut input: Input<'_>, reply: &mut Vec<u8>) -> Answer {
@@ -223,10 +230,9 @@ impl NineServer {
         reply.u16(0);
         for step in 0..steps {
             let found = input.counted().and_then(|name| self.tree.lookup(at, name));
-            self.tree.nodes.forget(at, u64::from(found.is_err()));
+            self.tree.nodes.forget(at, 1);
             match found {
                 Ok(found) => {
-                    self.tree.nodes.forget(at, 1);
                     at = found.node;
                     self.put_qid(reply, &found.stat);
                 }

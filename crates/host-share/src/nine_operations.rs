@@ -1,18 +1,12 @@
 //! 9P2000.L: the messages about files, names and attributes.
 
 use crate::attributes::{Change, Time};
-use crate::files::{MOST, Opening};
+use crate::files::{MOST, Opening, guest};
 use crate::nine::{Answer, HEADER, NineServer, State, put_text};
 use crate::wire::{Input, Output};
 use crate::xattrs::SIZE_MAX;
 use rustix::fs::{AtFlags, RenameFlags, StatxTimestamp};
 use rustix::io::Errno;
-
-/// The guest's open flags in use (fcntl.h).
-mod guest {
-    pub const EXCLUSIVE: u32 = 0o200;
-    pub const APPEND: u32 = 0o2000;
-}
 
 impl NineServer {
     /// How many bytes of data a reply may have.
@@ -185,10 +179,7 @@ impl NineServer {
                 return Ok(false);
             }
             // A listing need not say more of an entry than its kind and inode.
-            let kind = match entry.kind {
-                rustix::fs::FileType::Unknown => 0,
-                kind => (kind.as_raw_mode() >> 12) as u8,
-            };
+            let kind = entry.kind_number();
             reply.u8(match kind {
                 4 => 0x80,
                 10 => 0x02,

@@ -2,42 +2,18 @@
 
 mod guest;
 
-use guest::{Guest, ROOT, Set, body, errno};
+use guest::{Guest, Place, ROOT, Set, body, errno, place, unharmed};
 use host_share::{Options, opcode};
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
 const READ: u32 = 0;
 const WRITE: u32 = 1;
 const BOTH: u32 = 2;
 
-/// A folder that is shared, beside a secret that is not.
-struct Place {
-    _all: TempDir,
-    shared: PathBuf,
-    outside: PathBuf,
-}
-
-fn place() -> Place {
-    let all = tempfile::tempdir().unwrap();
-    let (shared, outside) = (all.path().join("shared"), all.path().join("outside"));
-    fs::create_dir(&shared).unwrap();
-    fs::create_dir(&outside).unwrap();
-    fs::write(outside.join("secret"), "secret").unwrap();
-    Place { _all: all, shared, outside }
-}
-
 fn guest(place: &Place) -> Guest {
     Guest::new(&place.shared, Options::default())
-}
-
-/// The secret is as it was, and nothing has come to it.
-fn unharmed(place: &Place) {
-    assert_eq!(fs::read_to_string(place.outside.join("secret")).unwrap(), "secret");
-    assert_eq!(fs::read_dir(&place.outside).unwrap().count(), 1);
 }
 
 #[test]

@@ -1,28 +1,13 @@
 //! 9P2000.L by hand: the results against the host's view of the folder, and the same attacks as by FUSE.
 
+mod guest;
+
+use guest::{Place, errno, place, unharmed};
 use host_share::{LONGEST_MESSAGE, NineServer, Options, message};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
-use std::path::{Path, PathBuf};
-use tempfile::TempDir;
-
-mod errno {
-    pub const PERM: i32 = 1;
-    pub const NOENT: i32 = 2;
-    pub const NXIO: i32 = 6;
-    pub const BADF: i32 = 9;
-    pub const NOTDIR: i32 = 20;
-    pub const INVAL: i32 = 22;
-    pub const NFILE: i32 = 23;
-    pub const ROFS: i32 = 30;
-    pub const RANGE: i32 = 34;
-    pub const LOOP: i32 = 40;
-    pub const NODATA: i32 = 61;
-    pub const OPNOTSUPP: i32 = 95;
-    pub const XDEV: i32 = 18;
-    pub const STALE: i32 = 116;
-}
+use std::path::Path;
 
 const BOTH: u32 = 2;
 const EXCLUSIVE: u32 = 0o200;
@@ -177,28 +162,8 @@ impl Guest {
     }
 }
 
-struct Place {
-    _all: TempDir,
-    shared: PathBuf,
-    outside: PathBuf,
-}
-
-fn place() -> Place {
-    let all = tempfile::tempdir().unwrap();
-    let (shared, outside) = (all.path().join("shared"), all.path().join("outside"));
-    fs::create_dir(&shared).unwrap();
-    fs::create_dir(&outside).unwrap();
-    fs::write(outside.join("secret"), "secret").unwrap();
-    Place { _all: all, shared, outside }
-}
-
 fn guest(place: &Place) -> Guest {
     Guest::new(&place.shared, Options::default())
-}
-
-fn unharmed(place: &Place) {
-    assert_eq!(fs::read_to_string(place.outside.join("secret")).unwrap(), "secret");
-    assert_eq!(fs::read_dir(&place.outside).unwrap().count(), 1);
 }
 
 #[test]

@@ -1,9 +1,10 @@
-//! A guest's side of FUSE, by hand: makes requests, takes replies apart.
+//! A place for attacks, and a guest's side of FUSE, by hand: makes requests, takes replies apart.
 #![allow(dead_code, reason = "no test uses all of it")]
 
 use host_share::{FuseServer, HEADER_OUT, Limits, Options, opcode};
-use std::fs::File;
-use std::path::Path;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// Errors as they are sent (errno.h).
 pub mod errno {
@@ -31,6 +32,28 @@ pub mod errno {
 }
 
 pub const ROOT: u64 = 1;
+
+/// A folder that is shared, beside a secret that is not.
+pub struct Place {
+    _all: TempDir,
+    pub shared: PathBuf,
+    pub outside: PathBuf,
+}
+
+pub fn place() -> Place {
+    let all = tempfile::tempdir().unwrap();
+    let (shared, outside) = (all.path().join("shared"), all.path().join("outside"));
+    fs::create_dir(&shared).unwrap();
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("secret"), "secret").unwrap();
+    Place { _all: all, shared, outside }
+}
+
+/// The secret is as it was, and nothing has come to it.
+pub fn unharmed(place: &Place) {
+    assert_eq!(fs::read_to_string(place.outside.join("secret")).unwrap(), "secret");
+    assert_eq!(fs::read_dir(&place.outside).unwrap().count(), 1);
+}
 
 /// A server, and the replies it gives.
 pub struct Guest {
