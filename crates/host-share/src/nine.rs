@@ -269,10 +269,13 @@ impl NineServer {
     }
 
     fn set_new_attribute(&self, node: u64, (name, value): (&[u8], &[u8]), size: usize, flags: u32) -> Answer {
+        /// `XATTR_CREATE` and `XATTR_REPLACE`.
+        const CREATE: u32 = 1;
+        const REPLACE: u32 = 2;
         match value.len() == size {
-            // Linux removes an attribute by setting it to nothing.
-            true if size == 0 && flags == 0 => self.tree.remove_attribute(node, name),
-            true => self.tree.set_attribute(node, name, value, (flags & 1 != 0, flags & 2 != 0)),
+            // Linux removes an attribute by replacing it by nothing; with no flags, the value is to be empty.
+            true if size == 0 && flags == REPLACE => self.tree.remove_attribute(node, name),
+            true => self.tree.set_attribute(node, name, value, (flags & CREATE != 0, flags & REPLACE != 0)),
             false => Err(Errno::IO),
         }
     }

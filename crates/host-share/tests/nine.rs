@@ -298,7 +298,12 @@ fn extended_attributes() {
     assert_eq!(set("user.two", 9, b"short", 0), Err(5), "EIO: less than announced");
     assert_eq!(set("user.two", 1 << 40, b"", 0), Err(errno::RANGE));
     set("user.one", 0, b"", 0).unwrap();
-    assert_eq!(get("user.one"), Err(errno::NODATA), "set to nothing is removed");
+    assert_eq!(get("user.one").unwrap(), b"", "an empty value");
+    assert_eq!(set("user.one", 1, b"v", 1), Err(errno::EXIST), "XATTR_CREATE");
+    set("user.one", 0, b"", 2).unwrap();
+    assert_eq!(get("user.one"), Err(errno::NODATA), "replaced by nothing is removed");
+    assert_eq!(set("user.one", 0, b"", 2), Err(errno::NODATA));
+    assert_eq!(set("user.one", 1, b"v", 2), Err(errno::NODATA), "XATTR_REPLACE");
 }
 
 #[test]
