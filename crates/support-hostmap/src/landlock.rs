@@ -122,6 +122,7 @@ fn checked(result: c_long) -> io::Result<i32> {
 mod tests {
     use super::*;
     use std::fs;
+    use std::path::Path;
 
     #[test]
     fn versions_know_more_and_more() {
@@ -131,32 +132,59 @@ mod tests {
         assert_eq!(file_bits(7), 0xffff);
     }
 
-    #[test]
-    fn a_confined_thread_sees_one_folder() {
-        let place = std::env::temp_dir().join(format!("landlock-{}", std::process::id()));
+    /// Runs `attempt` in a thread that has `access` to the folder `inside` of the place and to nothing else, unless the
+    /// host has no Landlock. Both `inside` and `outside` have a file.
+    fn confined(place: &Path, access: Access, attempt: fn(inside: &Path, outside: &Path)) {
         let (inside, outside) = (place.join("inside"), place.join("outside"));
-        fs::create_dir_all(&inside).unwrap();
-        fs::create_dir_all(&outside).unwrap();
-        fs::write(outside.join("secret"), "no").unwrap();
-        let confined = std::thread::spawn({
-            let (inside, outside) = (inside.clone(), outside.clone());
-            move || {
-                rustix::thread::set_no_new_privs(true).unwrap();
-                let folder = fs::File::open(&inside).unwrap();
-                let Some(_) = confine_thread(&[(folder.as_fd(), Access::WRITE)]).unwrap() else {
-                    assert!(version().is_none(), "Landlock is there and was not used");
-                    return;
-                };
-                fs::write(inside.join("mine"), "yes").unwrap();
-                let error = fs::read(outside.join("secret")).unwrap_err();
-                assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
-                assert!(fs::write(outside.join("new"), "no").is_err());
-                assert!(fs::rename(inside.join("mine"), outside.join("mine")).is_err());
+        for folder in [&inside, &outside] {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join("file"), "text").unwrap();
+        }
+        let thread = std::thread::spawn(move || {
+            rustix::thread::set_no_new_privs(true).unwrap();
+            let folder = fs::File::open(&inside).unwrap();
+            match confine_thread(&[(folder.as_fd(), access)]).unwrap() {
+                Some(_) => attempt(&inside, &outside),
+                None => assert!(version().is_none(), "Landlock is there and was not used"),
             }
         });
-        confined.join().unwrap();
+        thread.join().unwrap();
+    }
+
+    fn refused<T: std::fmt::Debug>(result: io::Result<T>) {
+        assert_eq!(result.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn a_confined_thread_sees_one_folder() {
+        let place = tempfile::tempdir().unwrap();
+        confined(place.path(), Access::WRITE, |inside, outside| {
+            fs::write(inside.join("mine"), "yes").unwrap();
+            refused(fs::read(outside.join("file")));
+            refused(fs::write(outside.join("new"), "no"));
+            assert!(fs::rename(inside.join("mine"), outside.join("mine")).is_err());
+        });
         // Only that thread was confined.
-        fs::write(outside.join("new"), "yes").unwrap();
-        fs::remove_dir_all(&place).unwrap();
+        fs::write(place.path().join("outside/new"), "yes").unwrap();
+    }
+
+    #[test]
+    fn a_folder_for_reading_is_only_read() {
+        let place = tempfile::tempdir().unwrap();
+        confined(place.path(), Access::READ, |inside, outside| {
+            let file = inside.join("file");
+            assert_eq!(fs::read_to_string(&file).unwrap(), "text");
+            assert_eq!(fs::read_dir(inside).unwrap().count(), 1);
+            refused(fs::read(outside.join("file")));
+            refused(fs::write(&file, "no"));
+            refused(fs::OpenOptions::new().append(true).open(&file));
+            refused(fs::write(inside.join("new"), "no"));
+            refused(fs::create_dir(inside.join("new")));
+            refused(std::os::unix::fs::symlink("file", inside.join("new")));
+            refused(fs::hard_link(&file, inside.join("new")));
+            refused(fs::rename(&file, inside.join("new")));
+            refused(fs::remove_file(&file));
+        });
+        assert_eq!(fs::read_to_string(place.path().join("inside/file")).unwrap(), "text");
     }
 }
