@@ -1,9 +1,10 @@
 //! The shared folder on the host: from a descriptor one step down, and from a descriptor to an open file. Nothing here
 //! follows a symbolic link, goes up, or leaves the mount that the folder is on.
 //!
-//! Three means keep a guest inside, each of which would do by itself: names are single steps ([`Name`]); `openat2` has the
-//! kernel refuse what leads out (openat2(2): `RESOLVE_BENEATH`, `RESOLVE_NO_MAGICLINKS`, `RESOLVE_NO_SYMLINKS`,
-//! `RESOLVE_NO_XDEV`); and the process that serves is confined to the folder by Landlock.
+//! Three means keep a guest inside: names are single steps ([`Name`]), so that none leads up; `openat2` has the kernel
+//! refuse links on the way and other mounts, too (openat2(2): `RESOLVE_BENEATH`, `RESOLVE_NO_MAGICLINKS`,
+//! `RESOLVE_NO_SYMLINKS`, `RESOLVE_NO_XDEV`); and Landlock, where the host has it, confines what the process that serves
+//! may open and change to what is beneath the folder, also when the host moves things out of it.
 //!
 //! What lies under a mount point inside the folder is not shared: somebody mounted it for himself, and mounting on first
 //! use would let a guest wait for a file server that may not answer.

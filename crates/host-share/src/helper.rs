@@ -1,8 +1,9 @@
 //! The process that serves a folder, and how it gives up everything else before it reads the first request:
 //!
 //! 1. capabilities, if it has any, but those by which an administrator's process works on others' files;
-//! 2. by Landlock, all files but those beneath the folder, TCP, and signals to others;
-//! 3. by its filter ([`crate::filter`]), all system calls that serving does not need.
+//! 2. by Landlock, all files but those beneath the folder;
+//! 3. by its filter ([`crate::filter`]), all system calls that serving does not need, sockets and signals to others among
+//!    them. (Newer versions of Landlock refuse TCP and signals as well.)
 //!
 //! Then it says that it is ready, and several threads take requests from the socket, whichever is free. It ends when
 //! nobody holds the other end any more.

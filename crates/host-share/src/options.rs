@@ -66,7 +66,7 @@ pub struct Owner {
 /// How much a guest may make the server remember. All of it is given back when the guest forgets and closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Files and folders known by number, at some 350 bytes each. Beyond that a look-up fails with `ENFILE`.
+    /// Files and folders known by number. Beyond that a look-up fails with `ENFILE`.
     pub nodes: usize,
     /// Descriptors kept for known files and folders; the least used are closed and found again by name. As many again
     /// for files that are removed and known still.
