@@ -314,6 +314,8 @@ pub(crate) fn receive(
 mod tests {
     use super::*;
     use crate::Owner;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
     fn arguments_say_what_they_were_made_of() {
@@ -342,6 +344,26 @@ mod tests {
         rustix::net::send(&one, &longest, SendFlags::DONTWAIT).unwrap();
         let too_short = receive(other.as_fd(), &mut buffer[..100], RecvFlags::empty());
         assert_eq!(too_short, Err(Errno::PROTO));
+    }
+
+    #[test]
+    fn a_signal_does_not_end_the_wait() {
+        let came = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(libc::SIGUSR1, Arc::clone(&came)).unwrap();
+        let (one, other) = pair().unwrap();
+        // Of a process's threads, Linux prefers the one by whose number the signal is sent.
+        let waiting = rustix::thread::gettid();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(50));
+                rustix::process::kill_process(waiting, rustix::process::Signal::USR1).unwrap();
+                std::thread::sleep(Duration::from_millis(50));
+                rustix::net::send(&one, b"ready", SendFlags::empty()).unwrap();
+            });
+            assert!(readable_within(other.as_fd(), Duration::from_secs(20)));
+        });
+        assert!(came.load(Ordering::Relaxed));
+        assert!(!readable_within(one.as_fd(), Duration::from_millis(10)), "nothing comes");
     }
 
     #[test]
