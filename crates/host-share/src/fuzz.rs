@@ -207,13 +207,13 @@ mod tests {
     #[test]
     #[should_panic(expected = "the secret was read")]
     fn a_secret_that_is_read_is_noticed() {
-        Place::new("test").unwrap().check(format!("...{SECRET}").as_bytes());
+        Place::new("read").unwrap().check(format!("...{SECRET}").as_bytes());
     }
 
     #[test]
     #[should_panic(expected = "the secret was written")]
     fn a_secret_that_is_written_is_noticed() {
-        let place = Place::new("test").unwrap();
+        let place = Place::new("written").unwrap();
         fs::write(place.0.join("outside/secret"), "").unwrap();
         place.check_outside();
     }
