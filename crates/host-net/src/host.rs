@@ -9,7 +9,7 @@ use rustix::net::{
     ipproto, sockopt,
 };
 use std::io::{IoSlice, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// What an event is about, as it goes through epoll.
@@ -189,18 +189,22 @@ impl Host for Kernel {
     type Socket = OwnedFd;
 
     /// An address is the host's if a socket can be bound to it, which also holds for secondary addresses, whole routed
-    /// ranges and broadcast addresses. If the host lets anybody bind anything, what is left is that a packet to an own
-    /// address would come from it.
+    /// ranges and broadcast addresses. If the host lets anybody bind anything, what is left is that only from an own
+    /// address anything can be sent, and that by IPv6 a packet to an own address would come from it.
     fn is_own(&mut self, address: IpAddr) -> bool {
         let Ok(socket) = net::socket_with(family(address), SocketType::DGRAM, flags(), None) else {
             return true;
         };
-        if !self.nonlocal {
+        if !self.nonlocal || address.is_ipv4() {
             return match net::bind(&socket, &SocketAddr::new(address, 0)) {
-                Ok(()) => true,
+                Ok(()) => {
+                    !self.nonlocal
+                        || net::connect(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 9))).is_ok()
+                }
                 Err(error) => error != Errno::ADDRNOTAVAIL,
             };
         }
+        // To itself, an own IPv6 address is the one that is preferred (RFC 6724 §5, rule 1).
         if net::connect(&socket, &SocketAddr::new(address, 9)).is_err() {
             return false;
         }
@@ -298,8 +302,12 @@ mod tests {
     #[test]
     fn the_hosts_addresses_are_its_own() {
         let mut kernel = Kernel::new().unwrap();
-        assert!(kernel.is_own("127.0.0.1".parse().unwrap()));
-        assert!(kernel.is_own("127.1.2.3".parse().unwrap()));
-        assert!(!kernel.is_own("203.0.113.77".parse().unwrap()));
+        // The second: as where `net.ipv4.ip_nonlocal_bind` is set.
+        for nonlocal in [kernel.nonlocal, true] {
+            kernel.nonlocal = nonlocal;
+            assert!(kernel.is_own("127.0.0.1".parse().unwrap()));
+            assert!(kernel.is_own("127.1.2.3".parse().unwrap()), "not the one that it would answer from");
+            assert!(!kernel.is_own("203.0.113.77".parse().unwrap()));
+        }
     }
 }
