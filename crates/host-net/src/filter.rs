@@ -13,11 +13,8 @@ const PLAIN: &[libc::c_long] = &[
     libc::SYS_read,
     libc::SYS_readv,
     libc::SYS_recvfrom,
-    libc::SYS_recvmsg,
     libc::SYS_sendto,
     libc::SYS_sendmsg,
-    libc::SYS_sendmmsg,
-    libc::SYS_recvmmsg,
     // sockets
     libc::SYS_connect,
     libc::SYS_bind,
@@ -48,7 +45,6 @@ const PLAIN: &[libc::c_long] = &[
     libc::SYS_sigaltstack,
     libc::SYS_gettid,
     libc::SYS_getpid,
-    libc::SYS_tgkill,
     // fails: see `no_files`
     libc::SYS_openat,
     libc::SYS_exit,
@@ -65,11 +61,11 @@ fn when(argument: u8, is: Is, value: u64) -> Result<When, Error> {
     Ok(When::new(argument, Length::Dword, is, value)?)
 }
 
-/// The filter as a program for the kernel.
+/// The filter of the process of that number as a program for the kernel.
 ///
 /// # Errors
 /// If there is none for this processor.
-pub fn program() -> Result<BpfProgram, Error> {
+fn program(process: u32) -> Result<BpfProgram, Error> {
     let mut rules: BTreeMap<i64, Vec<Rule>> = PLAIN.iter().map(|&call| (call, Vec::new())).collect();
     // The internet's families; streams and datagrams, not raw sockets.
     let mut sockets = Vec::new();
@@ -87,12 +83,11 @@ pub fn program() -> Result<BpfProgram, Error> {
     // The last words of a process that fails go to standard error.
     rules.insert(libc::SYS_write, vec![rule(vec![when(0, Is::Eq, 2)?])?]);
     rules.insert(libc::SYS_writev, vec![rule(vec![when(0, Is::Eq, 2)?])?]);
-    // A descriptor may be doubled, and its flags read.
+    // A process that fails ends itself by a signal, which is to reach nobody else.
+    rules.insert(libc::SYS_tgkill, vec![rule(vec![when(0, Is::Eq, u64::from(process))?])?]);
+    // A descriptor's flags may be read.
     let fcntl = |command: libc::c_int| rule(vec![when(1, Is::Eq, command as u64)?]);
-    rules.insert(
-        libc::SYS_fcntl,
-        vec![fcntl(libc::F_DUPFD_CLOEXEC)?, fcntl(libc::F_GETFD)?, fcntl(libc::F_GETFL)?],
-    );
+    rules.insert(libc::SYS_fcntl, vec![fcntl(libc::F_GETFD)?, fcntl(libc::F_GETFL)?]);
     let architecture = std::env::consts::ARCH.try_into()?;
     Ok(SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, architecture)?
         .try_into()?)
@@ -110,9 +105,13 @@ fn no_files() -> Result<BpfProgram, Error> {
 /// # Errors
 /// If the kernel does not take the filters.
 pub fn confine() -> Result<(), Error> {
+    confine_as(std::process::id())
+}
+
+fn confine_as(process: u32) -> Result<(), Error> {
     // Its own installation is a call that the second does not allow, so that it is first.
     seccompiler::apply_filter(&no_files()?)?;
-    seccompiler::apply_filter(&program()?)
+    seccompiler::apply_filter(&program(process)?)
 }
 
 #[cfg(test)]
@@ -125,7 +124,9 @@ mod tests {
 
     /// What a confined process does on this test's behalf.
     fn attempt(what: &str) {
-        confine().unwrap();
+        // A filter that takes it for another process sees a signal to another.
+        let process = std::process::id() + u32::from(what == "signal to another");
+        confine_as(process).unwrap();
         let socket =
             |family, kind| rustix::net::socket_with(family, kind, rustix::net::SocketFlags::CLOEXEC, None);
         let cloexec = rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK;
@@ -144,13 +145,13 @@ mod tests {
                     rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, cloexec, None).unwrap();
                 let _ = rustix::net::listen(&socket, 1);
             }
+            "signal" | "signal to another" => std::process::abort(),
             _ => panic!("{what}?"),
         }
     }
 
     #[test]
     fn what_is_no_networks_business_ends_it() {
-        const SIGSYS: i32 = 31;
         if let Ok(what) = std::env::var(CHILD) {
             attempt(&what);
             std::process::exit(0);
@@ -158,11 +159,13 @@ mod tests {
         for (what, signal) in [
             ("file", None),
             ("udp", None),
-            ("unix", Some(SIGSYS)),
-            ("raw", Some(SIGSYS)),
-            ("process", Some(SIGSYS)),
-            ("write", Some(SIGSYS)),
-            ("listen", Some(SIGSYS)),
+            ("unix", Some(libc::SIGSYS)),
+            ("raw", Some(libc::SIGSYS)),
+            ("process", Some(libc::SIGSYS)),
+            ("write", Some(libc::SIGSYS)),
+            ("listen", Some(libc::SIGSYS)),
+            ("signal", Some(libc::SIGABRT)),
+            ("signal to another", Some(libc::SIGSYS)),
         ] {
             let status = Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "filter::tests::what_is_no_networks_business_ends_it"])

@@ -149,7 +149,7 @@ fn confine_files(root: &OwnedFd, read_only: bool) -> Result<Option<u32>, HelperE
 
 fn confine_calls() -> Result<(), HelperError> {
     let confine = |error| HelperError::Confine { what: "seccomp", source: io::Error::other(error) };
-    let program = filter::program().map_err(|error| confine(error.to_string()))?;
+    let program = filter::program(std::process::id()).map_err(|error| confine(error.to_string()))?;
     seccompiler::apply_filter_all_threads(&program).map_err(|error| confine(error.to_string()))
 }
 
