@@ -15,6 +15,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,9 @@ pub enum ServeError {
     /// The process may not have enough files.
     #[error("the user network may open only {0} files; raise the limit (ulimit -n)")]
     Files(u64),
+    /// What makes an administrator's process one was not given up.
+    #[error("the user network cannot give up its capabilities: {0}")]
+    Capabilities(Errno),
     /// The filter was not taken.
     #[error("the user network cannot confine itself: {0}")]
     Filter(seccompiler::Error),
@@ -106,8 +110,15 @@ fn prepare(link: &Socket, mut config: Config) -> Result<(Config, Kernel, Resolve
     } else {
         Resolvers::new(config.dns.clone())
     };
+    drop_capabilities().map_err(ServeError::Capabilities)?;
     filter::confine().map_err(ServeError::Filter)?;
     Ok((config, kernel, resolvers, addresses))
+}
+
+/// What an administrator's process may do besides is no longer needed once the published ports are open.
+fn drop_capabilities() -> Result<(), Errno> {
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
 }
 
 /// Asks for as many files as all flows need, and allows as many flows as there are files.

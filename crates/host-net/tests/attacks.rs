@@ -179,6 +179,30 @@ fn attack_with_more_udp_flows_than_there_are() {
     assert!(files() <= before + 12, "{} files more", files() - before);
 }
 
+/// Of an administrator's network, nothing is left that an administrator may.
+#[test]
+fn attack_with_capabilities() {
+    fn value<'a>(status: &'a str, key: &str) -> Option<&'a str> {
+        status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim)
+    }
+    let filters = |status: &str| value(status, "Seccomp_filters:").map_or(0, |n| n.parse::<u32>().unwrap());
+    let guest = Guest::new("");
+    // A container may have confined all of this already.
+    let own = filters(&std::fs::read_to_string("/proc/thread-self/status").unwrap());
+    let mut confined = 0;
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap_or_default();
+        if filters(&status) > own {
+            confined += 1;
+            for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+                assert_eq!(value(&status, set), Some("0000000000000000"), "{set}");
+            }
+        }
+    }
+    assert!(confined > 0, "the network's thread");
+    drop(guest);
+}
+
 /// A valid frame to spoil: SYN, datagram, or one of IPv6.
 fn good() -> impl Strategy<Value = Vec<u8>> {
     let far4: SocketAddr = "127.0.0.1:9".parse().unwrap();
