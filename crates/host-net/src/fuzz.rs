@@ -304,6 +304,8 @@ pub fn network(bytes: &[u8]) {
         let [tcp, udp, echo, buffers] = stack.load();
         assert!(tcp <= FLOWS as usize && udp <= DATAGRAMS as usize && echo <= DATAGRAMS as usize);
         assert!(buffers <= 3, "more memory than there is");
+        let waiting = &stack.core.waiting;
+        assert!(waiting.link.len() <= tcp && waiting.memory.len() <= tcp, "who waits is there");
     }
 }
 
@@ -332,6 +334,22 @@ mod tests {
         stack.event(Token::Tcp(0, 0), Ready { readable: true, ..Ready::default() });
         let sent = stack.link().numbers.1.wrapping_sub(numbers.1);
         assert!(sent > 1000, "{sent} bytes for the guest");
+    }
+
+    #[test]
+    fn who_is_gone_waits_for_nothing() {
+        let mut stack = Stack::new(config(), World::default(), Watcher::default(), Resolvers::default());
+        let syn = [0, 2, 0, 0, 0, 0, 0, 0, 32, 0, 0];
+        stack.link().full = true;
+        for round in 0..100 {
+            stack.input(&segment(&mut Input(&syn), (100, 0)));
+            stack.event(Token::Tcp(0, round), Ready { writable: true, ..Ready::default() });
+            // Another SYN is to be acknowledged, which the link has no room for; then a reset.
+            stack.input(&segment(&mut Input(&syn), (200, 0)));
+            assert!(stack.wants_link());
+            stack.input(&segment(&mut Input(&[0, 12, 0, 0, 0, 0, 0, 0, 32, 0, 0]), (101, 0)));
+            assert_eq!((stack.load()[0], stack.core.waiting.link.len()), (0, 0), "round {round}");
+        }
     }
 
     #[test]

@@ -84,9 +84,9 @@ impl<H: Host, L: Link> Stack<H, L> {
         if !self.tcp.is_full() {
             return;
         }
-        let over = self.tcp.iter().find(|(_, f)| f.state == State::TimeWait).map(|(place, f)| (place, f.key));
-        if let Some((place, key)) = over {
-            self.tcp.remove(place, &key);
+        let over = self.tcp.iter().find(|(_, f)| f.state == State::TimeWait).map(|(place, _)| place);
+        if let Some(place) = over {
+            self.settle(place, Fate::Gone);
         }
     }
 

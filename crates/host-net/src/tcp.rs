@@ -202,8 +202,14 @@ impl<S> Flow<S> {
         self.snd_nxt.wrapping_sub(self.snd_una)
     }
 
-    /// Gives memory and socket back; `reset` also tells the host's peer that this is no orderly end.
+    /// Gives memory, socket and places in queues back; `reset` also tells the host's peer that this is no orderly end.
     pub fn release<H: Host<Socket = S>, L: Link>(&mut self, core: &mut Core<H, L>, reset: bool) {
+        if std::mem::take(&mut self.in_link) {
+            core.waiting.link.retain(|&place| place != self.place);
+        }
+        if std::mem::take(&mut self.in_memory) {
+            core.waiting.memory.retain(|&place| place != self.place);
+        }
         self.up.clear(&mut core.pool);
         self.down.clear(&mut core.pool);
         if let Some(socket) = self.socket.take()
@@ -297,6 +303,9 @@ impl<S> Flow<S> {
             return Fate::Gone;
         }
         self.state = State::TimeWait;
+        if self.ack_due {
+            self.owe_ack(core);
+        }
         core.armed = true;
         self.deadline = Some(core.now + TIME_WAIT);
         Fate::Keep
