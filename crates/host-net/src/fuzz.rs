@@ -99,6 +99,7 @@ impl Host for World {
     fn accept(&mut self, _: u32, _: Token) -> Result<((), SocketAddr), Errno> {
         let port = match self.next() {
             0 => return Err(Errno::AGAIN),
+            1 => return Err(Errno::MFILE),
             n => u16::from(n),
         };
         Ok(((), SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port)))
@@ -350,6 +351,19 @@ mod tests {
             stack.input(&segment(&mut Input(&[0, 12, 0, 0, 0, 0, 0, 0, 32, 0, 0]), (101, 0)));
             assert_eq!((stack.load()[0], stack.core.waiting.link.len()), (0, 0), "round {round}");
         }
+    }
+
+    #[test]
+    fn a_connection_that_could_not_be_taken_is_taken_later() {
+        let mut stack = Stack::new(config(), World::default(), Watcher::default(), Resolvers::default());
+        for _ in 0..2 {
+            stack.host().script = vec![1];
+            stack.event(Token::Listener(0), Ready { readable: true, ..Ready::default() });
+            assert_eq!((stack.load()[0], stack.late.as_slice()), (0, &[0][..]));
+        }
+        stack.host().script = vec![0, 7];
+        stack.tick(Duration::from_secs(1));
+        assert_eq!((stack.load()[0], stack.late.as_slice()), (1, &[][..]));
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub struct Stack<H: Host, L> {
     scratch: Vec<u8>,
     /// The secret behind initial sequence numbers (RFC 6528).
     pub(crate) secret: RandomState,
-    /// Published ports with connections that found no flow.
+    /// Published ports with connections that could not be taken.
     pub(crate) late: Vec<u32>,
     ticked: Duration,
     advertised: Duration,

@@ -9,6 +9,7 @@ use crate::stack::{Stack, is_for_many};
 use crate::tcp::{Fate, Flow, Key, Ready, State};
 use crate::tcp_input::Segment;
 use crate::tcp_output::own_mss;
+use rustix::io::Errno;
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
 
@@ -91,7 +92,7 @@ impl<H: Host, L: Link> Stack<H, L> {
     }
 
     /// Tells the guest why there is no connection: "refused" by a reset, all else by ICMP.
-    fn tcp_failed(&mut self, key: &Key, sequence: u32, expected: u32, error: rustix::io::Errno) {
+    fn tcp_failed(&mut self, key: &Key, sequence: u32, expected: u32, error: Errno) {
         match Why::of(error) {
             Why::Port => {
                 let mut flow: Flow<H::Socket> = Flow::new(*key, State::Open, 0, self.core.now);
@@ -129,14 +130,19 @@ impl<H: Host, L: Link> Stack<H, L> {
         loop {
             self.tcp_evict();
             // With no flow left, the host's peers wait in the listener's queue, until the next tick.
-            let Some((place, generation)) = self.tcp.next() else {
-                self.late.push(listener);
-                return;
-            };
-            let Ok((socket, peer)) = self.core.host.accept(listener, Token::Tcp(place, generation)) else {
-                return;
-            };
-            self.tcp_published(place, socket, peer, port);
+            let Some((place, generation)) = self.tcp.next() else { return self.accept_later(listener) };
+            match self.core.host.accept(listener, Token::Tcp(place, generation)) {
+                Ok((socket, peer)) => self.tcp_published(place, socket, peer, port),
+                Err(Errno::AGAIN) => return,
+                // Such as no files left: there may be more in the queue, of which no other event will tell.
+                Err(_) => return self.accept_later(listener),
+            }
+        }
+    }
+
+    fn accept_later(&mut self, listener: u32) {
+        if !self.late.contains(&listener) {
+            self.late.push(listener);
         }
     }
 
