@@ -355,9 +355,12 @@ impl<H: Host, L: Link> Stack<H, L> {
                 self.core.ask_for_guest();
             }
             if let Some(place) = self.udp.find(&key) {
-                if let Some(flow) = self.udp.at(place) {
-                    flow.heard = self.core.now;
+                let Some(flow) = self.udp.at(place) else { continue };
+                // Of two that the guest cannot tell apart, the second would have its answers go to the first.
+                if matches!(flow.way, Way::Published(l, p) if (l, p) != (listener, peer)) {
+                    continue;
                 }
+                flow.heard = self.core.now;
             } else if self.udp_place().is_some() {
                 let way = Way::Published(listener, peer);
                 self.udp.insert(key, Datagrams { key, way, heard: self.core.now, server: None, asked: None });

@@ -190,6 +190,33 @@ fn published_udp_ports_lead_into_the_guest() {
 }
 
 #[test]
+fn who_looks_like_another_to_the_guest_is_not_heard() {
+    let mut guest = Guest::new("publish=0:53/udp,publish=0:53/udp");
+    let [first, second] = guest.wire.port.published() else { panic!() };
+    let (first, second) = (*first, *second);
+    let other = guest.udp(5000);
+    let to = smoltcp::wire::IpEndpoint::from(gateway(9));
+    guest.sockets.get_mut::<smoltcp::socket::udp::Socket<'_>>(other).send_slice(b"x", to).unwrap();
+    guest.run_for(Duration::from_millis(50));
+    let handle = guest.udp(53);
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // By loopback, each is with the network before the next.
+    for (to, bytes) in [(first, b"one"), (second, b"two"), (first, b"end")] {
+        client.send_to(bytes, to).unwrap();
+        guest.run_for(Duration::from_millis(50));
+    }
+    let mut heard = Vec::new();
+    guest.until("the last", |g| {
+        let socket = g.sockets.get_mut::<smoltcp::socket::udp::Socket<'_>>(handle);
+        while let Ok((bytes, _)) = socket.recv() {
+            heard.push(bytes.to_vec());
+        }
+        heard.last().is_some_and(|bytes| bytes == b"end")
+    });
+    assert_eq!(heard, [b"one", b"end"]);
+}
+
+#[test]
 fn questions_go_to_the_hosts_name_server() {
     let server = doubling();
     let listener = TcpListener::bind(server).unwrap();
