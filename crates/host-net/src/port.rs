@@ -54,7 +54,8 @@ impl fmt::Display for SendError {
 impl std::error::Error for SendError {}
 
 /// Where a network card's frames go to and come from. Every frame has its `virtio_net_hdr_v1` (12 bytes, little-endian)
-/// in front, and nothing waits. May be used by several threads at once, such as one a direction.
+/// in front, and nothing waits but [`NetPort::set_offloads`]. May be used by several threads at once, such as one a
+/// direction.
 pub trait NetPort: Send + Sync {
     /// Sends a frame.
     ///
@@ -69,7 +70,8 @@ pub trait NetPort: Send + Sync {
     /// Readable when there is a frame (or the other end is gone), writable when one can be sent.
     fn descriptor(&self) -> BorrowedFd<'_>;
 
-    /// Says what the guest takes; to be called when that is negotiated, and with the default at a reset.
+    /// Says what the guest takes; to be called when that is negotiated, and with the default at a reset. May wait until the
+    /// other end has taken frames that were sent before.
     fn set_offloads(&self, offloads: Offloads);
 
     /// Bytes of the longest IP packet that is not to be cut (`VIRTIO_NET_F_MTU`).

@@ -6,7 +6,7 @@ use crate::message;
 use crate::port::{NetPort, Offloads, SendError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType,
     recv, recvmsg, sendmsg, socketpair, sockopt,
@@ -109,7 +109,7 @@ impl UserNet {
     /// If there is none, or it says that the network cannot be.
     pub fn wait_until_ready(&mut self) -> Result<(), SpawnError> {
         let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
-        if !matches!(poll(&mut fds, Some(&START)), Ok(1)) {
+        if !matches!(retry_on_intr(|| poll(&mut fds, Some(&START))), Ok(1)) {
             return Err(SpawnError::Silent);
         }
         let mut bytes = vec![0; 65_536];
@@ -204,7 +204,7 @@ impl NetPort for UserNet {
         // The socket may be full of frames; this one message is worth waiting for.
         while self.transmit(message::OFFLOADS, &word) == Err(SendError::Full) {
             let mut fds = [PollFd::new(&self.socket, PollFlags::OUT)];
-            if poll(&mut fds, Some(&START)).unwrap_or(0) == 0 {
+            if retry_on_intr(|| poll(&mut fds, Some(&START))).unwrap_or(0) == 0 {
                 break;
             }
         }
