@@ -22,6 +22,9 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 /// Datagrams that are read at an event before others get their turn.
 const BURST: usize = 64;
 
+/// Pieces that a datagram may be cut into, each of which is a system call; Linux makes no more (UDP_MAX_SEGMENTS).
+const MOST_PIECES: usize = 128;
+
 /// The second half of a quoted UDP header: of an empty datagram without a checksum.
 const QUOTED: u32 = 8 << 16;
 
@@ -61,7 +64,7 @@ pub struct Datagram<'a> {
 }
 
 impl<'a> Datagram<'a> {
-    /// The datagram in `packet`; `None` if it is none, or its checksum is wrong.
+    /// The datagram in `packet`; `None` if it is none, its checksum is wrong, or it is to be cut too small.
     pub fn parse(packet: &Packet<'a>, vnet: Vnet) -> Option<Datagram<'a>> {
         let udp = UdpPacket::new_checked(packet.payload).ok()?;
         let (trusted, length) = (vnet.flags & (NEEDS_CSUM | DATA_VALID) != 0, usize::from(udp.len()));
@@ -74,6 +77,9 @@ impl<'a> Datagram<'a> {
             }
         }
         let cut = vnet.gso_type == crate::frame::GSO_UDP_L4 && vnet.gso_size > 0;
+        if cut && udp.payload().len() > MOST_PIECES * usize::from(vnet.gso_size) {
+            return None;
+        }
         Some(Datagram {
             key: Key {
                 guest: SocketAddr::new(packet.source, udp.src_port()),
@@ -223,5 +229,34 @@ impl<S> Echo<S> {
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::GSO_UDP_L4;
+
+    #[test]
+    fn a_datagram_is_not_cut_into_more_pieces_than_linux_cuts() {
+        let mut payload = vec![0; 8 + 1280];
+        payload[4..6].copy_from_slice(&1288u16.to_be_bytes());
+        let packet = Packet {
+            source: IpAddr::from([10, 0, 2, 15]),
+            destination: IpAddr::from([203, 0, 113, 1]),
+            protocol: protocol::UDP,
+            hops: 64,
+            payload: &payload,
+            whole: &[],
+            piece: None,
+        };
+        let piece = |gso_type, gso_size| {
+            let vnet = Vnet { flags: NEEDS_CSUM, gso_type, gso_size, ..Vnet::default() };
+            Datagram::parse(&packet, vnet).map(|datagram| datagram.piece)
+        };
+        assert_eq!(piece(GSO_UDP_L4, 10), Some(Some(10)));
+        assert_eq!(piece(GSO_UDP_L4, 9), None);
+        assert_eq!(piece(GSO_UDP_L4, 1), None);
+        assert_eq!(piece(0, 1), Some(None));
     }
 }
