@@ -22,7 +22,7 @@ pub enum Verdict {
 }
 
 /// Where a packet to `destination` goes; `is_hosts` says whether an address is one of the host's.
-pub fn judge(config: &Config, destination: SocketAddr, is_hosts: impl FnOnce(IpAddr) -> bool) -> Verdict {
+pub fn judge(config: &Config, destination: SocketAddr, mut is_hosts: impl FnMut(IpAddr) -> bool) -> Verdict {
     let (ip, port) = (destination.ip(), destination.port());
     let (gateway, server, loopback) = match ip {
         IpAddr::V4(v4) => {
@@ -51,8 +51,8 @@ pub fn judge(config: &Config, destination: SocketAddr, is_hosts: impl FnOnce(IpA
         IpAddr::V4(v4) => is_never_forwarded(v4),
         IpAddr::V6(v6) => is_never_forwarded6(v6),
     };
-    let inner = embedded(ip);
-    if never || port == 0 || is_hosts(ip) || inner.is_some_and(is_never_forwarded) {
+    let mut inside = || embedded(ip).is_some_and(|v4| is_never_forwarded(v4) || is_hosts(IpAddr::V4(v4)));
+    if never || port == 0 || inside() || is_hosts(ip) {
         return Verdict::Refused;
     }
     Verdict::To(destination)
@@ -113,7 +113,9 @@ mod tests {
             "[2001:db8::2]:22",
             "[64:ff9b::7f00:1]:22",
             "[64:ff9b::a9fe:a9fe]:80",
+            "[64:ff9b::c000:202]:22",
             "[2002:7f00:1::]:22",
+            "[2002:c000:202::]:22",
             "[fec0::1]:22",
             "[::ffff:192.0.2.2]:22",
             "203.0.113.1:0",
