@@ -291,12 +291,11 @@ impl Config {
     fn set_network(&mut self, value: &str) -> Option<()> {
         let (network, prefix) = value.split_once('/')?;
         let (network, prefix): (Ipv4Addr, u8) = (network.parse().ok()?, prefix.parse().ok()?);
-        let mut next = Config { network, prefix, ..Config::default() };
+        let next = Config { network, prefix, ..Config::default() };
         let usable = (8..=27).contains(&prefix) && next.is_inside(IpAddr::V4(network));
         if !usable || network.is_loopback() || network.is_multicast() || network.is_unspecified() {
             return None;
         }
-        next.network = network;
         (self.network, self.prefix) = (network, prefix);
         Some(())
     }

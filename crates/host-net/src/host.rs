@@ -25,8 +25,6 @@ pub enum Token {
     Echo(u32, u32),
     /// A published port.
     Listener(u32),
-    /// Who watches the list of name servers.
-    Resolvers,
 }
 
 impl Token {
@@ -38,7 +36,6 @@ impl Token {
             Token::Udp(place, generation) => (2, place, generation),
             Token::Echo(place, generation) => (3, place, generation),
             Token::Listener(place) => (4, place, 0),
-            Token::Resolvers => (5, 0, 0),
         };
         kind << 61 | u64::from(generation & GENERATIONS) << 32 | u64::from(place)
     }
@@ -52,7 +49,6 @@ impl Token {
             2 => Token::Udp(place, generation),
             3 => Token::Echo(place, generation),
             4 => Token::Listener(place),
-            5 => Token::Resolvers,
             _ => Token::Link,
         }
     }
@@ -293,7 +289,6 @@ mod tests {
             Token::Udp(u32::MAX, GENERATIONS),
             Token::Echo(1, 2),
             Token::Listener(3),
-            Token::Resolvers,
         ] {
             assert_eq!(Token::from_number(token.number()), token);
         }

@@ -4,6 +4,7 @@
 //! because they change. What no router forwards (RFC 1122 §3.2.1.3, RFC 6890) is refused whatever the host would do.
 
 use crate::config::Config;
+use crate::stack::is_for_many;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What is to become of a packet.
@@ -39,12 +40,8 @@ pub fn judge(config: &Config, destination: SocketAddr, mut is_hosts: impl FnMut(
     if gateway {
         return if config.host { Verdict::To(SocketAddr::new(loopback, port)) } else { Verdict::Gateway };
     }
-    let silent = match ip {
-        IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast(),
-        IpAddr::V6(v6) => v6.is_multicast(),
-    };
     // Other addresses of the guest's own network are on its link, not behind the gateway.
-    if silent || config.is_inside(ip) {
+    if is_for_many(ip) || config.is_inside(ip) {
         return Verdict::Dropped;
     }
     let never = match ip {

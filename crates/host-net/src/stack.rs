@@ -341,7 +341,7 @@ impl<H: Host, L: Link> Stack<H, L> {
                     None => {}
                 }
             }
-            Token::Link | Token::Resolvers => {}
+            Token::Link => {}
         }
     }
 
