@@ -1,7 +1,8 @@
 //! Bytes on their way between a guest and a host's socket: a ring per flow and direction, out of one bounded pool.
 //!
 //! A ring has memory only while it has bytes. What all rings have together never exceeds the pool's size, whatever a
-//! guest does; a flow that gets none waits, which its peer sees as a closed window.
+//! guest does. A flow that gets none waits: what its peer sends stays with the host's kernel until that closes the
+//! window, and what the guest sends and the host does not take at once is not acknowledged, so that it comes again.
 
 use std::io::IoSliceMut;
 
