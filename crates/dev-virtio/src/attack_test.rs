@@ -148,6 +148,57 @@ fn more_requests_than_the_queue_holds() {
     }
 }
 
+/// What the device has not given back counts, or its memory grows for as long as the driver likes.
+#[test]
+fn more_requests_than_the_queue_holds_while_the_device_keeps_some() {
+    for rules in [PLAIN, PACKED] {
+        let (guest, seen) = Guest::echo();
+        guest.start(rules, 3);
+        seen.lock().unwrap().hold = true;
+        let flags = |round: u16| if round == 1 { 1 << 7 } else { 1 << 15 };
+        let hand_over = |round: u16| {
+            let all: Vec<_> = (0..QUEUE_SIZE).map(|n| packed(BUFFERS, 4, n, flags(round))).collect();
+            match rules.packed {
+                true => guest.poke(area(0), &all.concat()),
+                // All of them are descriptor 0.
+                false => guest.poke(area(0) + 0x4002, &(round * QUEUE_SIZE).to_le_bytes()),
+            }
+            guest.write(reg::QUEUE_NOTIFY, 0);
+        };
+        guest.poke(area(0), &descriptor(BUFFERS, 4, 0, 0));
+        hand_over(1);
+        assert!(!guest.waits(), "{rules:?}: a queue may be full");
+        hand_over(2);
+        seen.lock().unwrap().hold = false;
+        guest.broke_for("more requests than the virtqueue holds");
+    }
+}
+
+#[test]
+fn a_packed_chain_of_more_descriptors_than_are_left() {
+    for (count, fits) in [(QUEUE_SIZE - 10, true), (QUEUE_SIZE - 9, false)] {
+        let (guest, seen) = Guest::echo();
+        guest.start(PACKED, 3);
+        seen.lock().unwrap().hold = true;
+        let chain = |count: u16, owner: &dyn Fn(u16) -> u16, from: u16| {
+            for n in 0..count {
+                let next = if n + 1 < count { NEXT } else { 0 };
+                let at = (from + n) % QUEUE_SIZE;
+                guest.poke(area(0) + 16 * u64::from(at), &packed(BUFFERS, 4, from, next | owner(from + n)));
+            }
+            guest.write(reg::QUEUE_NOTIFY, 0);
+        };
+        let owner = |at: u16| if at < QUEUE_SIZE { 1 << 7 } else { 1 << 15 };
+        chain(10, &owner, 0);
+        chain(count, &owner, 10);
+        seen.lock().unwrap().hold = false;
+        match fits {
+            true => assert!(!guest.waits()),
+            false => guest.broke_for("more requests than the virtqueue holds"),
+        }
+    }
+}
+
 #[test]
 fn what_is_written_before_what_is_read() {
     let chain = [descriptor(BUFFERS, 4, NEXT | WRITE, 1), descriptor(BUFFERS, 4, 0, 0)];

@@ -106,11 +106,18 @@ pub fn queue(mut bytes: &[u8]) {
     let Some(bus) = memory(bytes) else { return };
     let dma = Dma::new(Arc::clone(&bus), 0);
     if let Ok(mut queue) = Queue::new(&setup, features, Position::default()) {
-        for _ in 0..100 {
+        // Every other request is kept.
+        let mut kept = Vec::new();
+        for round in 0..100 {
             let Ok(Some(chain)) = queue.pop(&dma) else { break };
             let mut some = [0; 100];
             let read = chain.read(&dma, 0, &mut some);
             assert!(read.is_err() || read == Ok(chain.readable_len().min(100) as usize));
+            if round % 2 == 0 {
+                kept.push(chain);
+                assert!(kept.len() <= usize::from(size), "more requests than the virtqueue holds");
+                continue;
+            }
             let done = queue.push(&dma, &chain, 4).and_then(|()| queue.signal_due(&dma));
             if done.and_then(|_| queue.sleep(&dma)).is_err() {
                 break;

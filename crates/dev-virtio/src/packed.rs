@@ -83,6 +83,13 @@ impl Packed {
         if to >= size { ((to - size) as u16, !wrap) } else { (to as u16, wrap) }
     }
 
+    /// Descriptors of the requests that were taken and not given back; more than the size where no positions are so.
+    fn under_way(&self) -> u16 {
+        let round = if self.available_wrap == self.used_wrap { 0 } else { self.setup.size };
+        // A position is less than the size, and that is 2^15 at most.
+        (self.available + round).wrapping_sub(self.used)
+    }
+
     pub(crate) fn pop(&mut self, dma: &Dma) -> Result<Option<Chain>, Broken> {
         if !self.waiting(dma)? {
             return Ok(None);
@@ -100,6 +107,10 @@ impl Packed {
                 chain.add(&descriptor)?;
             }
             if descriptor.flags & NEXT == 0 {
+                let under_way = self.under_way();
+                if under_way > self.setup.size || count > self.setup.size - under_way {
+                    return Err(Broken("more requests than the virtqueue holds"));
+                }
                 // The last one has the buffer's id (section 2.8.5).
                 (chain.id, chain.count) = (descriptor.next, count);
                 (self.available, self.available_wrap) = (at, wrap);
@@ -168,6 +179,40 @@ impl Packed {
             used: self.used,
             available_wrap: self.available_wrap,
             used_wrap: self.used_wrap,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// From every place of a ring, with as many descriptors under way as it holds.
+    #[test]
+    fn what_is_under_way_is_known_everywhere() {
+        let every = (1..=9).flat_map(|size| (0..size).map(move |used| (size, used)));
+        let (largest, last) = (1 << 15, (1 << 15) - 1);
+        for (size, used) in every.chain([(largest, 0), (largest, 1), (largest, last), (last, last - 1)]) {
+            for used_wrap in [false, true] {
+                let setup = Setup { size, ready: true, ..Setup::default() };
+                let at = Position { available: used, used, available_wrap: used_wrap, used_wrap };
+                let mut ring = Packed::new(&setup, 0, at).unwrap();
+                for count in 0..=size {
+                    (ring.available, ring.available_wrap) = ring.moved(used, used_wrap, count);
+                    assert_eq!(ring.under_way(), count, "{size} from {used}");
+                }
+            }
+        }
+    }
+
+    /// Positions that a saved state may claim: what is given back is never before what was taken.
+    #[test]
+    fn positions_that_cannot_be_are_more_than_a_ring_holds() {
+        for (size, available, used, same) in [(8, 3, 4, true), (8, 4, 3, false), (1 << 15, 0, 0x7fff, true)] {
+            let setup = Setup { size, ready: true, ..Setup::default() };
+            let at = Position { available, used, available_wrap: same, used_wrap: true };
+            assert!(Packed::new(&setup, 0, at).unwrap().under_way() > size);
         }
     }
 }

@@ -66,6 +66,10 @@ impl Split {
         if self.waiting(dma)? == 0 {
             return Ok(None);
         }
+        // Each request under way keeps at least one descriptor.
+        if self.available.wrapping_sub(self.used) >= self.setup.size {
+            return Err(Broken("more requests than the virtqueue holds"));
+        }
         // The index comes before what it speaks of.
         fence(Ordering::Acquire);
         let head: u16 = dma.load(self.setup.driver + 4 + 2 * self.place(self.available))?;
