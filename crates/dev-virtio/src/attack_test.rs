@@ -4,6 +4,7 @@
 use crate::Rng;
 use crate::test_driver::Rules;
 use crate::testkit::{AREA, BUFFERS, Guest, QUEUE_SIZE, RAM, SIZE, area, reg};
+use dev_core::Plugged;
 
 const PLAIN: Rules = Rules { packed: false, events: false, indirect: false };
 const INDIRECT: Rules = Rules { indirect: true, ..PLAIN };
@@ -248,6 +249,21 @@ fn queues_of_wild_sizes_and_addresses() {
             }
         }
     }
+}
+
+#[test]
+fn a_device_that_gave_up_starts_behind_a_reset_only() {
+    let why = "a descriptor behind the table";
+    let (guest, seen) = Guest::echo();
+    guest.start(PLAIN, 3);
+    strike(&guest, &[descriptor(BUFFERS, 4, NEXT, QUEUE_SIZE)]);
+    let saved = guest.slot.save();
+    guest.attendant.quiesce();
+    guest.attendant.attend_all();
+    guest.slot.restore(&saved).unwrap();
+    guest.attendant.attend_all();
+    assert_eq!(seen.lock().unwrap().features.len(), 1);
+    guest.broke_for(why);
 }
 
 /// Each request writes the index of the next into the available ring, and it never ends by itself.

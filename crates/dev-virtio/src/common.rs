@@ -296,9 +296,14 @@ impl Common {
         self.raise(ISR_CONFIG)
     }
 
+    /// Whether the attendant is to hear of a start. What has asked for a reset does not start before that.
+    fn begins(&self) -> bool {
+        self.live() && !self.told && self.state.status & status::NEEDS_RESET == 0
+    }
+
     /// Whether there are any [`News`].
     pub fn has_news(&self) -> bool {
-        let begun = self.live() && !self.told;
+        let begun = self.begins();
         let busy = self.live() && (self.rung | self.closing) != 0;
         self.forget || self.state.resetting || begun || self.wrote || busy
     }
@@ -317,10 +322,11 @@ impl Common {
         }
         if self.live() {
             (news.rung, news.closed) = (std::mem::take(&mut self.rung), self.closing);
-            if !std::mem::replace(&mut self.told, true) {
-                news.config = Some(self.config.clone());
-                news.started = Some((self.state.driver_features, self.state.queues.clone()));
-            }
+        }
+        if self.begins() {
+            self.told = true;
+            news.config = Some(self.config.clone());
+            news.started = Some((self.state.driver_features, self.state.queues.clone()));
         }
         news
     }
