@@ -6,7 +6,7 @@ use crate::spec::{ClockKind, Note, Spec, Virtio};
 use dev_virtio::{Attend, Attendant, Attended, Backend, Identity, Mmio, Rng, When};
 use dev_virtio_blk::Blk;
 use fabric_bus::Dma;
-use host_loop::{Bell, Thread, Wait, Work};
+use host_loop::{Bell, Thread, Work};
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -142,11 +142,6 @@ struct Attending(Arc<dyn Attend>);
 impl Work for Attending {
     fn work(&mut self) -> bool {
         self.0.attend()
-    }
-
-    fn waits(&mut self) -> Vec<Wait> {
-        let watched = self.0.watched().into_iter();
-        watched.map(|watched| Wait { fd: watched.fd, read: watched.read, write: watched.write }).collect()
     }
 }
 
