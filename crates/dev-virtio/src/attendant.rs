@@ -352,8 +352,6 @@ impl<T: Transport> Attend for Attendant<T> {
 /// When a driver's wishes are attended to. A reset never waits: it is done when the write that asks for it is, since a driver may
 /// give the memory of its queues to others then.
 pub enum When {
-    /// By the device's thread, which the slot's doorbell wakes.
-    Later,
     /// By the processor that rings, as far as nobody else is at work and its device never waits; the thread is woken by this for
     /// what is left.
     Eagerly(Box<dyn Fn() + Send + Sync>),
@@ -388,15 +386,12 @@ impl<T: Transport> Target for Attended<T> {
             }
             return done;
         }
-        let (done, urgent, any) = self.slot.with(|device, now| {
+        let (done, any) = self.slot.with(|device, now| {
             let done = device.write(offset, size, value, now).map_err(|_| BusFault);
-            (done, device.common().urgent(), device.common().has_news())
+            (done, device.common().has_news())
         });
-        match self.when {
-            When::AtOnce if any => self.attendant.attend_all(),
-            // What else there is waits for the thread: the bell has been rung for it.
-            _ if urgent => drop(self.attendant.attend()),
-            _ => {}
+        if any {
+            self.attendant.attend_all();
         }
         done
     }
