@@ -157,16 +157,19 @@ impl<D: Device> Chipset<D> {
     /// If the device breaks one of the rules.
     pub fn smoke(&self, rounds: u64) {
         for round in 1..=rounds {
-            let mut seed = round.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let bytes: Vec<u8> = std::iter::repeat_with(|| {
-                seed ^= seed << 13;
-                seed ^= seed >> 7;
-                seed ^= seed << 17;
-                (seed >> 32) as u8
-            })
-            .take(1500)
-            .collect();
-            self.fuzz(&bytes);
+            self.fuzz(&noise(round, 1500));
         }
     }
+}
+
+/// `len` pseudo-random bytes, others for each `seed` from 1 on (Marsaglia, "Xorshift RNGs", 2003).
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
 }

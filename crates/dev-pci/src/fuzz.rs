@@ -179,6 +179,8 @@ impl Tree {
 
 #[cfg(test)]
 mod tests {
+    use dev_core::chipset::noise;
+
     #[test]
     fn a_function_keeps_the_rules_under_any_bytes() {
         super::function_chipset().smoke(60);
@@ -186,17 +188,8 @@ mod tests {
 
     #[test]
     fn a_root_complex_keeps_the_rules_under_any_bytes() {
-        let mut seed = 0x9e37_79b9_7f4a_7c15u64;
-        for _ in 0..40 {
-            let bytes: Vec<u8> = std::iter::repeat_with(|| {
-                seed ^= seed << 13;
-                seed ^= seed >> 7;
-                seed ^= seed << 17;
-                (seed >> 32) as u8
-            })
-            .take(2000)
-            .collect();
-            super::complex(&bytes);
+        for round in 1..=40 {
+            super::complex(&noise(round, 2000));
         }
     }
 }
