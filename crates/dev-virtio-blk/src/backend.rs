@@ -5,7 +5,7 @@ use crate::flight::{Flight, Flights};
 use crate::request::{Ask, Trim, parse, status};
 use dev_virtio::{Backend, Broken, Chain, Desk};
 use fabric_ram::GuestRam;
-use host_disk::{Disk, DiskError, DiskQueue, Done, Kind, QueueOptions, Request};
+use host_disk::{Disk, DiskError, DiskQueue, Kind, QueueOptions, Request};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -54,7 +54,6 @@ pub struct Blk {
     id: Vec<u8>,
     trouble: Trouble,
     flights: Flights,
-    ends: Vec<Done>,
     queues: usize,
     /// What the configuration space says of the write-back cache, and whether the driver has taken that and flushes.
     config_writeback: bool,
@@ -66,8 +65,8 @@ pub struct Blk {
 impl Blk {
     fn new(way: Way, id: &str, queues: usize, trouble: Trouble) -> Blk {
         let id = id.bytes().take(ID).collect();
-        let (flights, ends) = (Flights::default(), Vec::new());
-        Blk { way, id, trouble, flights, ends, queues, config_writeback: true, features: 0, ram: None }
+        let flights = Flights::default();
+        Blk { way, id, trouble, flights, queues, config_writeback: true, features: 0, ram: None }
     }
 
     /// One that waits for `disk`. It is called `id`, of which 20 bytes count, and has so many queues.
@@ -223,10 +222,11 @@ impl Blk {
 
     /// Gives back what has ended meanwhile.
     fn take_ends(&mut self, desk: &mut Desk<'_>) -> Result<(), Broken> {
+        let mut ends = Vec::new();
         if let Way::Queue(queue, _) = &self.way {
-            queue.take(&mut self.ends);
+            queue.take(&mut ends);
         }
-        for done in std::mem::take(&mut self.ends) {
+        for done in ends {
             self.part_done(desk, done.token, done.result)?;
         }
         self.kick();
@@ -287,9 +287,9 @@ impl Backend for Blk {
             while queue.pending() > 0 {
                 waiter.wait();
             }
-            queue.take(&mut self.ends);
+            // Of requests that are forgotten.
+            queue.take(&mut Vec::new());
         }
-        self.ends.clear();
         for flight in self.flights.take() {
             self.mark(&flight);
         }
