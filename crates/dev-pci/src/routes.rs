@@ -42,8 +42,8 @@ pub(crate) enum Bus {
     },
 }
 
-/// All routes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// All routes; by default none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Routes {
     /// By bus number.
     pub buses: Vec<Bus>,
