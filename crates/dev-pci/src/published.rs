@@ -1,8 +1,7 @@
 //! Routes that many threads read often and that are seldom replaced.
 //!
 //! A reader keeps what it has read and asks only whether that is the newest still, which is one load of a word that nobody
-//! writes meanwhile. A lock for readers costs each of them a write to a word that all of them write: with two threads at it, a
-//! look-up took about 50 ns, with one 11. This takes 8.
+//! writes meanwhile. A lock for readers costs each of them a write to a word that all of them write.
 
 use crate::routes::Routes;
 use std::cell::RefCell;
