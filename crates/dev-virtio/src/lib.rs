@@ -68,8 +68,6 @@ pub mod feature {
     pub const EVENT_IDX: u64 = 1 << 29;
     /// VIRTIO_F_VERSION_1: by the specification, not as before it.
     pub const VERSION_1: u64 = 1 << 32;
-    /// VIRTIO_F_ACCESS_PLATFORM: addresses are those that an IOMMU translates.
-    pub const ACCESS_PLATFORM: u64 = 1 << 33;
     /// VIRTIO_F_RING_PACKED: virtqueues are packed.
     pub const RING_PACKED: u64 = 1 << 34;
     /// VIRTIO_F_RING_RESET: a virtqueue can be reset by itself.

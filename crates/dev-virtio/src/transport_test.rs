@@ -1,7 +1,7 @@
 //! The registers, as section 4.2 has them.
 
 use crate::test_driver::Rules;
-use crate::testkit::{ACKNOWLEDGE, DRIVER, DRIVER_OK, Echo, FEATURES_OK, Guest, QUEUE_SIZE, area, reg};
+use crate::testkit::{ACKNOWLEDGE, DRIVER, DRIVER_OK, Echo, FEATURES_OK, Guest, QUEUE_SIZE, reg};
 use crate::{Identity, Mmio, feature};
 use dev_core::{Device, Plugged};
 use fabric_bus::BusFault;
@@ -196,5 +196,4 @@ fn a_state_with_a_wild_queue_breaks_when_it_is_used() {
     guest.slot.with(|device, _| device.restore(saved)).unwrap();
     guest.attendant.attend_all();
     guest.broke_for("a position behind the virtqueue's end");
-    assert_eq!(area(0) % 4096, 0);
 }
