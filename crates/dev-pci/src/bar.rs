@@ -4,7 +4,7 @@
 //! how software finds the size); PCI Express Base Specification, 7.5.1.2.1.
 
 /// Largest BAR, in bytes: what a function's slot has room for.
-pub const LARGEST: u64 = 1 << 40;
+pub(crate) const LARGEST: u64 = 1 << 40;
 
 /// What a BAR asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Bar {
     pub number: u8,
     /// What it asks for.
     pub kind: BarKind,
-    /// Bytes: a power of two, at least 4 of ports or 16 of memory, at most [`LARGEST`].
+    /// Bytes: a power of two, at least 4 of ports or 16 of memory, at most 2^40.
     pub size: u64,
 }
 

@@ -134,7 +134,8 @@ impl ComplexBuilder {
         let places = self.members.iter().enumerate();
         let places = places.map(|(n, m)| ((m.position.port, m.position.devfn), n)).collect();
         let positions: Vec<Position> = self.members.iter().map(|member| member.position).collect();
-        let known = Known { decodes: vec![Decode::default(); positions.len()], told: vec![false; positions.len()] };
+        let known =
+            Known { decodes: vec![Decode::default(); positions.len()], told: vec![false; positions.len()] };
         let (known, routes) = (Mutex::new(known), Published::new(Routes::default()));
         let complex = RootComplex { members: self.members, positions, places, known, routes };
         complex.renew(None, false);

@@ -12,7 +12,7 @@ use crate::layout::Places;
 use crate::space::ConfigSpace;
 
 /// Bytes of a function's slot for configuration space and for each BAR: BAR `n` begins at `n + 1` times this.
-pub const STRIDE_LOG2: u32 = 40;
+pub(crate) const STRIDE_LOG2: u32 = 40;
 
 /// The address spaces of PCI besides configuration space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum Space {
 
 /// A range that a function claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub(crate) struct Claim {
     /// Of which space.
     pub space: Space,
     /// First address.
@@ -37,11 +37,11 @@ pub struct Claim {
 }
 
 /// A bridge's window: first and last address. Empty if the last is less.
-pub type Range = (u64, u64);
+pub(crate) type Range = (u64, u64);
 
 /// What a bridge does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bridge {
+pub(crate) struct Bridge {
     /// Secondary Bus Number.
     pub secondary: u8,
     /// Subordinate Bus Number.
@@ -64,7 +64,7 @@ pub struct Bridge {
 
 /// What a function claims and passes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Decode {
+pub(crate) struct Decode {
     /// What its BARs claim.
     pub claims: Vec<Claim>,
     /// What it passes on, if it is a bridge.

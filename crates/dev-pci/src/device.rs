@@ -114,14 +114,24 @@ pub trait PciDevice: Send + 'static {
     ///
     /// # Errors
     /// [`NoRegister`] if no register answers there: an unsupported request, which reads as all ones.
-    fn bar_read(&mut self, bar: u8, offset: u64, size: u8, now: Nanos) -> Result<u64, NoRegister>;
+    fn bar_read(&mut self, _bar: u8, _offset: u64, _size: u8, _now: Nanos) -> Result<u64, NoRegister> {
+        Err(NoRegister)
+    }
 
     /// Writes as [`PciDevice::bar_read`] reads.
     ///
     /// # Errors
     /// [`NoRegister`] if no register answers there.
-    fn bar_write(&mut self, bar: u8, offset: u64, size: u8, value: u64, now: Nanos)
-    -> Result<(), NoRegister>;
+    fn bar_write(
+        &mut self,
+        _bar: u8,
+        _offset: u64,
+        _size: u8,
+        _value: u64,
+        _now: Nanos,
+    ) -> Result<(), NoRegister> {
+        Err(NoRegister)
+    }
 
     /// Reads in the window of vendor-specific capability `capability`, whose body now is `body`, `offset` bytes from the
     /// window's first.
@@ -178,7 +188,7 @@ pub trait PciDevice: Send + 'static {
     }
 
     /// Back to the state after power-on: at a reset of the machine, of the bus or of the function.
-    fn reset(&mut self, now: Nanos);
+    fn reset(&mut self, _now: Nanos) {}
 
     /// The state, for a snapshot.
     fn save(&self) -> Self::Saved;

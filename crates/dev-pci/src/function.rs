@@ -80,7 +80,7 @@ impl<D: PciDevice> PciFunction<D> {
     }
 
     /// What it decodes now.
-    pub fn decode(&self) -> Decode {
+    pub(crate) fn decode(&self) -> Decode {
         decode(&self.state.space, &self.places, &self.description.bars)
     }
 

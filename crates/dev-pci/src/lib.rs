@@ -38,14 +38,13 @@ mod layout_test;
 #[cfg(test)]
 mod routes_test;
 
-pub use bar::{Bar, BarKind, LARGEST as LARGEST_BAR};
+pub use bar::{Bar, BarKind};
 pub use complex::{ComplexBuilder, FunctionId, FunctionSlot, PlugError, RootComplex};
-pub use decode::{Bridge, Claim, Decode, Range, STRIDE_LOG2, Space};
+pub use decode::Space;
 pub use device::{Description, Header, Identity, MsixPlace, PciDevice, Pin, VendorCapability};
 pub use function::{PciFunction, saved};
 pub use layout::Placement;
 pub use ports::{HostBridge, RootPort, SUBSYSTEM, SUBSYSTEM_VENDOR, VENDOR};
-pub use space::SIZE as CONFIG_SIZE;
 
 #[doc(hidden)]
 pub mod fuzz;

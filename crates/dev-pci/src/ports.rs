@@ -5,8 +5,7 @@
 //! of functions that stand for no product, under which they are known to systems).
 
 use crate::device::{Description, Header, Identity, PciDevice, Pin};
-use dev_core::{NoRegister, RestoreError};
-use fabric_clock::Nanos;
+use dev_core::RestoreError;
 
 /// Vendor of the generic functions.
 pub const VENDOR: u16 = 0x1b36;
@@ -35,16 +34,6 @@ impl PciDevice for HostBridge {
         };
         Description { identity, plain: true, ..Description::default() }
     }
-
-    fn bar_read(&mut self, _bar: u8, _offset: u64, _size: u8, _now: Nanos) -> Result<u64, NoRegister> {
-        Err(NoRegister)
-    }
-
-    fn bar_write(&mut self, _: u8, _: u64, _: u8, _: u64, _: Nanos) -> Result<(), NoRegister> {
-        Err(NoRegister)
-    }
-
-    fn reset(&mut self, _now: Nanos) {}
 
     fn save(&self) {}
 
@@ -76,16 +65,6 @@ impl PciDevice for RootPort {
         let header = Header::RootPort { slot: self.slot };
         Description { identity, header, pin: Some(Pin::A), msi_vectors: 1, ..Description::default() }
     }
-
-    fn bar_read(&mut self, _bar: u8, _offset: u64, _size: u8, _now: Nanos) -> Result<u64, NoRegister> {
-        Err(NoRegister)
-    }
-
-    fn bar_write(&mut self, _: u8, _: u64, _: u8, _: u64, _: Nanos) -> Result<(), NoRegister> {
-        Err(NoRegister)
-    }
-
-    fn reset(&mut self, _now: Nanos) {}
 
     fn save(&self) {}
 

@@ -6,7 +6,7 @@
 use crate::fields::{Access, Bits, Register};
 
 /// Bytes of configuration space.
-pub const SIZE: u64 = 4096;
+pub(crate) const SIZE: u64 = 4096;
 
 /// Bytes of one kind.
 type Bytes = Box<[u8; SIZE as usize]>;
