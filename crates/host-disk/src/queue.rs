@@ -4,11 +4,12 @@
 //! host has it and the bytes' place in a file is known, else to one of a few threads. A flush covers what was complete before it
 //! was submitted, as virtio defines it (VIRTIO 1.2, 5.2.6.2), so that nothing needs to be held back for it.
 
-use crate::disk::{Disk, DiskError};
+use crate::disk::{Disk, DiskError, Plan};
 use crate::qcow2_commit::locked;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -169,8 +170,10 @@ impl DiskQueue {
         if let Some(result) = tried {
             return Some(Done { token: request.token, result });
         }
+        // Asked for first: if that panics, there is no request that anybody waits for.
+        let plan = self.shared.plan(&request.kind);
         self.shared.pending.fetch_add(1, Ordering::AcqRel);
-        if let Some(request) = self.shared.fly(request) {
+        if let Some(request) = self.shared.fly(request, plan) {
             self.shared.job(request);
         }
         None
@@ -214,18 +217,23 @@ impl Drop for DiskQueue {
 }
 
 impl Shared {
+    /// Where in a file io_uring can do it, if it can.
+    fn plan(&self, kind: &Kind) -> Option<Plan> {
+        self.ring.as_ref()?;
+        match kind {
+            Kind::Read(at, into) => self.disk.plan(false, *at, into.len() as u64),
+            Kind::Write(at, from) => self.disk.plan(true, *at, from.len() as u64),
+            _ => None,
+        }
+    }
+
     /// Gives a request to io_uring; back, if that cannot be.
-    fn fly(&self, request: Request) -> Option<Request> {
-        let Some(ring) = &self.ring else { return Some(request) };
-        let (write, at, pieces) = match &request.kind {
-            Kind::Read(at, into) => (false, *at, into),
-            Kind::Write(at, from) => (true, *at, from),
+    fn fly(&self, request: Request, plan: Option<Plan>) -> Option<Request> {
+        let (Some(ring), Some(plan)) = (&self.ring, plan) else { return Some(request) };
+        let (operation, pieces) = match &request.kind {
+            Kind::Read(_, into) => (Operation::Read(plan.offset, into.clone()), into),
+            Kind::Write(_, from) => (Operation::Write(plan.offset, from.clone()), from),
             _ => return Some(request),
-        };
-        let Some(plan) = self.disk.plan(write, at, pieces.len() as u64) else { return Some(request) };
-        let operation = match write {
-            false => Operation::Read(plan.offset, pieces.clone()),
-            true => Operation::Write(plan.offset, pieces.clone()),
         };
         let len = pieces.len();
         let id = {
@@ -268,15 +276,21 @@ impl Shared {
                 jobs = self.work.wait(jobs).unwrap_or_else(PoisonError::into_inner);
             };
             drop(jobs);
-            let result = match &request.kind {
-                Kind::Read(at, into) => self.disk.read(*at, into),
-                Kind::Write(at, from) => self.disk.write(*at, from),
-                Kind::Flush => self.disk.flush(),
-                Kind::Discard(at, len) => self.disk.discard(*at, *len),
-                Kind::WriteZeroes { at, len, may_unmap } => self.disk.write_zeroes(*at, *len, *may_unmap),
-            };
-            self.end(request.token, result);
+            // A request that never ends would leave its guest waiting, and whoever stops the device.
+            let done = catch_unwind(AssertUnwindSafe(|| self.perform(&request.kind)));
+            let panicked = |_| Err(io::Error::other("the thread at work on it panicked").into());
+            self.end(request.token, done.unwrap_or_else(panicked));
             (self.bell)();
+        }
+    }
+
+    fn perform(&self, kind: &Kind) -> Result<(), DiskError> {
+        match kind {
+            Kind::Read(at, into) => self.disk.read(*at, into),
+            Kind::Write(at, from) => self.disk.write(*at, from),
+            Kind::Flush => self.disk.flush(),
+            Kind::Discard(at, len) => self.disk.discard(*at, *len),
+            Kind::WriteZeroes { at, len, may_unmap } => self.disk.write_zeroes(*at, *len, *may_unmap),
         }
     }
 

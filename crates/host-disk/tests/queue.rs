@@ -163,6 +163,55 @@ fn errors_come_back_with_their_requests() {
     }
 }
 
+/// A disk with an error in its program: it never gets through reads.
+#[derive(Debug)]
+struct Faulty(Arc<dyn Disk>);
+
+impl Disk for Faulty {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+    fn read_only(&self) -> bool {
+        self.0.read_only()
+    }
+    fn read(&self, at: u64, _: &Pieces) -> Result<(), DiskError> {
+        panic!("a read at {at}, as this test wants it")
+    }
+    fn write(&self, at: u64, from: &Pieces) -> Result<(), DiskError> {
+        self.0.write(at, from)
+    }
+    fn flush(&self) -> Result<(), DiskError> {
+        self.0.flush()
+    }
+    fn discard(&self, at: u64, len: u64) -> Result<(), DiskError> {
+        self.0.discard(at, len)
+    }
+    fn write_zeroes(&self, at: u64, len: u64, may_unmap: bool) -> Result<(), DiskError> {
+        self.0.write_zeroes(at, len, may_unmap)
+    }
+    fn resize(&self, size: u64) -> Result<(), DiskError> {
+        self.0.resize(size)
+    }
+}
+
+/// More often than there are threads.
+#[test]
+fn a_panic_is_an_error_of_that_request() {
+    const SOON: std::time::Duration = std::time::Duration::from_secs(20);
+    let (queue, bell) = queue(Arc::new(Faulty(raw())), 0);
+    let mut ends = Vec::new();
+    for token in 0..8 {
+        let kind = if token < 7 { Kind::Read(0, Pieces::scratch(512).unwrap()) } else { Kind::Flush };
+        assert!(queue.submit(Request { kind, token }).is_none());
+        bell.recv_timeout(SOON).expect("an end");
+        queue.take(&mut ends);
+    }
+    for (token, end) in ends.iter().enumerate() {
+        assert_eq!((end.token, matches!(end.result, Err(DiskError::Io(_)))), (token as u64, token < 7));
+    }
+    assert_eq!((ends.len(), queue.pending()), (8, 0));
+}
+
 #[test]
 fn a_queue_that_ends_has_done_everything() {
     for ring in [0, 64] {
