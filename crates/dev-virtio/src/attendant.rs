@@ -323,7 +323,9 @@ impl<T: Transport> Attendant<T> {
     /// device's state is then complete, and whoever attends goes on from there.
     pub fn quiesce(&self) {
         let mut work = self.work();
-        if let Err(broken) = self.finish(&mut work) {
+        // Who has panicked in the middle has left something that may never be finished.
+        let sound = !self.work.is_poisoned();
+        if sound && let Err(broken) = self.finish(&mut work) {
             self.give_up(&mut work, broken);
         }
         work.stop();

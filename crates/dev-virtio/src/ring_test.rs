@@ -171,6 +171,28 @@ fn saved_and_restored_in_the_middle() {
     }
 }
 
+/// Begins something, and never comes to what would end it.
+struct Faulty;
+
+impl Backend for Faulty {
+    fn serve(&mut self, _: &mut Desk<'_>, _: u64) -> Result<(), Broken> {
+        panic!("as this test wants it")
+    }
+
+    fn finish(&mut self, _: &mut Desk<'_>) -> Result<(), Broken> {
+        panic!("it would not return")
+    }
+}
+
+#[test]
+fn what_a_panic_has_left_is_not_finished() {
+    let guest = Guest::new(Echo::identity(), Box::new(Faulty));
+    let rules = Rules { packed: false, events: false, indirect: false };
+    let start = std::panic::AssertUnwindSafe(|| guest.start(rules, 1));
+    assert!(std::panic::catch_unwind(start).is_err());
+    guest.attendant.quiesce();
+}
+
 /// Tells when it serves, and goes on when it may.
 struct Slow(Sender<u64>, Receiver<()>);
 
