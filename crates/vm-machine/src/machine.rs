@@ -248,7 +248,7 @@ impl Machine {
         self.timers.clock().resume();
         // With a virtual clock, the hart does all I/O at once.
         let io = match self.spec.clock {
-            ClockKind::Real => spawn(&self.devices.virtio).map_err(BuildError::Thread)?,
+            ClockKind::Real => spawn(&self.devices.virtio, &self.control).map_err(BuildError::Thread)?,
             ClockKind::Virtual => Vec::new(),
         };
         let timer = match self.spec.clock {

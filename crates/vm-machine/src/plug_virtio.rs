@@ -1,5 +1,6 @@
 //! What is attached to a board's places for virtio devices, and the threads that do their I/O.
 
+use crate::control::{Control, End};
 use crate::machine::BuildError;
 use crate::plug::Plugging;
 use crate::spec::{ClockKind, Note, Spec, Virtio};
@@ -8,6 +9,7 @@ use dev_virtio_blk::Blk;
 use fabric_bus::Dma;
 use host_loop::{Bell, Thread, Work};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError};
 use vm_board::board::{Board, DeviceKind, Placed};
@@ -136,20 +138,29 @@ impl Host<'_> {
     }
 }
 
-/// What a device's thread does.
-struct Attending(Arc<dyn Attend>);
+/// What a device's thread does. A panic ends the machine, not just the thread, for whose device the guest would wait.
+struct Attending {
+    name: String,
+    attendant: Arc<dyn Attend>,
+    control: Arc<Control>,
+}
 
 impl Work for Attending {
     fn work(&mut self) -> bool {
-        self.0.attend()
+        catch_unwind(AssertUnwindSafe(|| self.attendant.attend())).unwrap_or_else(|_| {
+            self.control.finish(End::Broken(format!("the thread of {} panicked", self.name)));
+            false
+        })
     }
 }
 
 /// Starts the threads of these devices. They end when they are dropped.
-pub(crate) fn spawn(devices: &[Attached]) -> io::Result<Vec<Thread>> {
+pub(crate) fn spawn(devices: &[Attached], control: &Arc<Control>) -> io::Result<Vec<Thread>> {
     let spawn = |device: &Attached| {
-        let name: String = device.name.replace(' ', "-").chars().take(NAME).collect();
-        Thread::spawn(&name, device.bell.clone(), Attending(Arc::clone(&device.attendant)))
+        let thread: String = device.name.replace(' ', "-").chars().take(NAME).collect();
+        let (name, attendant) = (device.name.clone(), Arc::clone(&device.attendant));
+        let work = Attending { name, attendant, control: Arc::clone(control) };
+        Thread::spawn(&thread, device.bell.clone(), work)
     };
     devices.iter().map(spawn).collect()
 }
@@ -157,4 +168,29 @@ pub(crate) fn spawn(devices: &[Attached]) -> io::Result<Vec<Thread>> {
 /// Returns once no device touches memory any more, with everything finished that was begun.
 pub(crate) fn quiesce(devices: &[Attached]) {
     devices.iter().for_each(|device| device.attendant.quiesce());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Faulty;
+
+    impl Attend for Faulty {
+        fn attend(&self) -> bool {
+            panic!("as this test wants it")
+        }
+
+        fn quiesce(&self) {}
+    }
+
+    #[test]
+    fn a_panic_in_a_devices_thread_ends_the_machine() {
+        let control = Control::new(1);
+        let device =
+            Attached { name: "disk 0".into(), attendant: Arc::new(Faulty), bell: Bell::new().unwrap() };
+        let threads = spawn(&[device], &control).unwrap();
+        assert_eq!(control.wait(|| ()), End::Broken("the thread of disk 0 panicked".into()));
+        drop(threads);
+    }
 }
