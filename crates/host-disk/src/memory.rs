@@ -109,6 +109,8 @@ struct State {
     writes: u64,
     /// From which write on all fail.
     fails_from: u64,
+    /// Syncs until one fails; 0: none does.
+    sync_fails_in: u64,
 }
 
 /// A file in memory. Its power can be cut, if it was made for that.
@@ -187,6 +189,12 @@ impl Memory {
         state.fails_from = state.writes.saturating_add(count);
     }
 
+    /// Makes one sync fail, the one after the next `count`. What was written before it is lost, as it may be with a host:
+    /// the next sync does not bring it.
+    pub fn fail_sync_after(&self, count: u64) {
+        self.state().sync_fails_in = count + 1;
+    }
+
     /// All bytes, up to `most`.
     pub fn bytes(&self, most: u64) -> Vec<u8> {
         let state = self.state();
@@ -251,6 +259,13 @@ impl Medium for Memory {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.state();
+        if state.sync_fails_in > 0 {
+            state.sync_fails_in -= 1;
+            if state.sync_fails_in == 0 {
+                state.log.clear();
+                return Err(io::ErrorKind::Other.into());
+            }
+        }
         if state.logging {
             let log = std::mem::take(&mut state.log);
             log.iter().for_each(|change| change.apply(&mut state.stable));

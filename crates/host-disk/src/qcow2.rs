@@ -295,7 +295,7 @@ impl Disk for Qcow2 {
         while locked(&self.meta).is_dirty() {
             self.commit()?;
         }
-        unmark(&*self.medium, &self.meta)
+        unmark(&*self.medium, &self.meta, &self.pending)
     }
 }
 

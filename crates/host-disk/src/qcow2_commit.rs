@@ -38,7 +38,7 @@ fn write(medium: &dyn Medium, patches: &[Patch]) -> Result<(), DiskError> {
 }
 
 /// Syncs; if that fails, nobody knows any more what the file has.
-fn sync(medium: &dyn Medium, meta: &Mutex<Meta>) -> Result<(), DiskError> {
+pub fn sync(medium: &dyn Medium, meta: &Mutex<Meta>) -> Result<(), DiskError> {
     medium.sync().map_err(|error| {
         locked(meta).broken = true;
         DiskError::Io(error)
@@ -49,27 +49,34 @@ fn sync(medium: &dyn Medium, meta: &Mutex<Meta>) -> Result<(), DiskError> {
 /// throughout, so that one batch is written at a time.
 ///
 /// # Errors
-/// What the host says. After a write that failed (the host's disk is full), a later call tries again.
+/// What the host says. After a write that failed (the host's disk is full), a later call tries again; after a sync that
+/// failed, none does.
 pub fn commit(
     medium: &dyn Medium,
     meta: &Mutex<Meta>,
     pending: &Mutex<Option<Batch>>,
 ) -> Result<(), DiskError> {
     let mut pending = locked(pending);
-    if pending.is_none() {
-        let mut meta = locked(meta);
-        if meta.broken {
-            return Err(DiskError::Broken);
-        }
-        if meta.is_dirty() {
-            mark(medium, &mut meta)?;
-            *pending = Some(gather(&mut meta));
-        }
+    if locked(meta).broken {
+        return Err(DiskError::Broken);
     }
-    let Some(batch) = pending.as_ref() else {
+    // What an earlier call left is of an older state than the one that is asked for, and comes before it.
+    let old = put(medium, meta, &mut pending)?;
+    let mut new = false;
+    if locked(meta).is_dirty() {
+        mark(medium, meta)?;
+        *pending = Some(gather(&mut locked(meta)));
+        new = put(medium, meta, &mut pending)?;
+    }
+    if !old && !new {
         sync(medium, meta)?;
-        return release(medium, meta);
-    };
+    }
+    release(medium, meta)
+}
+
+/// Writes what is pending, in its steps, with a sync after each; false if nothing is.
+fn put(medium: &dyn Medium, meta: &Mutex<Meta>, pending: &mut Option<Batch>) -> Result<bool, DiskError> {
+    let Some(batch) = pending.as_ref() else { return Ok(false) };
     write(medium, &batch.first)?;
     sync(medium, meta)?;
     if !batch.reftable.is_empty() {
@@ -81,20 +88,24 @@ pub fn commit(
         sync(medium, meta)?;
     }
     *pending = None;
-    let mut locked_meta = locked(meta);
-    locked_meta.l2.unpin();
-    locked_meta.refs.blocks.unpin();
-    drop(locked_meta);
-    release(medium, meta)
+    let mut meta = locked(meta);
+    meta.l2.unpin();
+    meta.refs.blocks.unpin();
+    Ok(true)
 }
 
-/// Sets the dirty bit in the file.
-fn mark(medium: &dyn Medium, meta: &mut Meta) -> Result<(), DiskError> {
-    if !meta.marked && meta.geometry().version >= 3 {
-        medium.write_bytes(72, &(meta.header.incompatible | DIRTY).to_be_bytes())?;
-        medium.sync()?;
-        meta.marked = true;
-    }
+/// Sets the dirty bit in the file. The tables are not locked while that goes on; nobody else does it, as `pending` is.
+fn mark(medium: &dyn Medium, meta: &Mutex<Meta>) -> Result<(), DiskError> {
+    let features = {
+        let meta = locked(meta);
+        if meta.marked || meta.geometry().version < 3 {
+            return Ok(());
+        }
+        meta.header.incompatible | DIRTY
+    };
+    medium.write_bytes(72, &features.to_be_bytes())?;
+    sync(medium, meta)?;
+    locked(meta).marked = true;
     Ok(())
 }
 
@@ -102,9 +113,14 @@ fn mark(medium: &dyn Medium, meta: &mut Meta) -> Result<(), DiskError> {
 ///
 /// # Errors
 /// What the host says.
-pub fn unmark(medium: &dyn Medium, meta: &Mutex<Meta>) -> Result<(), DiskError> {
+pub fn unmark(
+    medium: &dyn Medium,
+    meta: &Mutex<Meta>,
+    pending: &Mutex<Option<Batch>>,
+) -> Result<(), DiskError> {
+    let pending = locked(pending);
     let mut locked_meta = locked(meta);
-    if !locked_meta.marked || locked_meta.broken || locked_meta.is_dirty() {
+    if !locked_meta.marked || locked_meta.broken || locked_meta.is_dirty() || pending.is_some() {
         return Ok(());
     }
     medium.write_bytes(72, &(locked_meta.header.incompatible & !DIRTY).to_be_bytes())?;

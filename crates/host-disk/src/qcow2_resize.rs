@@ -2,7 +2,7 @@
 
 use crate::disk::{Disk, DiskError, SECTOR};
 use crate::qcow2::Qcow2;
-use crate::qcow2_commit::locked;
+use crate::qcow2_commit::{locked, sync};
 use crate::qcow2_header::MOST_L1;
 use crate::qcow2_meta::Meta;
 use std::sync::atomic::Ordering;
@@ -29,7 +29,7 @@ pub fn resize(disk: &Qcow2, size: u64) -> Result<(), DiskError> {
     disk.medium.write_bytes(24, &size.to_be_bytes())?;
     meta.header.size = size;
     drop(meta);
-    disk.medium.sync()?;
+    sync(&*disk.medium, &disk.meta)?;
     disk.size.store(size, Ordering::Release);
     Ok(())
 }
@@ -64,7 +64,7 @@ fn grow(disk: &Qcow2, size: u64) -> Result<(), DiskError> {
     let mut fields = (entries as u32).to_be_bytes().to_vec();
     fields.extend(offset.to_be_bytes());
     disk.medium.write_bytes(36, &fields)?;
-    disk.medium.sync()?;
+    disk.medium.sync().inspect_err(|_| meta.broken = true)?;
     let old = (
         meta.header.l1_offset >> geometry.cluster_bits,
         (meta.l1.len() as u64 * 8).div_ceil(geometry.cluster()),

@@ -266,6 +266,9 @@ fn a_full_host_is_an_error_and_the_image_stays_sound() {
         failures += failed;
         // Room again.
         pair.medium.fail_after(u64::MAX);
+        pair.disk.flush().unwrap();
+        let left = Arc::new(pair.medium.power_cut(&mut || random.next()));
+        assert!(all(&open(&left, pair.backing.as_ref())) == pair.bytes, "{kind:?}, round {round}: flushed");
         for _ in 0..20 {
             pair.step(&mut random).0.unwrap();
         }
@@ -275,6 +278,29 @@ fn a_full_host_is_an_error_and_the_image_stays_sound() {
         assert_eq!(report.corruptions, 0, "{kind:?}, round {round}: {report:?}");
     }
     assert!(failures > 100);
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_said_to_be_stable() {
+    for (kind, backed) in kinds() {
+        let mut failed = 0;
+        for count in 0..6 {
+            let pair = Pair::new(&kind, backed);
+            pair.disk.write(1000, &of(&[7; 5000])).unwrap();
+            pair.medium.fail_sync_after(count);
+            // With few syncs, all of them succeed.
+            let Err(error) = pair.disk.flush() else { continue };
+            assert!(matches!(error, DiskError::Io(_)), "{error}");
+            failed += 1;
+            for _ in 0..2 {
+                assert!(matches!(pair.disk.flush(), Err(DiskError::Broken)), "{kind:?}, sync {count}");
+                assert!(matches!(pair.disk.write(0, &of(&[1; 512])), Err(DiskError::Broken)));
+                assert!(matches!(pair.disk.discard(0, SIZE), Err(DiskError::Broken)));
+            }
+            assert!(pair.disk.close().is_err());
+        }
+        assert!((2..6).contains(&failed), "{kind:?}: {failed}");
+    }
 }
 
 #[test]
