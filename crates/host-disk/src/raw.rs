@@ -1,9 +1,10 @@
 //! Raw images: the disk is the file, byte for byte.
 
 use crate::disk::check_range;
+use crate::qcow2_commit::locked;
 use crate::{Disk, DiskError, Medium, Plan, SECTOR, Span};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use support_hostmap::Pieces;
 
 /// A raw image.
@@ -14,6 +15,10 @@ pub struct Raw {
     read_only: bool,
     /// Whether nothing may be written to its beginning that looks like another format.
     guarded: bool,
+    /// Held while a guarded beginning is looked at and written.
+    begin: Mutex<()>,
+    /// Whether a sync failed, so that nobody knows what the file has.
+    broken: AtomicBool,
 }
 
 /// What the formats that a reader might guess begin with.
@@ -26,7 +31,14 @@ impl Raw {
     /// What the host says of the length.
     pub fn new(medium: Arc<dyn Medium>, read_only: bool) -> Result<Self, DiskError> {
         let size = medium.len()?.checked_next_multiple_of(SECTOR).unwrap_or(!(SECTOR - 1));
-        Ok(Raw { medium, size: AtomicU64::new(size), read_only, guarded: false })
+        Ok(Raw {
+            medium,
+            size: AtomicU64::new(size),
+            read_only,
+            guarded: false,
+            begin: Mutex::default(),
+            broken: AtomicBool::new(false),
+        })
     }
 
     /// Refuses writes that would make the image look like one of another format. For images whose format was guessed: the
@@ -40,19 +52,45 @@ impl Raw {
         if self.read_only {
             return Err(DiskError::ReadOnly);
         }
+        self.whole()?;
         check_range(at, len, self.size())
     }
 
-    fn guard(&self, at: u64, from: &Pieces) -> Result<(), DiskError> {
-        if !self.guarded || at >= SECTOR {
-            return Ok(());
-        }
+    /// Refuses whatever relies on what was written, once a sync failed.
+    fn whole(&self) -> Result<(), DiskError> {
+        if self.broken.load(Ordering::Acquire) { Err(DiskError::Broken) } else { Ok(()) }
+    }
+
+    fn sync(&self) -> Result<(), DiskError> {
+        self.whole()?;
+        Ok(self.medium.sync().inspect_err(|_| self.broken.store(true, Ordering::Release))?)
+    }
+
+    /// Whether a write there may make the image look like one of another format.
+    fn is_begin(&self, at: u64) -> bool {
+        self.guarded && at < SECTOR
+    }
+
+    /// Writes what begins in a guarded first sector, of which a copy is looked at and written: the guest can change its
+    /// memory at any time. One at a time, as several together may be what each is not.
+    fn write_begin(&self, at: u64, from: &Pieces) -> Result<(), DiskError> {
+        let len = (SECTOR - at).min(from.len() as u64) as usize;
+        let mut bytes = vec![0; len];
+        from.copy_out(0, &mut bytes).ok_or(DiskError::Broken)?;
+        let one = locked(&self.begin);
+        self.guard(at, &bytes)?;
+        self.medium.write_bytes(at, &bytes)?;
+        drop(one);
+        let rest = from.slice(len..from.len()).ok_or(DiskError::Broken)?;
+        if rest.is_empty() { Ok(()) } else { Ok(self.medium.write(at + len as u64, &rest)?) }
+    }
+
+    fn guard(&self, at: u64, new: &[u8]) -> Result<(), DiskError> {
         // What the beginning will be, of which this write may be a part.
         let mut begin = [0; 8];
         self.medium.read_bytes(0, &mut begin)?;
-        let new = from.slice(0..from.len().min(begin.len())).map(|new| new.to_vec()).unwrap_or_default();
         for (place, byte) in begin.iter_mut().skip(at as usize).zip(new) {
-            *place = byte;
+            *place = *byte;
         }
         if MAGICS.iter().any(|magic| begin.starts_with(magic)) {
             return Err(DiskError::Unsupported(
@@ -91,8 +129,7 @@ impl Disk for Raw {
 
     fn write(&self, at: u64, from: &Pieces) -> Result<(), DiskError> {
         self.writable(at, from.len() as u64)?;
-        self.guard(at, from)?;
-        Ok(self.medium.write(at, from)?)
+        if self.is_begin(at) { self.write_begin(at, from) } else { Ok(self.medium.write(at, from)?) }
     }
 
     fn try_read(&self, at: u64, into: &Pieces) -> Option<Result<(), DiskError>> {
@@ -103,15 +140,18 @@ impl Disk for Raw {
     }
 
     fn try_write(&self, at: u64, from: &Pieces) -> Option<Result<(), DiskError>> {
-        if let Err(error) = self.writable(at, from.len() as u64).and_then(|()| self.guard(at, from)) {
+        if let Err(error) = self.writable(at, from.len() as u64) {
             return Some(Err(error));
+        }
+        if self.is_begin(at) {
+            return None;
         }
         Some(self.medium.try_write(at, from)?.map_err(DiskError::Io))
     }
 
     fn plan(&self, write: bool, at: u64, len: u64) -> Option<Plan> {
         check_range(at, len, self.size()).ok()?;
-        if write && (self.read_only || (self.guarded && at < SECTOR)) {
+        if write && (self.read_only || self.is_begin(at) || self.whole().is_err()) {
             return None;
         }
         let file = self.medium.file(at, len)?;
@@ -119,7 +159,7 @@ impl Disk for Raw {
     }
 
     fn flush(&self) -> Result<(), DiskError> {
-        if self.read_only { Ok(()) } else { Ok(self.medium.sync()?) }
+        if self.read_only { Ok(()) } else { self.sync() }
     }
 
     fn discard(&self, at: u64, len: u64) -> Result<(), DiskError> {
@@ -138,6 +178,7 @@ impl Disk for Raw {
         if self.read_only {
             return Err(DiskError::ReadOnly);
         }
+        self.whole()?;
         if !size.is_multiple_of(SECTOR) {
             return Err(DiskError::Unsupported("a disk's size is a multiple of 512 bytes"));
         }
@@ -161,7 +202,7 @@ impl Disk for Raw {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Cache, HostFile};
+    use crate::{Cache, HostFile, Memory};
     use std::io::Write;
 
     fn raw(contents: &[u8], read_only: bool) -> Raw {
@@ -235,13 +276,82 @@ mod tests {
         let refused = |result| assert!(matches!(result, Err(DiskError::Unsupported(_))));
         refused(disk.write(0, &of(b"QFI\xfb and more")));
         disk.write(0, &of(b"QF")).unwrap();
-        // In pieces, and by the way that does not wait.
+        // In pieces.
         refused(disk.write(2, &of(b"I\xfb")));
         disk.write(2, &of(b"I")).unwrap();
-        refused(disk.try_write(3, &of(b"\xfb")).unwrap());
-        assert!(disk.plan(true, 3, 1).is_none());
+        refused(disk.write(3, &of(b"\xfb")));
+        // What does not wait cannot look.
+        assert!(disk.try_write(3, &of(b"\xfb")).is_none() && disk.plan(true, 3, 1).is_none());
         disk.write(512, &of(b"QFI\xfb")).unwrap();
         assert_eq!(bytes(&disk, 0, 4), b"QFI\0");
+    }
+
+    /// A medium that sees guest memory change whenever it is used.
+    #[derive(Debug)]
+    struct Racing(Memory, Pieces);
+
+    impl Racing {
+        fn change(&self) {
+            self.1.copy_in(0, b"QFI\xfb").unwrap();
+        }
+    }
+
+    impl Medium for Racing {
+        fn len(&self) -> std::io::Result<u64> {
+            self.0.len()
+        }
+        fn read_bytes(&self, at: u64, into: &mut [u8]) -> std::io::Result<()> {
+            self.0.read_bytes(at, into)
+        }
+        fn write_bytes(&self, at: u64, from: &[u8]) -> std::io::Result<()> {
+            self.change();
+            self.0.write_bytes(at, from)
+        }
+        fn read(&self, at: u64, into: &Pieces) -> std::io::Result<()> {
+            self.0.read(at, into)
+        }
+        fn write(&self, at: u64, from: &Pieces) -> std::io::Result<()> {
+            self.change();
+            self.0.write(at, from)
+        }
+        fn try_write(&self, at: u64, from: &Pieces) -> Option<std::io::Result<()>> {
+            Some(self.write(at, from))
+        }
+        fn zero(&self, at: u64, len: u64, unmap: bool) -> std::io::Result<bool> {
+            self.0.zero(at, len, unmap)
+        }
+        fn set_len(&self, len: u64) -> std::io::Result<()> {
+            self.0.set_len(len)
+        }
+        fn sync(&self) -> std::io::Result<()> {
+            self.0.sync()
+        }
+    }
+
+    #[test]
+    fn attack_a_guest_changes_its_memory_between_the_look_and_the_write() {
+        let memory = of(&[b'-'; 1024]);
+        let medium = Arc::new(Racing(Memory::new(&[0; 2048]), memory.clone()));
+        let disk = Raw::new(medium.clone(), false).unwrap().guarded();
+        let result = disk.try_write(0, &memory).unwrap_or_else(|| disk.write(0, &memory));
+        result.unwrap();
+        assert_eq!(memory.to_vec()[..4], *b"QFI\xfb", "it did change");
+        assert_eq!(bytes(&disk, 0, 1025), [&[b'-'; 1024][..], &[0]].concat());
+    }
+
+    #[test]
+    fn after_a_failed_sync_nothing_is_said_to_be_stable() {
+        let medium = Arc::new(Memory::logging(&[0; 2048]));
+        let disk = Raw::new(medium.clone(), false).unwrap();
+        disk.write(0, &of(b"lost")).unwrap();
+        medium.fail_sync_after(0);
+        assert!(matches!(disk.flush(), Err(DiskError::Io(_))));
+        assert!(matches!(disk.flush(), Err(DiskError::Broken)));
+        assert!(matches!(disk.write(0, &of(b"x")), Err(DiskError::Broken)));
+        assert!(matches!(disk.try_write(0, &of(b"x")), Some(Err(DiskError::Broken))));
+        assert!(matches!(disk.write_zeroes(0, 512, true), Err(DiskError::Broken)));
+        assert!(matches!(disk.resize(4096), Err(DiskError::Broken)));
+        assert!(disk.plan(true, 0, 512).is_none());
     }
 
     #[test]
