@@ -81,6 +81,7 @@ struct Shared {
     disk: Arc<dyn Disk>,
     bell: Arc<dyn Fn() + Send + Sync>,
     done: Mutex<Vec<Done>>,
+    /// Locked before `flights` where both are.
     jobs: Mutex<VecDeque<Request>>,
     work: Condvar,
     ring: Option<Uring>,
@@ -302,14 +303,21 @@ impl Shared {
             ring.reap(&mut ends);
             let mut any = false;
             for end in ends.drain(..) {
+                // Until it is among the jobs, no thread may look whether there are none and nothing flies.
+                let mut jobs = locked(&self.jobs);
                 let Some(flight) = locked(&self.flights).1.remove(&end.token) else { continue };
                 match end.result {
                     Ok(count) if count == flight.len => {
+                        drop(jobs);
                         self.end(flight.request.token, Ok(()));
                         any = true;
                     }
                     // The end of a file, an interrupted transfer or an error: the long way knows what to make of it.
-                    _ => self.job(flight.request),
+                    _ => {
+                        jobs.push_back(flight.request);
+                        drop(jobs);
+                        self.work.notify_one();
+                    }
                 }
             }
             if any {
