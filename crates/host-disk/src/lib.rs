@@ -28,6 +28,7 @@ mod qcow2_packed;
 mod qcow2_refs;
 mod qcow2_repair;
 mod qcow2_resize;
+mod qcow2_snapshots;
 mod qcow2_tables;
 mod qcow2_write;
 mod queue;

@@ -4,9 +4,10 @@
 //! tables cost nothing; a table that refers to itself or to others is found as a cluster with more references than it can have.
 
 use crate::qcow2_counts::Counts;
-use crate::qcow2_header::{BITMAPS, Geometry, Header, MOST_L1, be32, be64};
+use crate::qcow2_header::{BITMAPS, Geometry, Header, be32, be64};
 use crate::qcow2_meta::{COMPRESSED, COPIED, OFFSET, ZERO};
 use crate::qcow2_refs::{BLOCK_OFFSET, get};
+use crate::qcow2_snapshots::{MOST_TABLES, Snapshots};
 use crate::{DiskError, Medium};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -104,8 +105,6 @@ pub struct Report {
 
 /// Most problems that are kept: an image may have one for every cluster.
 const MOST_PROBLEMS: usize = 10_000;
-/// Most bytes of L1 tables, of snapshots too.
-const MOST_TABLES: u64 = 1 << 30;
 
 impl Report {
     /// Whether nothing is wrong.
@@ -126,6 +125,9 @@ impl Report {
 
 /// A place in the file whose eight bytes are to be changed.
 pub type Fix = (u64, u64);
+
+/// L1 tables by offset and entries, each with how often it is referred to.
+type Tables = BTreeMap<(u64, u64), u32>;
 
 /// A check, and what a repair needs of it.
 pub struct Check<'m> {
@@ -174,11 +176,10 @@ impl<'m> Check<'m> {
             l2: BTreeMap::new(),
             file_clusters: medium.len()?.div_ceil(geometry.cluster()),
         };
-        check.structure(0, 1);
-        let mut tables = vec![(header.l1_offset, u64::from(header.l1_size))];
-        tables.extend(check.snapshots()?);
+        check.structure(0, 1, 1);
+        let tables = check.tables()?;
         check.refcount_table()?;
-        check.l1_tables(&tables)?;
+        check.l1_tables(tables)?;
         let l2: Vec<(u64, u32)> = check.l2.iter().map(|(offset, times)| (*offset, *times)).collect();
         for (offset, times) in l2 {
             check.l2_table(offset, times)?;
@@ -197,42 +198,36 @@ impl<'m> Check<'m> {
         self.header.geometry
     }
 
-    /// Clusters that hold a structure of which there is one.
-    fn structure(&mut self, offset: u64, clusters: u64) {
+    /// Clusters that hold a structure, which is referred to so many times.
+    fn structure(&mut self, offset: u64, clusters: u64, times: u32) {
         let first = offset >> self.geometry().cluster_bits;
-        self.counts.add(first, clusters, 1);
+        self.counts.add(first, clusters, times);
         self.structures.extend(first..first + clusters);
     }
 
-    /// The L1 tables of the snapshots, and the table that names them.
-    fn snapshots(&mut self) -> Result<Vec<(u64, u64)>, DiskError> {
+    /// The distinct L1 tables, of the disk and of its snapshots, with how many name each; and the table of snapshots.
+    fn tables(&mut self) -> Result<Tables, DiskError> {
         let cluster = self.geometry().cluster();
-        let l1 = (u64::from(self.header.l1_size) * 8).div_ceil(cluster);
-        self.structure(self.header.l1_offset, l1);
-        let mut tables = Vec::new();
-        let start = self.header.snapshots_offset;
-        let mut at = start;
-        for _ in 0..self.header.snapshots {
-            let mut entry = [0; 40];
-            self.medium.read_bytes(at, &mut entry)?;
-            let (offset, size, extra) =
-                (be64(&entry, 0), u64::from(be32(&entry, 8)), u64::from(be32(&entry, 36)));
-            let names = u64::from(be32(&entry, 12) >> 16) + u64::from(be32(&entry, 12) & 0xffff);
-            let end = offset.checked_add(size * 8);
-            let inside = end.is_some_and(|end| end.div_ceil(cluster) <= self.file_clusters);
-            if extra > 1024 || size * 8 > MOST_L1 || !offset.is_multiple_of(cluster) || !inside {
-                let what = "a snapshot's L1 table cannot be there";
-                self.report.found(Problem::Entry { entry: at, what });
-            } else if size > 0 {
-                tables.push((offset, size));
+        let clusters = |size: u64| (size * 8).div_ceil(cluster);
+        let active = (self.header.l1_offset, u64::from(self.header.l1_size));
+        self.structure(active.0, clusters(active.1), 1);
+        let snapshots = Snapshots::read(self.medium, self.header)?;
+        self.structure(self.header.snapshots_offset, snapshots.len.div_ceil(cluster), 1);
+        let mut bad = snapshots.bad;
+        let mut tables = Tables::from([(active, 1)]);
+        let others = self.structures.clone();
+        for ((offset, size), named) in snapshots.tables {
+            let first = offset >> self.geometry().cluster_bits;
+            // What a repair removes from a table there it would remove from the header.
+            if (first..first + clusters(size)).any(|cluster| others.contains(&cluster)) {
+                bad.push(named.entry);
+                continue;
             }
-            at = (at + 40 + extra.min(1024) + names).next_multiple_of(8);
+            self.structure(offset, clusters(size), named.times);
+            tables.insert((offset, size), named.times);
         }
-        if self.header.snapshots > 0 {
-            self.structure(start, (at - start).div_ceil(cluster));
-        }
-        for (offset, size) in tables.clone() {
-            self.structure(offset, (size * 8).div_ceil(cluster));
+        for entry in bad {
+            self.report.found(Problem::Entry { entry, what: "a snapshot's L1 table cannot be there" });
         }
         Ok(tables)
     }
@@ -283,16 +278,8 @@ impl<'m> Check<'m> {
     }
 
     /// Which L2 tables there are, and how often each is referred to.
-    fn l1_tables(&mut self, tables: &[(u64, u64)]) -> Result<(), DiskError> {
-        let mut distinct: BTreeMap<(u64, u64), u32> = BTreeMap::new();
-        for table in tables {
-            let times = distinct.entry(*table).or_default();
-            *times = times.saturating_add(1);
-        }
-        if distinct.keys().map(|(_, size)| size * 8).sum::<u64>() > MOST_TABLES {
-            return Err(DiskError::Unsupported("checking an image with more than 1 GiB of L1 tables"));
-        }
-        for ((offset, size), times) in distinct {
+    fn l1_tables(&mut self, tables: Tables) -> Result<(), DiskError> {
+        for ((offset, size), times) in tables {
             let mut bytes = vec![0; (size * 8) as usize];
             self.medium.read_bytes(offset, &mut bytes)?;
             for (n, entry) in bytes.as_chunks::<8>().0.iter().enumerate() {
@@ -334,6 +321,12 @@ impl<'m> Check<'m> {
         }
     }
 
+    /// Whether a cluster of data can be at an offset: where an L2 table can, but not where one is.
+    fn data_target(&self, offset: u64) -> Result<(), &'static str> {
+        self.target(offset)?;
+        if self.l2.contains_key(&offset) { Err("it refers to where an L2 table is") } else { Ok(()) }
+    }
+
     /// What a table refers to, which `times` others refer to.
     fn l2_table(&mut self, offset: u64, times: u32) -> Result<(), DiskError> {
         let geometry = self.geometry();
@@ -368,7 +361,7 @@ impl<'m> Check<'m> {
             if host == 0 {
                 continue;
             }
-            match self.target(host) {
+            match self.data_target(host) {
                 Ok(()) => {
                     self.counts.add(host >> geometry.cluster_bits, 1, times);
                     self.report.allocated += u64::from(geometry.extended || entry & ZERO == 0);
@@ -386,7 +379,8 @@ impl<'m> Check<'m> {
         let sectors = ((entry & (COMPRESSED - 1)) >> bits) + 1;
         let end = (offset & !511) + sectors * 512;
         let (first, last) = (offset >> geometry.cluster_bits, (end - 1) >> geometry.cluster_bits);
-        if last >= self.file_clusters || (first..=last).any(|c| self.structures.contains(&c)) {
+        let table = |c| self.structures.contains(&c) || self.l2.contains_key(&(c << geometry.cluster_bits));
+        if last >= self.file_clusters || (first..=last).any(table) {
             self.bad_entry(place, "a compressed cluster cannot be there", 0);
         } else if entry & COPIED != 0 {
             self.bad_entry(place, "a compressed cluster has the COPIED flag", entry & !COPIED);
@@ -544,7 +538,7 @@ impl<'m> Check<'m> {
             for at in (0..bytes.len()).step_by(geometry.entry() as usize) {
                 let value = be64(&bytes, at);
                 let host = value & OFFSET;
-                if value & COMPRESSED == 0 && host != 0 && self.target(host).is_ok() {
+                if value & COMPRESSED == 0 && host != 0 && self.data_target(host).is_ok() {
                     f(self, table + at as u64, value)?;
                 }
             }
