@@ -183,6 +183,26 @@ impl Qcow2 {
         }
     }
 
+    /// What is known of at most `want` bytes from `at` on.
+    pub(crate) fn span_of(&self, at: u64, want: u64) -> Result<Span, DiskError> {
+        let left = self.size().saturating_sub(at).min(want);
+        if left == 0 {
+            return Ok(Span { len: 0, zero: true });
+        }
+        let (place, len, _lease) = self.find(at, left)?;
+        Ok(match (place, &self.backing) {
+            (Place::Zero, _) | (Place::Hole, None) => Span { len, zero: true },
+            (Place::Hole, Some(backing)) => match backing.size().saturating_sub(at) {
+                0 => Span { len, zero: true },
+                there => {
+                    let span = backing.span(at)?;
+                    Span { len: span.len.min(len).min(there).max(1), zero: span.zero }
+                }
+            },
+            _ => Span { len, zero: false },
+        })
+    }
+
     pub(crate) fn writable(&self, at: u64, len: u64) -> Result<(), DiskError> {
         if self.read_only {
             return Err(DiskError::ReadOnly);
@@ -197,7 +217,7 @@ impl Qcow2 {
 }
 
 /// Sets all of `into` to zero.
-pub(crate) fn zero(into: &Pieces) -> Result<(), DiskError> {
+fn zero(into: &Pieces) -> Result<(), DiskError> {
     into.fill(0, into.len(), 0).ok_or(DiskError::Broken)
 }
 
@@ -268,22 +288,7 @@ impl Disk for Qcow2 {
     }
 
     fn span(&self, at: u64) -> Result<Span, DiskError> {
-        let left = self.size().saturating_sub(at);
-        if left == 0 {
-            return Ok(Span { len: 0, zero: true });
-        }
-        let (place, len, _lease) = self.find(at, left)?;
-        Ok(match (place, &self.backing) {
-            (Place::Zero, _) | (Place::Hole, None) => Span { len, zero: true },
-            (Place::Hole, Some(backing)) => match backing.size().saturating_sub(at) {
-                0 => Span { len, zero: true },
-                there => {
-                    let span = backing.span(at)?;
-                    Span { len: span.len.min(len).min(there).max(1), zero: span.zero }
-                }
-            },
-            _ => Span { len, zero: false },
-        })
+        self.span_of(at, u64::MAX)
     }
 
     fn close(&self) -> Result<(), DiskError> {

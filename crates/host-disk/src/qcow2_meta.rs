@@ -6,6 +6,7 @@ use crate::Medium;
 use crate::disk::DiskError;
 use crate::qcow2_header::{Geometry, Header};
 use crate::qcow2_refs::{Refs, Run};
+use crate::qcow2_snapshots::Snapshots;
 use crate::qcow2_tables::Tables;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
@@ -21,6 +22,9 @@ pub const ZERO: u64 = 1;
 
 /// As long as one lives, no cluster that was in use when it was made is used for anything else.
 pub type Lease = Arc<()>;
+
+/// Most clusters, or L2 tables that are not there, that are looked at for one run.
+const MOST_STEPS: u32 = 1 << 14;
 
 /// Where guest bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +95,7 @@ impl Meta {
         let mut bytes = vec![0; header.l1_size as usize * 8];
         medium.read_bytes(header.l1_offset, &mut bytes)?;
         let l1: Vec<u64> = bytes.as_chunks::<8>().0.iter().map(|b| u64::from_be_bytes(*b)).collect();
-        let reserved = if write { reserved(&header, &l1)? } else { HashSet::new() };
+        let reserved = if write { reserved(medium, &header, &l1)? } else { HashSet::new() };
         let refs = if write {
             Refs::load(medium, &header, reserved)?
         } else {
@@ -184,14 +188,12 @@ impl Meta {
         want: u64,
         load: bool,
     ) -> Result<Option<(Place, u64)>, DiskError> {
-        let bits = self.geometry().cluster_bits;
-        let Some(mapping) = self.mapping(medium, at >> bits, load)? else { return Ok(None) };
-        let (place, mut len) = self.place(&mapping, at)?;
-        // Further bytes may continue the run, but nothing is read from the file to find out.
-        while len < want && !matches!(place, Place::Packed(..)) {
-            let next = at + len;
-            let Ok(Some(mapping)) = self.mapping(medium, next >> bits, false) else { break };
-            let Ok((more, more_len)) = self.place(&mapping, next) else { break };
+        let Some((place, mut len)) = self.one(medium, at, load)? else { return Ok(None) };
+        // Further bytes may continue the run, but nothing is read from the file to find out, and no more is looked at
+        // than takes a moment: the tables are locked.
+        let mut steps = 0;
+        while len < want && steps < MOST_STEPS && !matches!(place, Place::Packed(..)) {
+            let Ok(Some((more, more_len))) = self.one(medium, at + len, false) else { break };
             let continues = match (place, more) {
                 (Place::Data(start), Place::Data(there)) => start.checked_add(len) == Some(there),
                 (a, b) => a == b,
@@ -200,8 +202,22 @@ impl Meta {
                 break;
             }
             len += more_len;
+            steps += 1;
         }
         Ok(Some((place, len.min(want))))
+    }
+
+    /// Where the guest bytes from `at` on are, up to the end of their subcluster or cluster, or of all that their L2 table would
+    /// map if there is none.
+    fn one(&mut self, medium: &dyn Medium, at: u64, load: bool) -> Result<Option<(Place, u64)>, DiskError> {
+        let geometry = self.geometry();
+        let cluster = at >> geometry.cluster_bits;
+        if self.no_table(cluster) {
+            let span = geometry.l2_span();
+            return Ok(Some((Place::Hole, span - at % span)));
+        }
+        let Some(mapping) = self.mapping(medium, cluster, load)? else { return Ok(None) };
+        self.place(&mapping, at).map(Some)
     }
 
     /// Where the bytes of a mapped cluster are from `at` on, up to the end of the cluster or subcluster.
@@ -294,6 +310,10 @@ impl Meta {
                 offset => (offset >> bits, 1),
             }
         };
+        // An entry that refers to a table is wrong; better a cluster is lost than the table.
+        if (run.0..run.0 + run.1).any(|cluster| self.refs.reserved.contains(&(cluster << bits))) {
+            return;
+        }
         match self.freed.last_mut() {
             Some((first, count)) if *first + *count == run.0 => *count += run.1,
             _ => self.freed.push(run),
@@ -369,27 +389,37 @@ impl Meta {
     }
 }
 
-/// The clusters of header, L1 table, snapshot table and L2 tables, each of which must be by itself.
-fn reserved(header: &Header, l1: &[u64]) -> Result<HashSet<u64>, DiskError> {
-    let geometry = header.geometry;
-    let cluster = geometry.cluster();
+/// The clusters of header, L1 table, snapshot table, snapshots' L1 tables and L2 tables, each of which must be by itself. (L2
+/// tables that only snapshots have are not among them: to know them, every snapshot's table would have to be read.)
+fn reserved(medium: &dyn Medium, header: &Header, l1: &[u64]) -> Result<HashSet<u64>, DiskError> {
+    let cluster = header.geometry.cluster();
+    let of = |offset: u64, len: u64| (0..len.div_ceil(cluster)).map(move |n| offset + n * cluster);
     let mut reserved = HashSet::from([0]);
-    let mut claim = |offset: u64, shared: bool, what| {
-        if reserved.insert(offset) || shared { Ok(()) } else { corrupt(what, offset) }
-    };
-    for n in 0..(u64::from(header.l1_size) * 8).div_ceil(cluster) {
-        claim(header.l1_offset + n * cluster, false, "the L1 table overlaps the header")?;
+    let mut claim = |offset: u64, what| if reserved.insert(offset) { Ok(()) } else { corrupt(what, offset) };
+    for offset in of(header.l1_offset, u64::from(header.l1_size) * 8) {
+        claim(offset, "the L1 table overlaps the header")?;
     }
-    if header.snapshots > 0 {
-        claim(header.snapshots_offset, false, "the snapshot table overlaps another table")?;
+    let snapshots = Snapshots::read(medium, header)?;
+    for offset in of(header.snapshots_offset, snapshots.len) {
+        claim(offset, "the snapshot table overlaps another table")?;
     }
+    // Several snapshots may have one.
+    let tables: HashSet<u64> =
+        snapshots.tables.keys().flat_map(|(offset, size)| of(*offset, size * 8)).collect();
+    for offset in tables {
+        claim(offset, "a snapshot's L1 table is where another table is")?;
+    }
+    let mut l2 = HashSet::new();
     for entry in l1.iter().filter(|entry| **entry & OFFSET != 0) {
         let offset = entry & OFFSET;
         if !offset.is_multiple_of(cluster) {
             return corrupt("an L2 table's offset is wrong", offset);
         }
         // A table that several refer to is copied before it is changed.
-        claim(offset, entry & COPIED == 0, "an L2 table is where another table is")?;
+        if reserved.contains(&offset) || (!l2.insert(offset) && entry & COPIED != 0) {
+            return corrupt("an L2 table is where another table is", offset);
+        }
     }
+    reserved.extend(l2);
     Ok(reserved)
 }

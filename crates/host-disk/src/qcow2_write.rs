@@ -2,7 +2,7 @@
 
 use crate::DiskError;
 use crate::Medium;
-use crate::qcow2::{Qcow2, zero};
+use crate::qcow2::Qcow2;
 use crate::qcow2_commit::locked;
 use crate::qcow2_meta::{COMPRESSED, COPIED, Lease, Mapping, Meta, OFFSET};
 use support_hostmap::Pieces;
@@ -154,10 +154,10 @@ impl Qcow2 {
 
     /// Copies guest bytes from where they are to offset `to` of the new place.
     fn copy_old(&self, moving: &Move, at: u64, to: u64, len: u64) -> Result<(), DiskError> {
-        let scratch = Pieces::scratch(len as usize)?;
         if moving.fresh && self.is_zero(at, len)? {
             return Ok(());
         }
+        let scratch = Pieces::scratch(len as usize)?;
         self.read_range(at, &scratch)?;
         Ok(self.medium.write(moving.host + to, &scratch)?)
     }
@@ -166,7 +166,7 @@ impl Qcow2 {
     fn is_zero(&self, at: u64, len: u64) -> Result<bool, DiskError> {
         let mut done = 0;
         while done < len {
-            let span = crate::Disk::span(self, at + done)?;
+            let span = self.span_of(at + done, len - done)?;
             // Behind the end of the disk, in the last cluster, is nothing.
             if span.len == 0 {
                 break;
@@ -349,7 +349,6 @@ impl Qcow2 {
             return Ok(());
         }
         let zeroes = Pieces::scratch(len.min(ZEROES) as usize)?;
-        zero(&zeroes)?;
         let mut done = 0;
         while done < len {
             let now = (len - done).min(ZEROES);
