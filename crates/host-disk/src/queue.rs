@@ -13,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use support_hostmap::{Operation, Pieces, Uring};
 
 /// What a disk is to do.
@@ -69,6 +70,11 @@ impl Default for QueueOptions {
         QueueOptions { threads: 4, ring: 128 }
     }
 }
+
+/// How often the kernel is asked to look at what is in io_uring, before threads do it.
+const KICKS: u32 = 20;
+/// What is waited between.
+const KICK_AGAIN: Duration = Duration::from_millis(1);
 
 /// What is in io_uring.
 struct Flight {
@@ -180,14 +186,20 @@ impl DiskQueue {
         None
     }
 
-    /// Shows the kernel what was submitted.
+    /// Shows the kernel what was submitted. If it has no memory to look for longer than a moment, threads do it, and what
+    /// comes later too.
     pub fn kick(&self) {
-        if self.shared.unseen.swap(false, Ordering::AcqRel)
-            && let Some(ring) = &self.shared.ring
-        {
-            // What the kernel does not take now, it takes with the next one; the reaping thread tries too.
-            let _ = ring.submit();
+        let shared = &self.shared;
+        let Some(ring) = shared.ring.as_ref().filter(|_| shared.unseen.swap(false, Ordering::AcqRel)) else {
+            return;
+        };
+        for _ in 0..KICKS {
+            if ring.submit().is_ok() {
+                return;
+            }
+            std::thread::sleep(KICK_AGAIN);
         }
+        shared.ground(ring);
     }
 
     /// Takes the ends that have come.
@@ -249,6 +261,16 @@ impl Shared {
             return None;
         }
         locked(&self.flights).1.remove(&id).map(|flight| flight.request)
+    }
+
+    /// Does without the ring from now on; what the kernel has not seen becomes jobs.
+    fn ground(&self, ring: &Uring) {
+        for id in ring.close() {
+            let flight = locked(&self.flights).1.remove(&id);
+            if let Some(flight) = flight {
+                self.job(flight.request);
+            }
+        }
     }
 
     fn job(&self, request: Request) {
@@ -331,8 +353,71 @@ impl Shared {
             }
             if ring.wait().is_err() {
                 // Nothing can be waited for; what is in flight is looked at now and then.
-                std::thread::sleep(std::time::Duration::from_millis(1));
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cache, HostFile, Medium, Plan};
+
+    /// A disk whose requests all go to the ring, if there is one.
+    #[derive(Debug)]
+    struct Planned(HostFile);
+
+    impl Disk for Planned {
+        fn size(&self) -> u64 {
+            1 << 20
+        }
+        fn read_only(&self) -> bool {
+            false
+        }
+        fn read(&self, at: u64, into: &Pieces) -> Result<(), DiskError> {
+            Ok(self.0.read(at, into)?)
+        }
+        fn write(&self, at: u64, from: &Pieces) -> Result<(), DiskError> {
+            Ok(self.0.write(at, from)?)
+        }
+        fn plan(&self, _write: bool, at: u64, len: u64) -> Option<Plan> {
+            Some(Plan { file: self.0.file(at, len)?, offset: at, lease: None })
+        }
+        fn flush(&self) -> Result<(), DiskError> {
+            Ok(())
+        }
+        fn discard(&self, _at: u64, _len: u64) -> Result<(), DiskError> {
+            Ok(())
+        }
+        fn write_zeroes(&self, _at: u64, _len: u64, _may_unmap: bool) -> Result<(), DiskError> {
+            Ok(())
+        }
+        fn resize(&self, _size: u64) -> Result<(), DiskError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_look_at_threads_do() {
+        let file = HostFile::new(tempfile::tempfile().unwrap(), true, Cache::Writeback).unwrap();
+        let disk = Arc::new(Planned(file));
+        let queue = DiskQueue::new(disk.clone(), QueueOptions::default(), Arc::new(|| {})).unwrap();
+        let write = |n: u64| {
+            let from = Pieces::scratch(512).unwrap();
+            from.fill(0, 512, n as u8).unwrap();
+            assert!(queue.submit(Request { kind: Kind::Write(n * 512, from), token: n }).is_none());
+        };
+        (1..20).for_each(write);
+        if let Some(ring) = &queue.shared.ring {
+            assert_eq!(queue.pending(), 19, "nobody has seen them");
+            queue.shared.ground(ring);
+        }
+        (20..40).for_each(write);
+        queue.kick();
+        drop(queue);
+        let into = Pieces::scratch(40 * 512).unwrap();
+        disk.read(0, &into).unwrap();
+        assert!(into.to_vec().iter().enumerate().all(|(n, byte)| *byte == (n / 512) as u8));
     }
 }

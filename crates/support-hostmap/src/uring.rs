@@ -6,9 +6,11 @@
 use crate::Pieces;
 use crate::transfer::MOST_RANGES;
 use io_uring::{IoUring, Probe, opcode, squeue, types};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What to do with a file.
@@ -47,6 +49,10 @@ struct Flights {
     slots: Vec<Option<Flight>>,
     free: Vec<usize>,
     flying: usize,
+    /// The slots that were pushed last, oldest first; as many as the submission queue has room for.
+    pushed: VecDeque<usize>,
+    /// Whether nothing may be submitted any more.
+    closed: bool,
 }
 
 /// An io_uring. Operations are pushed and submitted by any thread; their ends are waited for and taken by any other.
@@ -56,11 +62,11 @@ pub struct Uring {
     flights: Mutex<Flights>,
     /// Held while the completion queue is read. Taken before `flights` where both are.
     reaping: Mutex<()>,
+    /// Written to wake a waiting thread.
+    waker: OwnedFd,
     entries: usize,
 }
 
-/// User data of what only wakes a waiting thread.
-const WAKE: u64 = u64::MAX;
 /// User data of a request to cancel another.
 const CANCEL: u64 = u64::MAX - 1;
 
@@ -84,14 +90,14 @@ impl Uring {
             opcode::Write::CODE,
             opcode::Writev::CODE,
             opcode::Fsync::CODE,
-            opcode::Nop::CODE,
             opcode::AsyncCancel::CODE,
         ];
         if !needed.iter().all(|code| probe.is_supported(*code)) {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let flights = Mutex::new(Flights::default());
-        Ok(Uring { ring, flights, reaping: Mutex::new(()), entries: entries as usize })
+        let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Uring { ring, flights, reaping: Mutex::new(()), waker, entries: entries as usize })
     }
 
     /// Puts an operation into the queue; [`Uring::submit`] makes the kernel look. False if too many are in flight: take
@@ -100,7 +106,7 @@ impl Uring {
     pub fn push(&self, file: &Arc<File>, operation: &Operation, token: u64) -> bool {
         let mut flights = locked(&self.flights);
         // The completion queue is twice as long, so that it has room for every answer.
-        if flights.flying >= self.entries {
+        if flights.closed || flights.flying >= self.entries {
             return false;
         }
         let slot = flights.free.pop().unwrap_or_else(|| {
@@ -134,6 +140,10 @@ impl Uring {
         let pushed = self.put(&entry.user_data(slot as u64));
         if pushed {
             flights.flying += 1;
+            flights.pushed.push_back(slot);
+            if flights.pushed.len() > self.entries {
+                flights.pushed.pop_front();
+            }
             if let Some(place) = flights.slots.get_mut(slot) {
                 *place = Some(flight);
             }
@@ -159,17 +169,41 @@ impl Uring {
     /// Makes the kernel look at what was pushed.
     ///
     /// # Errors
-    /// What the kernel says; what was pushed is then still in the queue.
+    /// What the kernel says; what it did not take is then still in the queue.
     pub fn submit(&self) -> io::Result<()> {
         // The library counts the queue's entries for the kernel, so nobody may be pushing.
-        let _pushing = locked(&self.flights);
+        let flights = locked(&self.flights);
+        if flights.closed {
+            return Ok(());
+        }
         loop {
             match self.ring.submit() {
-                Ok(_) => return Ok(()),
+                // SAFETY: the lock is held, so nobody else has the submission queue.
+                Ok(_) if unsafe { self.ring.submission_shared() }.is_empty() => return Ok(()),
+                Ok(0) => return Err(io::ErrorKind::WouldBlock.into()),
+                // It stops where it has no memory for the next one, and says so if that is the first.
+                Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// For when the kernel goes on refusing to look: nothing is pushed or submitted from now on. Gives the tokens of what the
+    /// kernel has not seen, and now never will; what it has seen ends as usual.
+    pub fn close(&self) -> Vec<u64> {
+        let mut flights = locked(&self.flights);
+        if std::mem::replace(&mut flights.closed, true) {
+            return Vec::new();
+        }
+        // SAFETY: the lock is held, so nobody else has the submission queue.
+        let unseen = unsafe { self.ring.submission_shared() }.len();
+        let first = flights.pushed.len().saturating_sub(unseen);
+        let slots = flights.pushed.split_off(first);
+        let taken = slots.into_iter().filter_map(|slot| flights.slots.get_mut(slot).and_then(Option::take));
+        let tokens: Vec<u64> = taken.map(|flight| flight.token).collect();
+        flights.flying -= tokens.len();
+        tokens
     }
 
     /// Waits until there is a completion to take, or [`Uring::wake`] was called.
@@ -177,16 +211,19 @@ impl Uring {
     /// # Errors
     /// What the kernel says; a signal is not among it.
     pub fn wait(&self) -> io::Result<()> {
-        const GET_EVENTS: u32 = 1; // IORING_ENTER_GETEVENTS
+        // SAFETY: the ring is open as long as `self` lives.
+        let ring = unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) };
         loop {
-            // SAFETY: nothing is submitted and no argument is passed; the kernel only waits.
-            let waited = unsafe { self.ring.submitter().enter::<()>(0, 1, GET_EVENTS, None) };
-            match waited {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            let mut ready = [PollFd::new(&ring, PollFlags::IN), PollFd::new(&self.waker, PollFlags::IN)];
+            match poll(&mut ready, None) {
+                Ok(_) => break,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
         }
+        // If nobody woke us, there is nothing to read.
+        let _ = rustix::io::read(&self.waker, &mut [0; 8]);
+        Ok(())
     }
 
     /// Takes all completions there are, and does not wait.
@@ -194,7 +231,7 @@ impl Uring {
         let _reaping = locked(&self.reaping);
         // SAFETY: the lock is held, so nobody else has the completion queue.
         for entry in unsafe { self.ring.completion_shared() } {
-            if matches!(entry.user_data(), WAKE | CANCEL) {
+            if entry.user_data() == CANCEL {
                 continue;
             }
             let slot = entry.user_data() as usize;
@@ -211,10 +248,8 @@ impl Uring {
 
     /// Makes [`Uring::wait`] return.
     pub fn wake(&self) {
-        let pushing = locked(&self.flights);
-        let _ = self.put(&opcode::Nop::new().build().user_data(WAKE));
-        drop(pushing);
-        let _ = self.submit();
+        // It fails only if so many wakes are unread that one more makes no difference.
+        let _ = rustix::io::write(&self.waker, &1_u64.to_ne_bytes());
     }
 
     /// How many operations were pushed and not taken.
@@ -228,7 +263,7 @@ impl Drop for Uring {
     fn drop(&mut self) {
         let flights = locked(&self.flights);
         let slots = flights.slots.iter().enumerate().filter(|(_, flight)| flight.is_some());
-        for (slot, _) in slots {
+        for (slot, _) in slots.filter(|_| !flights.closed) {
             let _ = self.put(&opcode::AsyncCancel::new(slot as u64).build().user_data(CANCEL));
         }
         drop(flights);

@@ -151,3 +151,37 @@ fn a_waiting_thread_can_be_woken() {
         waiting.join().unwrap().unwrap();
     });
 }
+
+#[test]
+fn what_the_kernel_has_not_seen_is_given_back() {
+    let Some(ring) = ring(8) else { return };
+    let file = file(100_000);
+    let map = Arc::new(MemoryMap::new(4096).unwrap());
+    let read = |token| ring.push(&file, &Operation::Read(0, Pieces::one(&map, 0..512).unwrap()), token);
+    // Some that were seen, so that the queue does not begin at its beginning.
+    assert!((0..6).all(read));
+    ring.submit().unwrap();
+    let mut ends = Vec::new();
+    while ends.len() < 3 {
+        ring.wait().unwrap();
+        ring.reap(&mut ends);
+    }
+    assert!(read(10) && read(11));
+    assert_eq!(ring.close(), [10, 11]);
+    assert!(!read(12) && ring.close().is_empty());
+    ring.submit().unwrap();
+    while ring.in_flight() > 0 {
+        ring.wait().unwrap();
+        ring.reap(&mut ends);
+    }
+    let mut tokens: Vec<u64> = ends.iter().map(|end| end.token).collect();
+    tokens.sort_unstable();
+    assert_eq!(tokens, [0, 1, 2, 3, 4, 5]);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| ring.wait());
+        ring.wake();
+        waiting.join().unwrap().unwrap();
+    });
+    drop(ring);
+    assert_eq!(Arc::strong_count(&map), 1);
+}
