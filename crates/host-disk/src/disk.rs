@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt::Debug;
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use support_hostmap::Pieces;
 
 /// Bytes of a sector, the unit of a disk's size. Requests need not be aligned to it.
@@ -154,4 +154,9 @@ pub(crate) fn check_range(at: u64, len: u64, size: u64) -> Result<(), DiskError>
         Some(end) if end <= size => Ok(()),
         _ => Err(DiskError::OutOfRange { at, len, size }),
     }
+}
+
+/// Takes a lock; what it covers is valid between any two statements.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,7 +6,7 @@
 //! locks belong to the open file, so they end with it, however its process ends.
 
 use crate::HostFile;
-use crate::qcow2_commit::locked;
+use crate::disk::locked;
 use std::io;
 use std::path::{Path, PathBuf};
 use support_hostmap::{is_byte_locked, release_byte, share_byte};

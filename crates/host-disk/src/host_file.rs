@@ -1,7 +1,7 @@
 //! A file or block device of the host as a medium.
 
 use crate::Medium;
-use crate::qcow2_commit::locked;
+use crate::disk::locked;
 use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
 use std::fs::File;
 use std::io;

@@ -1,8 +1,8 @@
 //! Opens images by name: their format, their locks, the files they are built on.
 
 use crate::{
-    Access, Cache, Disk, DiskError, Guard, GuardError, Header, HeaderError, HostFile, Medium, NewQcow2,
-    Qcow2, Qcow2Error, Raw,
+    Access, Cache, Disk, DiskError, Guard, GuardError, Header, HostFile, Medium, NewQcow2, Qcow2, Qcow2Error,
+    Raw,
 };
 use std::fmt;
 use std::io;
@@ -304,15 +304,4 @@ fn overlay(base: Arc<dyn Disk>, folder: &Path) -> Result<Arc<dyn Disk>, OpenErro
     let header = NewQcow2::new(size).create(&*medium).map_err(|error| wrong(error.into()))?;
     let disk = Qcow2::open(medium, header, Some(base), false).map_err(wrong)?;
     Ok(Arc::new(disk))
-}
-
-impl OpenError {
-    /// Whether the image itself is damaged, as opposed to not to be opened.
-    pub fn is_corrupt(&self) -> bool {
-        matches!(
-            self,
-            OpenError::Image { error: Qcow2Error::Disk(DiskError::Corrupt { .. }), .. }
-                | OpenError::Image { error: Qcow2Error::Header(HeaderError::Corrupt(_)), .. }
-        )
-    }
 }

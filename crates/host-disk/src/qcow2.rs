@@ -5,7 +5,8 @@
 //! still be reading or writing it (leases). How tables get into the file is [`crate::qcow2_commit`]'s.
 
 use crate::disk::check_range;
-use crate::qcow2_commit::{Batch, commit, locked, unmark};
+use crate::disk::locked;
+use crate::qcow2_commit::{Batch, commit, unmark};
 use crate::qcow2_header::{BITMAPS, CORRUPT, Header, HeaderError};
 use crate::qcow2_meta::{Lease, Meta, Place};
 use crate::qcow2_write::Turn;

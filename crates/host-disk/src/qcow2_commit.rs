@@ -13,12 +13,12 @@
 //! The tables are locked while it is gathered what to write, not while it is written.
 
 use crate::Medium;
-use crate::disk::DiskError;
+use crate::disk::{DiskError, locked};
 use crate::qcow2_header::DIRTY;
 use crate::qcow2_meta::Meta;
 use crate::qcow2_refs::Run;
 use crate::qcow2_tables::Patch;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 /// What is to be written of one state of the tables, in its order. Doing it twice is the same as once.
 #[derive(Debug, Default)]
@@ -26,11 +26,6 @@ pub struct Batch {
     first: Vec<Patch>,
     reftable: Vec<Patch>,
     last: Vec<Patch>,
-}
-
-/// Takes a lock; what it covers is valid between any two statements.
-pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn write(medium: &dyn Medium, patches: &[Patch]) -> Result<(), DiskError> {

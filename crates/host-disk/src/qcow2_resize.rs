@@ -1,8 +1,9 @@
 //! Changes the size of a qcow2 image.
 
+use crate::disk::locked;
 use crate::disk::{Disk, DiskError, SECTOR};
 use crate::qcow2::Qcow2;
-use crate::qcow2_commit::{locked, sync};
+use crate::qcow2_commit::sync;
 use crate::qcow2_header::MOST_L1;
 use crate::qcow2_meta::Meta;
 use std::sync::atomic::Ordering;

@@ -2,8 +2,8 @@
 
 use crate::DiskError;
 use crate::Medium;
+use crate::disk::locked;
 use crate::qcow2::Qcow2;
-use crate::qcow2_commit::locked;
 use crate::qcow2_meta::{COMPRESSED, COPIED, Lease, Mapping, Meta, OFFSET};
 use support_hostmap::Pieces;
 

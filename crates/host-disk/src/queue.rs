@@ -4,8 +4,7 @@
 //! host has it and the bytes' place in a file is known, else to one of a few threads. A flush covers what was complete before it
 //! was submitted, as virtio defines it (VIRTIO 1.2, 5.2.6.2), so that nothing needs to be held back for it.
 
-use crate::disk::{Disk, DiskError, Plan};
-use crate::qcow2_commit::locked;
+use crate::disk::{Disk, DiskError, Plan, locked};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
@@ -158,11 +157,6 @@ impl DiskQueue {
     /// The disk.
     pub fn disk(&self) -> &Arc<dyn Disk> {
         &self.shared.disk
-    }
-
-    /// Whether io_uring is used.
-    pub fn has_ring(&self) -> bool {
-        self.shared.ring.is_some()
     }
 
     /// Begins a request; gives its end, if it has come already. After the last one of several, [`DiskQueue::kick`] must be

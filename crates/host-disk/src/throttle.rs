@@ -1,7 +1,7 @@
 //! A disk that is no faster than it may be.
 
+use crate::disk::locked;
 use crate::disk::{Disk, DiskError, Span};
-use crate::qcow2_commit::locked;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support_hostmap::Pieces;

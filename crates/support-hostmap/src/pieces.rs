@@ -87,6 +87,10 @@ impl Pieces {
         if range.start > range.end || range.end > self.len {
             return None;
         }
+        if let List::One([piece]) = &self.list {
+            let (start, len) = (piece.start + range.start, range.end - range.start);
+            return Some(Pieces { map: Arc::clone(&self.map), list: List::One([Piece { start, len }]), len });
+        }
         let parts = self.parts(range.start).map(|piece| piece.start..piece.start + piece.len);
         let mut left = range.end - range.start;
         let parts = parts.map_while(|part| {
