@@ -4,8 +4,7 @@
 //! tables ([`Meta`]). A cluster that moves is marked busy meanwhile, and a cluster that was left is used again only when nobody can
 //! still be reading or writing it (leases). How tables get into the file is [`crate::qcow2_commit`]'s.
 
-use crate::disk::check_range;
-use crate::disk::locked;
+use crate::disk::{check_range, locked};
 use crate::qcow2_commit::{Batch, commit, unmark};
 use crate::qcow2_header::{BITMAPS, CORRUPT, Header, HeaderError};
 use crate::qcow2_meta::{Lease, Meta, Place};

@@ -1,7 +1,6 @@
 //! Changes the size of a qcow2 image.
 
-use crate::disk::locked;
-use crate::disk::{Disk, DiskError, SECTOR};
+use crate::disk::{Disk, DiskError, SECTOR, locked};
 use crate::qcow2::Qcow2;
 use crate::qcow2_commit::sync;
 use crate::qcow2_header::MOST_L1;

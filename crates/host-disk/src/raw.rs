@@ -1,7 +1,6 @@
 //! Raw images: the disk is the file, byte for byte.
 
-use crate::disk::check_range;
-use crate::disk::locked;
+use crate::disk::{check_range, locked};
 use crate::{Disk, DiskError, Medium, Plan, SECTOR, Span};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,6 @@
 //! A disk that is no faster than it may be.
 
-use crate::disk::locked;
-use crate::disk::{Disk, DiskError, Span};
+use crate::disk::{Disk, DiskError, Span, locked};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support_hostmap::Pieces;
