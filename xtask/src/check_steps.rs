@@ -57,8 +57,8 @@ pub const STEPS: &[Step] = &[
     Step { name: "boot", about: "a sample of guests", run: |_| verb("boot", &[], &[]) },
     Step {
         name: "fuzz",
-        about: "five seconds of every target",
-        run: |_| verb("fuzz", &["--seconds", "5"], &[CXX]),
+        about: "three seconds of every target",
+        run: |_| verb("fuzz", &["--seconds", "3"], &[CXX]),
     },
     Step {
         name: "planted",

@@ -5,11 +5,23 @@ use crate::queue::Queue;
 use crate::{Broken, Chain};
 use dev_core::Slot;
 use fabric_bus::{BusFault, Dma, Target};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Rounds of all that its queues hold, within which every driver that does nothing meanwhile is done: one, and one to see that
 /// there is no more. What goes on is a queue whose requests write new ones.
 const MOST_ROUNDS: usize = 4;
+
+/// A descriptor to wait for.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// It.
+    pub fd: Arc<OwnedFd>,
+    /// Until something can be read from it.
+    pub read: bool,
+    /// Until something can be written to it.
+    pub write: bool,
+}
 
 /// What a device does with its queues.
 pub trait Backend: Send {
@@ -19,7 +31,8 @@ pub trait Backend: Send {
     /// The driver wrote to the configuration space, which now is this.
     fn configured(&mut self, _config: &[u8]) {}
 
-    /// Serves: `rung` has a bit for each queue that the driver rang for. Also called when what it started is done. Takes what it can from the queues and asks to be rung for more ([`Desk::sleep`]).
+    /// Serves: `rung` has a bit for each queue that the driver rang for. Also called when a descriptor it watches is ready, or
+    /// what it started is done. Takes what it can from the queues and asks to be rung for more ([`Desk::sleep`]).
     ///
     /// # Errors
     /// [`Broken`] if a queue is; the device then asks for a reset.
@@ -36,6 +49,11 @@ pub trait Backend: Send {
 
     /// Returns once nothing that it has started touches the driver's memory, and forgets all of it.
     fn stop(&mut self) {}
+
+    /// What to wait for besides the driver.
+    fn watched(&self) -> Vec<Watched> {
+        Vec::new()
+    }
 }
 
 /// What a [`Backend`] works on: the queues, and the driver's memory.
@@ -331,6 +349,11 @@ impl<T: Transport> Attendant<T> {
         work.stop();
         self.slot.with(|device, _| device.common().forget());
     }
+
+    /// What to wait for besides the driver.
+    pub fn watched(&self) -> Vec<Watched> {
+        self.work().backend.watched()
+    }
 }
 
 /// An [`Attendant`], whatever the transport.
@@ -339,6 +362,8 @@ pub trait Attend: Send + Sync {
     fn attend(&self) -> bool;
     /// [`Attendant::quiesce`].
     fn quiesce(&self);
+    /// [`Attendant::watched`].
+    fn watched(&self) -> Vec<Watched>;
 }
 
 impl<T: Transport> Attend for Attendant<T> {
@@ -348,6 +373,10 @@ impl<T: Transport> Attend for Attendant<T> {
 
     fn quiesce(&self) {
         Attendant::quiesce(self);
+    }
+
+    fn watched(&self) -> Vec<Watched> {
+        Attendant::watched(self)
     }
 }
 

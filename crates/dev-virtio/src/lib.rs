@@ -51,7 +51,7 @@ pub mod testkit;
 #[cfg(test)]
 mod transport_test;
 
-pub use attendant::{Attend, Attendant, Attended, Backend, Desk, When};
+pub use attendant::{Attend, Attendant, Attended, Backend, Desk, Watched, When};
 pub use chain::{Chain, Span, cut, ranges};
 pub use common::{Common, Identity, News, Transport};
 pub use mmio::Mmio;

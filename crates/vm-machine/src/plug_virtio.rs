@@ -7,7 +7,7 @@ use crate::spec::{ClockKind, Note, Spec, Virtio};
 use dev_virtio::{Attend, Attendant, Attended, Backend, Identity, Mmio, Rng, When};
 use dev_virtio_blk::Blk;
 use fabric_bus::Dma;
-use host_loop::{Bell, Thread, Work};
+use host_loop::{Bell, Thread, Wait, Work};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -152,6 +152,11 @@ impl Work for Attending {
             false
         })
     }
+
+    fn waits(&mut self) -> Vec<Wait> {
+        let watched = self.attendant.watched().into_iter();
+        watched.map(|watched| Wait { fd: watched.fd, read: watched.read, write: watched.write }).collect()
+    }
 }
 
 /// Starts the threads of these devices. They end when they are dropped.
@@ -173,6 +178,7 @@ pub(crate) fn quiesce(devices: &[Attached]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dev_virtio::Watched;
 
     struct Faulty;
 
@@ -182,6 +188,10 @@ mod tests {
         }
 
         fn quiesce(&self) {}
+
+        fn watched(&self) -> Vec<Watched> {
+            Vec::new()
+        }
     }
 
     #[test]
