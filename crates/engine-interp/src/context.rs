@@ -2,9 +2,9 @@
 
 use crate::cpu::Cpu;
 use crate::interp::REQUESTS;
-use engine_mmu::{Context, Key};
+use engine_mmu::{Context, Key, Pages};
 use fabric_clock::Nanos;
-use isa_riscv::{AccessKind, Hart, Mode, csr_fields::mstatus, enabled_interrupts};
+use isa_riscv::{AccessKind, Hart, Mode, WalkContext, csr_fields::mstatus, enabled_interrupts};
 
 /// Bits of the pending word that are interrupt lines of a hart: MSIP, MTIP, SEIP, MEIP.
 pub(crate) const LINES: u64 = 1 << 3 | 1 << 7 | 1 << 9 | 1 << 11;
@@ -19,6 +19,10 @@ pub const DIRTY: u32 = 1 << 10;
 pub const LINEAR: u32 = 1 << 14;
 /// Where the rounding mode begins.
 pub const FRM: u32 = 11;
+
+/// Instructions since the last fence of a whole address space, for each page of code, from which on it pays to look where that
+/// is: it takes as long as some 20.
+const LOOK_PAYS: u64 = 128;
 
 /// Contexts by what of the hart's status they depend on: those that were entered last, so that traps and returns need not
 /// search.
@@ -195,10 +199,33 @@ impl Cpu {
                 }
             }
             _ => {
-                self.contexts.flush(concerns);
+                let unmoved = self.unmoved(concerns);
+                self.contexts.flush(|key| concerns(key) && !unmoved.contains(&key));
                 self.enter_context();
             }
         }
+    }
+
+    /// The contexts of code, of those that are to be forgotten, of which a look at the page tables shows that all is where it
+    /// was: what was found by them need not be found again. Kernels fence whole address spaces for a few pages of data.
+    fn unmoved(&mut self, concerns: impl Fn(Key) -> bool) -> Vec<Key> {
+        let now = self.retired_now();
+        let since = now.wrapping_sub(std::mem::replace(&mut self.fenced_at, now));
+        let satp = self.hart.csr.satp;
+        // What another address space looks like may be known from its page tables only while it is in force.
+        let here = |key: Key| key.space == satp && key.mode & CODE != 0 && concerns(key);
+        let pages: usize = self.contexts.relied_on(here).map(|(_, pages)| pages.len()).sum();
+        if pages == 0 || since < LOOK_PAYS * pages as u64 {
+            return Vec::new();
+        }
+        // Where walks ended may be other tables now.
+        self.regions.clear();
+        let still_there = |&(key, pages): &(Key, &Pages)| {
+            let mode = Mode::from_bits(u64::from(key.mode & 3));
+            let context = WalkContext::of(&self.hart, AccessKind::Fetch);
+            mode.is_some_and(|mode| self.is_still_there(&WalkContext { mode, ..context }, pages))
+        };
+        self.contexts.relied_on(here).filter(still_there).map(|(key, _)| key).collect()
     }
 
     /// `fence.i`: blocks must compare themselves with memory before they run again. A block that is looked up by

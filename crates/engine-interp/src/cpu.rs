@@ -88,6 +88,8 @@ pub struct Cpu {
     pub reservation: Reservation,
     /// Pages that code was found in.
     pub code_pages: PageFilter,
+    /// Instructions retired at the last fence of a whole address space.
+    pub fenced_at: u64,
     /// The rows that the hart has.
     pub legal: Legal,
     /// Bits of a jump's target that must be 0: bit 1 without C (IALIGN is 32 then).

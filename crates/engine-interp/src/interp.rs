@@ -98,6 +98,7 @@ impl Interp {
             alone: false,
             reservation: Reservation::default(),
             code_pages: PageFilter::default(),
+            fenced_at: 0,
             legal: Legal::of(&features),
             unaligned: if features.has(Extension::C) { 0 } else { 2 },
             code_fence: 1,

@@ -6,6 +6,7 @@
 //! the whole walk, which alone decides.
 
 use crate::cpu::Cpu;
+use engine_mmu::{Pages, Regions};
 use fabric_bus::Page;
 use isa_riscv::{
     AccessFault, AccessKind, Exception, Mode, PageVerdict, PmpStretch, PteMemory, Translation, Trap,
@@ -121,6 +122,9 @@ impl Cpu {
         if page_bits > 12 && page_bits < 64 {
             self.contexts.note_large(va, 1 << page_bits);
         }
+        if kind == AccessKind::Fetch {
+            self.contexts.rely(self.code, va, whole.then_some(offset));
+        }
         if whole && !(write && self.ram.watch().holds(offset)) {
             let context = self.context_of(kind);
             match kind {
@@ -133,14 +137,46 @@ impl Cpu {
 
     /// Remembers in which table the walk of `va` ended, if later walks may read it whatever part of it they want.
     fn remember_region(&mut self, found: &Translation, context: &WalkContext, va: u64, kind: AccessKind) {
-        let Some(&pte) = found.pte_addresses().last() else { return };
-        let readable = self.hart.csr.pmp.page_verdict(pte, AccessKind::Load, Mode::S) == PageVerdict::All;
-        if let Page::Ram { offset, .. } = self.bus.page(pte)
-            && readable
-        {
-            let level = context.levels() - found.pte_addresses().len() as u32;
-            self.regions.fill(self.context_of(kind), va, offset, level);
+        if let Some((table, level)) = self.last_table(found, context) {
+            self.regions.fill(self.context_of(kind), va, table, level);
         }
+    }
+
+    /// The arena offset of the table in which a walk ended, if all of it may be read, and its level.
+    fn last_table(&self, found: &Translation, context: &WalkContext) -> Option<(u64, u32)> {
+        let &pte = found.pte_addresses().last()?;
+        let readable = self.hart.csr.pmp.page_verdict(pte, AccessKind::Load, Mode::S) == PageVerdict::All;
+        match self.bus.page(pte) {
+            Page::Ram { offset, .. } if readable => {
+                Some((offset, context.levels() - found.pte_addresses().len() as u32))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether walks by the page tables as they are now would find all this code where it was found before, and change
+    /// nothing in memory.
+    pub(crate) fn is_still_there(&self, context: &WalkContext, pages: &Pages) -> bool {
+        let mut last = None;
+        pages.iter().all(|(&va, &offset)| {
+            let region = Regions::number(va);
+            let found = match last {
+                Some((at, (table, level))) if at == region => {
+                    walk_leaf(&mut Leaves { cpu: self }, context, va, AccessKind::Fetch, table, level)
+                }
+                _ => {
+                    let mut tables = Unchanged(Tables { cpu: self });
+                    let found = walk(&mut tables, context, va, AccessKind::Fetch);
+                    let table = found.as_ref().ok().and_then(|found| self.last_table(found, context));
+                    last = table.map(|table| (region, table));
+                    found
+                }
+            };
+            found.is_ok_and(|found| {
+                let known = found.page_bits <= 12 || self.contexts.maybe_large(va);
+                known && matches!(self.bus.page(found.pa), Page::Ram { offset: at, .. } if at == offset)
+            })
+        })
     }
 
     /// Forgets all that the tables hold, and all that PMP has said.
@@ -176,6 +212,19 @@ impl PteMemory for Tables<'_> {
         let done = self.cpu.ram.compare_exchange(offset, old, new).ok_or(AccessFault)?.is_ok();
         self.cpu.ram.written(offset);
         Ok(done)
+    }
+}
+
+/// The same for one that must change nothing.
+struct Unchanged<'a>(Tables<'a>);
+
+impl PteMemory for Unchanged<'_> {
+    fn read_pte(&mut self, pa: u64) -> Result<u64, AccessFault> {
+        self.0.read_pte(pa)
+    }
+
+    fn compare_exchange_pte(&mut self, _: u64, _: u64, _: u64) -> Result<bool, AccessFault> {
+        Err(AccessFault)
     }
 }
 

@@ -1,5 +1,8 @@
 //! Contexts: which number stands for which address space and mode right now.
 
+use crate::PAGE_MASK;
+use std::collections::BTreeMap;
+
 /// What makes two accesses to one virtual address differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
@@ -36,10 +39,22 @@ impl Context {
         (std::mem::offset_of!(Context, number), std::mem::offset_of!(Context, tag));
 }
 
+/// A context whose entries may be in the tables.
+#[derive(Clone, Debug)]
+struct Live {
+    key: Key,
+    context: Context,
+    /// Where the pages are that whoever remembers more than the tables do relies on; `None` if not all of them are known.
+    relied_on: Option<Pages>,
+}
+
+/// Pages by their virtual addresses, and where each is in the arena.
+pub type Pages = BTreeMap<u64, u64>;
+
 /// The contexts whose entries may be in the tables.
 #[derive(Clone, Debug)]
 pub struct Contexts {
-    live: Vec<(Key, Context)>,
+    live: Vec<Live>,
     next: u64,
     /// Counts what was forgotten.
     stamp: u64,
@@ -56,6 +71,8 @@ impl Default for Contexts {
 
 /// How many contexts are kept; the oldest is forgotten beyond that.
 const KEPT: usize = 64;
+/// The most pages of a context of which it is noted where they are.
+const MOST_PAGES: usize = 1 << 14;
 /// How many separate ranges of large pages are told apart.
 const RANGES: usize = 8;
 /// Large pages this close together make one range.
@@ -69,10 +86,11 @@ impl Contexts {
     /// cleared before the context is used.
     pub fn get(&mut self, key: Key) -> (Context, bool) {
         // The last ones used are at the end, and asked for most.
-        if let Some(at) = self.live.iter().rposition(|(k, _)| *k == key) {
+        if let Some(at) = self.live.iter().rposition(|live| live.key == key) {
             let found = self.live.remove(at);
+            let context = found.context;
             self.live.push(found);
-            return (found.1, false);
+            return (context, false);
         }
         let number = self.next;
         self.next += 1;
@@ -88,16 +106,16 @@ impl Contexts {
             self.live.remove(0);
             self.stamp += 1;
         }
-        self.live.push((key, context));
+        self.live.push(Live { key, context, relied_on: Some(Pages::new()) });
         (context, wrapped)
     }
 
     /// Forgets the contexts whose key satisfies `which`: their entries match nothing any more.
     pub fn flush(&mut self, which: impl Fn(Key) -> bool) {
         let before = self.live.len();
-        self.live.retain(|(key, _)| !which(*key));
+        self.live.retain(|live| !which(live.key));
         self.stamp += u64::from(self.live.len() != before);
-        if self.live.iter().all(|(key, _)| key.space == 0) {
+        if self.live.iter().all(|live| live.key.space == 0) {
             self.large.clear();
         }
     }
@@ -109,7 +127,27 @@ impl Contexts {
 
     /// The contexts whose key satisfies `which`.
     pub fn matching(&self, which: impl Fn(Key) -> bool) -> impl Iterator<Item = Context> {
-        self.live.iter().filter(move |(key, _)| which(*key)).map(|(_, context)| *context)
+        self.live.iter().filter(move |live| which(live.key)).map(|live| live.context)
+    }
+
+    /// Notes that somebody relies on the page of `va` being at `offset` of the arena as long as `context` is there; on more
+    /// than can be said, if there is no offset.
+    pub fn rely(&mut self, context: Context, va: u64, offset: Option<u64>) {
+        let Some(live) = self.live.iter_mut().rfind(|live| live.context == context) else { return };
+        match (offset, &mut live.relied_on) {
+            (Some(offset), Some(pages)) if pages.len() < MOST_PAGES => {
+                pages.insert(va & !PAGE_MASK, offset & !PAGE_MASK);
+            }
+            _ => live.relied_on = None,
+        }
+    }
+
+    /// The contexts whose key satisfies `which`, where it is known what is relied on in them, and that.
+    pub fn relied_on(&self, which: impl Fn(Key) -> bool) -> impl Iterator<Item = (Key, &Pages)> {
+        self.live
+            .iter()
+            .filter(move |live| which(live.key))
+            .filter_map(|live| Some((live.key, live.relied_on.as_ref()?)))
     }
 
     /// Notes that `size` bytes around `va` were filled from one large page.
@@ -191,6 +229,27 @@ mod tests {
             c.note_large(i << 40, 1 << 21);
         }
         assert!(c.maybe_large(0x7777_7777_7777));
+    }
+
+    #[test]
+    fn what_is_relied_on_is_known_until_it_is_too_much() {
+        let mut c = Contexts::default();
+        let (a, b) = (c.get(key(1)).0, c.get(key(2)).0);
+        c.rely(a, 0x1234, Some(0x5678));
+        c.rely(a, 0x1fff, Some(0x5000));
+        c.rely(a, 0x3000, Some(0x9000));
+        c.rely(b, 0x1000, Some(0x6000));
+        let of =
+            |c: &Contexts, space| c.relied_on(|k| k.space == space).map(|(_, pages)| pages.clone()).next();
+        assert_eq!(of(&c, 1), Some(Pages::from([(0x1000, 0x5000), (0x3000, 0x9000)])));
+        c.rely(a, 0x1000, None);
+        c.rely(a, 0x1000, Some(0x5000));
+        assert_eq!((of(&c, 1), of(&c, 2)), (None, Some(Pages::from([(0x1000, 0x6000)]))));
+        (0..=MOST_PAGES as u64).for_each(|n| c.rely(b, n << 12, Some(n << 12)));
+        assert_eq!(of(&c, 2), None);
+        c.flush(|k| k.space == 1);
+        c.get(key(1));
+        assert_eq!(of(&c, 1), Some(Pages::new()));
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod hash;
 mod regions;
 mod table;
 
-pub use contexts::{Context, Contexts, Key};
+pub use contexts::{Context, Contexts, Key, Pages};
 pub use filter::PageFilter;
 pub use hash::{AddressHasher, AddressMap};
 pub use regions::Regions;

@@ -38,6 +38,11 @@ fn slot(va: u64) -> usize {
 }
 
 impl Regions {
+    /// The number of the region of `va`.
+    pub fn number(va: u64) -> u64 {
+        va >> REGION_BITS
+    }
+
     /// The arena offset of the table in which the last walk of the region of `va` ended, and the table's level.
     #[inline(always)]
     #[allow(clippy::indexing_slicing, reason = "slot() is below REGIONS; the compiler drops the check")]
