@@ -514,6 +514,11 @@ impl Asm {
         dynasm!(self.ops ; .arch x64 ; test DWORD [DWORD rbp + m], DWORD k);
     }
 
+    /// `or dword [rbp + m], k`
+    pub fn or_mem32(&mut self, m: i32, k: i32) {
+        dynasm!(self.ops ; .arch x64 ; or DWORD [DWORD rbp + m], DWORD k);
+    }
+
     /// `xadd [a], s`, locked if other harts must see it as one.
     pub fn exchange_add(&mut self, locked: bool, wide: bool, a: Reg, s: Reg) {
         match (locked, wide) {

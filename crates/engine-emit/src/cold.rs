@@ -92,6 +92,12 @@ impl Emitter {
                     self.empty_bank(number);
                     self.back(back);
                 }
+                Cold::Dirty { from, back } => {
+                    self.asm.patch(from, here);
+                    self.asm.or_mem32(self.layout.status, self.layout.status_dirty);
+                    self.asm.or_mem32(self.layout.dirty, 1);
+                    self.back(back);
+                }
                 Cold::Nan { from, back, d, bits } => {
                     self.asm.patch(from, here);
                     self.asm.mov_imm(RAX, bits);

@@ -94,6 +94,8 @@ pub(crate) enum Cold {
     Bank { from: [Patch; 2], back: usize, number: usize },
     /// The budget does not suffice for the block of so many instructions at this distance from the start of the page.
     Budget { from: Patch, insns: u32, start: u32 },
+    /// The floating-point state must be made dirty.
+    Dirty { from: Patch, back: usize },
     /// A floating-point result is not a number: it becomes the canonical one.
     Nan { from: Patch, back: usize, d: Xmm, bits: u64 },
     /// A floating-point operation must be done the slow way.
@@ -160,6 +162,8 @@ pub struct Emitter {
     pub(crate) operations: fn(u32, Modes) -> Operation,
     pub(crate) groups: Groups,
     pub(crate) facts: Facts,
+    /// The floating-point state is dirty.
+    pub(crate) dirty: bool,
     /// Near pages of the region.
     pub(crate) near: Option<Bank>,
     /// The bank that was given last.
@@ -209,6 +213,7 @@ impl Emitter {
             operations: |_, _| Operation::Interpret,
             groups: Groups::default(),
             facts: Facts::default(),
+            dirty: false,
             near: None,
             banks: 0,
             region: None,
@@ -292,6 +297,7 @@ impl Emitter {
         let insns = self.scan.insns;
         self.start = start;
         self.left = insns + 1;
+        self.dirty = false;
         if insns > 0 {
             self.asm.alu(Alu::Sub, crate::reg::BUDGET, Rmi::I(insns as i32));
             let from = self.asm.jcc(Cc::S);
@@ -384,7 +390,10 @@ impl Emitter {
                 self.note_register(class, index, v);
                 self.set(class, index, v);
             }
-            Node::Set { v, .. } => self.values.used(v),
+            Node::Set { v, .. } => {
+                self.make_dirty();
+                self.values.used(v);
+            }
             Node::Bin { op, a, b } => self.bin(op, a, b, at),
             Node::Un { op, a } => self.un(op, a, at),
             Node::Select { c, a, b } => self.select(block, c, a, b, at),

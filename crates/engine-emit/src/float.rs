@@ -89,6 +89,16 @@ impl Emitter {
         }
     }
 
+    /// Makes the floating-point state dirty, if it is not known to be.
+    pub(crate) fn make_dirty(&mut self) {
+        if !std::mem::replace(&mut self.dirty, true) {
+            self.asm.test_mem32(self.layout.dirty, 1);
+            let from = self.asm.jcc(Cc::E);
+            let back = self.asm.len();
+            self.cold.push(Cold::Dirty { from, back });
+        }
+    }
+
     pub(crate) fn set_boxed(&mut self, v: Value) {
         if let Some(boxed) = self.boxed.get_mut(v.index()) {
             *boxed = true;

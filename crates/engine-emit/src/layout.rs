@@ -23,6 +23,12 @@ pub struct Layout {
     pub floats: i32,
     /// That bit's value.
     pub floats_bit: i32,
+    /// 32 bits that are 1 only if the floating-point state is known to be dirty, else 0.
+    pub dirty: i32,
+    /// 32 bits of the status register, of which these say so for the guest.
+    pub status: i32,
+    /// See [`Layout::status`].
+    pub status_dirty: i32,
     /// Places for values, [`SPILLS`] words.
     pub spill: i32,
     /// Addresses of groups of accesses, [`GROUPS`] words.

@@ -1,7 +1,7 @@
 //! What is found out about a block before it is emitted: how much of it can be, who uses what, and where results go.
 
 use crate::float::Operation;
-use crate::value::{F, KNOWN, Values, X};
+use crate::value::{DIRTY, F, Values, X};
 use isa_core::{Bin, Un, Width};
 use isa_ir::{Block, Node, Value};
 
@@ -37,8 +37,6 @@ pub(crate) const OTHER: u8 = 4;
 /// What a block's key makes possible.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Modes {
-    /// Class 2 holds 1 already.
-    pub known: bool,
     /// The rounding mode, as `frm` has it.
     pub frm: u8,
     /// Floating-point instructions are legal.
@@ -54,7 +52,7 @@ fn supported(node: &Node, modes: Modes, operations: fn(u32, Modes) -> Operation)
     match *node {
         Node::Un { op, .. } => op != Un::BitReverse,
         Node::Get { class, .. } => matches!(class, X | F),
-        Node::Set { class, .. } => matches!(class, X | F) || class == KNOWN && modes.known,
+        Node::Set { class, .. } => matches!(class, X | F | DIRTY),
         Node::Call { id, .. } => operations(id, modes) != Operation::Interpret,
         Node::Nop
         | Node::Insn { .. }

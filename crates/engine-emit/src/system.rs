@@ -30,8 +30,8 @@ pub struct Register {
     pub at: i32,
     /// Bits that a read shows.
     pub visible: u64,
-    /// Bits that a read shows as 1.
-    pub always: u64,
+    /// Whether a read shows no others; else it cannot be read in place.
+    pub readable: bool,
     /// Bits that a write may set; the others become 0.
     pub writable: u64,
 }
@@ -48,7 +48,9 @@ impl Emitter {
         let first = args.first().copied().unwrap_or(at);
         match (operation, self.values.at(first)) {
             (Operation::Register(access, register), _) => self.register(access, register, first, at),
-            (Operation::Toggle(register, bits), Loc::Const(k)) if k & !bits == 0 => {
+            (Operation::Toggle(register, bits), Loc::Const(k))
+                if k & !bits == 0 && (register.readable || self.values.uses(at) == 0) =>
+            {
                 self.register(Access::Clear, register, first, at);
             }
             (Operation::System { status: false }, _) => {
@@ -69,7 +71,6 @@ impl Emitter {
             };
             self.asm.load(d, register.at);
             self.masked(Alu::And, d, register.visible, u64::MAX);
-            self.masked(Alu::Or, d, register.always, 0);
             old = Some(d);
         }
         let mut p = self.place();
@@ -147,6 +148,7 @@ impl Emitter {
         let info = self.info(self.length.trailing_zeros());
         self.asm.mov_imm(RAX, u64::from(info.0));
         let from = self.call_shared(way);
+        self.dirty = false;
         let after = block.nodes().iter().skip(at.index() + 1).take_while(|n| !matches!(n, Node::Insn { .. }));
         let result = after.into_iter().find_map(|n| match *n {
             Node::Set { class: X, index, v } if v == at => Some(index),

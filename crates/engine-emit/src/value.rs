@@ -10,8 +10,8 @@ use isa_ir::Value;
 pub(crate) const X: u8 = 0;
 /// Class of the floating-point registers.
 pub(crate) const F: u8 = 1;
-/// Class of what is known to be 1 already.
-pub(crate) const KNOWN: u8 = 2;
+/// Class of whether the floating-point state is dirty, which is only ever set.
+pub(crate) const DIRTY: u8 = 2;
 
 /// Where a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,8 +13,6 @@ pub(crate) const LINES: u64 = 1 << 3 | 1 << 7 | 1 << 9 | 1 << 11;
 const CODE: u32 = 1 << 8;
 /// Floating-point instructions are legal.
 pub const FP: u32 = 1 << 9;
-/// FS is dirty already.
-pub const DIRTY: u32 = 1 << 10;
 /// Loads need no table.
 pub const LINEAR: u32 = 1 << 14;
 /// Where the rounding mode begins.
@@ -110,7 +108,7 @@ impl Cpu {
     }
 
     /// What the meaning of code depends on, beside the privilege mode: which floating-point instructions are legal, and for
-    /// emitted code what rounds how, whether FS must be made dirty still, and whether loads need a table.
+    /// emitted code what rounds how, and whether loads need a table.
     pub fn floats(&self) -> u32 {
         let csr = &self.hart.csr;
         let fs = csr.mstatus & mstatus::FS;
@@ -119,9 +117,8 @@ impl Cpu {
             return fp;
         }
         let linear = if self.linear { LINEAR } else { 0 };
-        let dirty = if fs == mstatus::FS { DIRTY } else { 0 };
         let frm = if fs != 0 { u32::from(csr.frm) << FRM } else { 0 };
-        linear | fp | dirty | frm
+        linear | fp | frm
     }
 
     /// Whether loads of the whole of [`crate::Native::linear_base`] are allowed, where addresses are physical.
@@ -143,6 +140,11 @@ impl Cpu {
         if self.floats() != self.code_floats {
             self.enter_context();
         }
+    }
+
+    /// Takes note for emitted code whether FS is dirty already.
+    pub fn note_dirty(&mut self) {
+        self.native.dirty = u32::from(self.hart.csr.mstatus & mstatus::FS == mstatus::FS);
     }
 
     fn context(&mut self, key: Key) -> Context {

@@ -25,7 +25,7 @@ mod native;
 mod translate;
 mod trap;
 
-pub use context::{DIRTY, Entered, FP, FRM, LINEAR};
+pub use context::{Entered, FP, FRM, LINEAR};
 pub use cpu::{Cpu, PAGES, Reservation, Stop};
 pub use interp::{Config, Interp};
 pub use mark::Mark;

@@ -57,6 +57,8 @@ pub struct Native {
     pub groups: [u64; 16],
     /// MXCSR as the guest's code has it.
     pub mxcsr: u32,
+    /// 1 if the floating-point state is known to be dirty, else 0.
+    pub dirty: u32,
     /// MXCSR as the host's code has it.
     pub host_mxcsr: u32,
     /// Address of what translates, for what emitted code calls.
@@ -87,6 +89,7 @@ impl Default for Native {
         Native {
             emits: false,
             budget: 0,
+            dirty: 0,
             reason: 0,
             end: 0,
             page_va: 0,

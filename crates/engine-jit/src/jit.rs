@@ -269,6 +269,7 @@ impl Jit {
         cpu.native.end = cpu.retired.wrapping_add(room as u64);
         cpu.native.budget = room;
         cpu.native.mxcsr = mxcsr(cpu.hart.csr.frm);
+        cpu.note_dirty();
         let address = self.translator.cache.enter;
         cpu.native.translator = std::ptr::from_mut(&mut self.translator) as usize;
         // SAFETY: the address is that of the shared code's entry, which is a function of this type; the memory lives as

@@ -3,7 +3,8 @@
 use engine_emit::Layout;
 use engine_interp::{Cpu, FP, JUMP_TURN, JUMPS, Jump, NEAR, NEAR_BANKS, Native, PAGES, Reservation};
 use engine_mmu::{Context, Entry, Table};
-use isa_riscv::Hart;
+use isa_riscv::csr_fields::mstatus;
+use isa_riscv::{Csrs, Hart};
 use std::mem::offset_of;
 
 /// How far `rbp` points into [`Cpu`]: at x16, so that all integer registers are within a byte's distance.
@@ -33,6 +34,9 @@ pub(crate) const fn layout() -> Layout {
         reservation: at(offset_of!(Cpu, reservation)),
         floats: at(offset_of!(Cpu, code_floats)),
         floats_bit: FP as i32,
+        dirty: at(native + offset_of!(Native, dirty)),
+        status: at(hart + offset_of!(Hart, csr) + offset_of!(Csrs, mstatus)),
+        status_dirty: mstatus::FS as i32,
         spill: at(native + offset_of!(Native, spill)),
         groups: at(native + offset_of!(Native, groups)),
         near: at(native + offset_of!(Native, near)),

@@ -2,7 +2,7 @@
 
 use crate::layout::hart_at;
 use engine_emit::{Access, Float, Modes, Operation, Register, Sse};
-use engine_interp::{Cpu, DIRTY, FP, LINEAR};
+use engine_interp::{Cpu, FP, LINEAR};
 use isa_riscv::csr_fields::mstatus;
 use isa_riscv::csr_table::{Csr, find};
 use isa_riscv::ops::{CsrOp, Fmt, FpOp, Op};
@@ -27,8 +27,6 @@ fn privilege(key: u32) -> Mode {
 /// For the operation with this number.
 pub(crate) fn operation(number: u32, modes: Modes) -> Operation {
     match Op::from_number(number) {
-        // Whatever raises a flag makes the state dirty, which is another block's business.
-        Some(Op::Fp(op, _)) if !modes.known && op != FpOp::Class => Operation::Interpret,
         Some(Op::Fp(op, Fmt::D)) => {
             emitted(op, Fmt::D).map_or(Operation::Call, |op| Operation::Float { op, double: true })
         }
@@ -49,7 +47,7 @@ pub(crate) fn goes_on(operation: Operation) -> bool {
 
 /// What is in memory as it is read.
 const fn plain(at: i32, writable: u64) -> Register {
-    Register { at, visible: u64::MAX, always: 0, writable }
+    Register { at, visible: u64::MAX, readable: true, writable }
 }
 
 /// The register that holds `csr`, if it can be read in place with floating point as in `key`, and whether it can be
@@ -62,7 +60,8 @@ fn register(csr: Csr, key: u32) -> Option<(Register, bool)> {
     }
     let read = |at| Some((plain(at, 0), false));
     let both = |at, writable| Some((plain(at, writable), true));
-    let sd = if key & DIRTY != 0 { mstatus::SD } else { 0 };
+    // SD is set if floating-point state is dirty, which is not known where there is any.
+    let readable = key & FP == 0;
     // With C, which translated code has.
     let even = !1;
     match csr {
@@ -86,10 +85,10 @@ fn register(csr: Csr, key: u32) -> Option<(Register, bool)> {
         // TVM may forbid it in S-mode.
         Csr::Satp if privilege(key) == Mode::M => read(at!(satp)),
         Csr::Mhartid => read(hart_at(offset_of!(Hart, hartid))),
-        Csr::Mstatus => Some((Register { always: sd, ..plain(at!(mstatus), u64::MAX) }, false)),
+        Csr::Mstatus => Some((Register { readable, ..plain(at!(mstatus), u64::MAX) }, false)),
         Csr::Sstatus => {
             let visible = mstatus::S_VISIBLE;
-            Some((Register { visible, always: sd, ..plain(at!(mstatus), u64::MAX) }, false))
+            Some((Register { visible, readable, ..plain(at!(mstatus), u64::MAX) }, false))
         }
         _ => None,
     }
@@ -108,7 +107,8 @@ fn csr(op: CsrOp, number: u16, key: u32) -> Operation {
     }
     let Some((register, writable)) = register(row.csr, key) else { return call };
     match (op, row.csr) {
-        (CsrOp::Read, _) => Operation::Register(Access::Read, register),
+        (CsrOp::Read, _) if register.readable => Operation::Register(Access::Read, register),
+        (CsrOp::Read, _) => call,
         // Fewer interrupts than before: nothing to look for.
         (CsrOp::Clear, Csr::Sstatus) => Operation::Toggle(register, mstatus::SIE),
         (CsrOp::Clear, Csr::Mstatus) => Operation::Toggle(register, mstatus::SIE | mstatus::MIE),
@@ -122,7 +122,6 @@ fn csr(op: CsrOp, number: u16, key: u32) -> Operation {
 /// The modes that the emitter knows, of those in a block's key.
 pub(crate) fn emitter_modes(cpu: &Cpu, key: u32) -> Modes {
     Modes {
-        known: key & DIRTY != 0,
         frm: (key >> engine_interp::FRM & 7) as u8,
         floats: key & FP != 0,
         key,

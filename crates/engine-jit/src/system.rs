@@ -132,6 +132,7 @@ fn any(cpu: &mut Cpu, number: u32, info: Info, status: bool) -> Answer {
             t.cache.killed == killed
         });
     if status {
+        cpu.note_dirty();
         cpu.note_floats();
     }
     if holds && cpu.code.number() == code && cpu.stop_at != 0 && cpu.next_pc == next {
