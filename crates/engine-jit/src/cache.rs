@@ -4,7 +4,7 @@
 use engine_emit::{Code, Layout, Link, Room, Shared, Whither, shared};
 use engine_mmu::AddressMap;
 use std::io;
-use support_hostmap::CodeMap;
+use support_hostmap::{CodeMap, HUGE};
 
 /// Bytes of host code that a cache holds, if nobody wants it otherwise.
 pub(crate) const SIZE: usize = 64 << 20;
@@ -12,6 +12,8 @@ pub(crate) const SIZE: usize = 64 << 20;
 const LEAST: usize = 4 * ROOM;
 /// Bytes of the cache for each block that it may know: those that must be interpreted take no room there.
 const SPARSE: usize = 64;
+/// Bytes of a huge page from which on it pays to have one.
+const GATHERED: usize = 256 << 10;
 /// Room that a block finds at least in each half.
 const ROOM: usize = 32 << 10;
 
@@ -138,6 +140,8 @@ pub(crate) struct Cache {
     /// How far the halves are filled.
     filled: [usize; 2],
     begin: [usize; 2],
+    /// How far they are made of huge pages.
+    gathered: [usize; 2],
     pub enter: u64,
     pub shared: Shared,
     pub blocks: Vec<Translation>,
@@ -165,11 +169,13 @@ impl Cache {
         if !map.write(0, &code.bytes) {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        let begin = [code.bytes.len().next_multiple_of(64), map.len() / 2];
+        let map_len = map.len();
+        let begin = [code.bytes.len().next_multiple_of(64), map_len / 2];
         Ok(Cache {
             map,
             filled: begin,
             begin,
+            gathered: [0, map_len / 2],
             enter: code.enter,
             shared: code.shared,
             blocks: Vec::new(),
@@ -219,8 +225,19 @@ impl Cache {
         for (filled, part) in self.filled.iter_mut().zip(parts) {
             *filled = (*filled + part.len()).next_multiple_of(16);
         }
+        self.gather();
         let [usual, _] = at;
         Some(usual)
+    }
+
+    /// Makes huge pages of what is filled.
+    fn gather(&mut self) {
+        for (gathered, filled) in self.gathered.iter_mut().zip(self.filled) {
+            if filled >= *gathered + GATHERED {
+                self.map.gather(*gathered);
+                *gathered += HUGE;
+            }
+        }
     }
 
     /// Forgets all blocks.

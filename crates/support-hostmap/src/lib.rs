@@ -17,9 +17,10 @@ pub use transfer::{read_at, write_at};
 pub use uring::{Completion, Operation, Uring};
 
 use rustix::mm::{
-    Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags, madvise, mmap_anonymous, mprotect, mremap,
+    Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags, madvise, mmap_anonymous, mprotect, mremap_fixed,
     munmap,
 };
+use std::ffi::c_void;
 use std::io;
 use std::ptr::NonNull;
 
@@ -77,12 +78,48 @@ impl Drop for MemoryMap {
 
 /// Memory for emitted code: the same pages mapped twice, once to write and once to execute, so that no address is both.
 ///
-/// The memory is anonymous, not a file's, as Linux `perf` takes names from `/tmp/perf-PID.map` for such memory only.
+/// The memory is anonymous, not a file's, as Linux `perf` takes names from `/tmp/perf-PID.map` for such memory only. Both
+/// mappings begin at a multiple of [`HUGE`].
 #[derive(Debug)]
 pub struct CodeMap {
     writable: NonNull<u8>,
     code: NonNull<u8>,
     len: usize,
+    /// The addresses that were set aside for the mappings, which end with them.
+    _reserved: [Reserved; 2],
+}
+
+/// Bytes of a huge page of the host.
+pub const HUGE: usize = 2 << 20;
+
+/// Addresses that nobody else gets.
+#[derive(Debug)]
+struct Reserved {
+    address: *mut c_void,
+    len: usize,
+}
+
+impl Reserved {
+    /// Room for `len` bytes at a multiple of [`HUGE`].
+    fn new(len: usize) -> io::Result<Reserved> {
+        let len = len.checked_add(HUGE).ok_or(io::ErrorKind::OutOfMemory)?;
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing of ours.
+        let address = unsafe { mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::empty(), flags) }?;
+        Ok(Reserved { address, len })
+    }
+
+    /// The multiple of [`HUGE`] in it.
+    fn aligned(&self) -> *mut c_void {
+        self.address.map_addr(|address| address.next_multiple_of(HUGE))
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        // SAFETY: the addresses are ours, with whatever was mapped there, which nobody may use after us.
+        let _ = unsafe { munmap(self.address, self.len) };
+    }
 }
 
 // SAFETY: as for `MemoryMap`.
@@ -96,29 +133,33 @@ impl CodeMap {
     /// # Errors
     /// What the host says: too little address space or memory, or that it lets nobody execute such memory.
     pub fn new(len: usize) -> io::Result<Self> {
-        let (access, shared) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED | MapFlags::NORESERVE);
-        // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing.
-        let writable = unsafe { mmap_anonymous(std::ptr::null_mut(), len, access, shared) }?;
+        let reserved = [Reserved::new(len)?, Reserved::new(len)?];
+        let [writable, code] = reserved.each_ref().map(Reserved::aligned);
+        let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED | MapFlags::NORESERVE);
+        // SAFETY: the addresses were set aside for this, and nobody uses them yet.
+        unsafe { mmap_anonymous(writable, len, access, flags | MapFlags::FIXED) }?;
         // SAFETY: of a shared mapping, 0 bytes at the old address make another one of the same pages, elsewhere; the old
-        // one stays as it is (mremap(2)).
-        let code = unsafe { mremap(writable, 0, len, MremapFlags::MAYMOVE) };
-        let code = code.and_then(|code| {
-            // SAFETY: the mapping is ours, and nobody has its address yet.
-            let protected = unsafe { mprotect(code, len, MprotectFlags::READ | MprotectFlags::EXEC) };
-            if protected.is_err() {
-                // SAFETY: likewise.
-                let _ = unsafe { munmap(code, len) };
-            }
-            protected.map(|()| code)
-        });
-        match (NonNull::new(writable.cast()), code.map(|code| NonNull::new(code.cast()))) {
-            (Some(writable), Ok(Some(code))) => Ok(CodeMap { writable, code, len }),
-            (_, code) => {
-                // SAFETY: the mapping is ours, and nobody has its address yet.
-                let _ = unsafe { munmap(writable, len) };
-                code?;
-                Err(io::ErrorKind::OutOfMemory.into())
-            }
+        // one stays as it is (mremap(2)). The new address was set aside for this.
+        unsafe { mremap_fixed(writable, 0, len, MremapFlags::MAYMOVE, code) }?;
+        // SAFETY: the mapping is ours, and nobody has its address yet.
+        unsafe { mprotect(code, len, MprotectFlags::READ | MprotectFlags::EXEC) }?;
+        match (NonNull::new(writable.cast()), NonNull::new(code.cast())) {
+            (Some(writable), Some(code)) => Ok(CodeMap { writable, code, len, _reserved: reserved }),
+            _ => Err(io::ErrorKind::OutOfMemory.into()),
+        }
+    }
+
+    /// Asks the host to make the [`HUGE`] bytes from `offset` on, a multiple of that of which some have been written, one of
+    /// its pages: code that is spread over many small ones misses its TLB. It takes a millisecond; hosts before Linux 6.1
+    /// refuse, and nothing depends on it.
+    pub fn gather(&mut self, offset: usize) {
+        let end = offset.checked_add(HUGE);
+        if !offset.is_multiple_of(HUGE) || end.is_none_or(|end| end > self.len) {
+            return;
+        }
+        for address in [self.writable, self.code] {
+            // SAFETY: the range lies in a mapping of ours, whose contents this does not change (madvise(2)).
+            let _ = unsafe { libc::madvise(address.as_ptr().add(offset).cast(), HUGE, libc::MADV_COLLAPSE) };
         }
     }
 
@@ -147,15 +188,6 @@ impl CodeMap {
     }
 }
 
-impl Drop for CodeMap {
-    fn drop(&mut self) {
-        for address in [self.writable, self.code] {
-            // SAFETY: address and length are those of our own mapping, which nobody may use after us.
-            let _ = unsafe { munmap(address.as_ptr().cast(), self.len) };
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,6 +204,22 @@ mod tests {
         let place = format!("{:x}-", map.code().as_ptr() as usize);
         let line = maps.lines().find(|line| line.starts_with(&place)).unwrap();
         assert!(line.contains(" r-xs ") && line.contains(" /dev/zero"), "{line}");
+    }
+
+    #[test]
+    fn code_that_is_gathered_stays_what_it_was() {
+        let mut map = CodeMap::new(2 * HUGE + 4096).unwrap();
+        for at in [0, HUGE - 1, HUGE, 2 * HUGE] {
+            assert!(map.write(at, &[at as u8 | 1]));
+        }
+        for at in [0, 4096, HUGE, 2 * HUGE, usize::MAX - HUGE + 1] {
+            map.gather(at);
+        }
+        assert!(map.write(5000, &[7]));
+        for (at, value) in [(0, 1), (4096, 0), (5000, 7), (HUGE - 1, 0xff), (HUGE, 1), (2 * HUGE, 1)] {
+            // SAFETY: the byte lies in the mapping, and nobody writes it now.
+            assert_eq!(unsafe { map.code().as_ptr().add(at).read() }, value, "{at:#x}");
+        }
     }
 
     #[test]
