@@ -136,5 +136,7 @@ targets! {
     "share-9p" Parser host_share::fuzz::nine, "a shared folder by 9P2000.L, likewise";
     "virtio-mmio" Device dev_virtio::fuzz::mmio, "virtio: registers of the transport";
     "virtio-queue" Device dev_virtio::fuzz::queue, "virtio: queues in any memory, and a device that works on them";
+    "virtio-fs" Device dev_virtio_share::fuzz::fs, "virtio-fs: any driver, and a server of any replies";
+    "virtio-9p" Device dev_virtio_share::fuzz::nine, "virtio-9p, likewise";
     "network" Parser host_net::fuzz::network, "the user network: frames, sockets and time, with every frame to the guest checked";
 }

@@ -5,7 +5,7 @@ use crate::queue::Queue;
 use crate::{Broken, Chain};
 use dev_core::Slot;
 use fabric_bus::{BusFault, Dma, Target};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Rounds of all that its queues hold, within which every driver that does nothing meanwhile is done: one, and one to see that
@@ -158,9 +158,16 @@ struct Work {
     backend: Box<dyn Backend>,
     /// Whether the driver drives and the device has not given up.
     live: bool,
+    /// What its thread was last told to wait for.
+    told: Vec<(RawFd, bool, bool)>,
 }
 
 impl Work {
+    /// What there is to wait for, to be compared.
+    fn waits(watched: &[Watched]) -> Vec<(RawFd, bool, bool)> {
+        watched.iter().map(|one| (one.fd.as_raw_fd(), one.read, one.write)).collect()
+    }
+
     fn stop(&mut self) {
         self.backend.stop();
         self.queues.clear();
@@ -184,7 +191,7 @@ impl<T: Transport> Attendant<T> {
         backend: Box<dyn Backend>,
         complain: impl Fn(Broken) + Send + Sync + 'static,
     ) -> Arc<Self> {
-        let work = Mutex::new(Work { queues: Vec::new(), backend, live: false });
+        let work = Mutex::new(Work { queues: Vec::new(), backend, live: false, told: Vec::new() });
         Arc::new(Attendant { slot, dma, work, complain: Box::new(complain) })
     }
 
@@ -224,7 +231,11 @@ impl<T: Transport> Attendant<T> {
             (done, device.common().urgent())
         });
         match (work, news, done) {
-            (Some(mut work), Some(news), (done, _)) => (done, self.attend_to(&mut work, news, true)),
+            (Some(mut work), Some(news), (done, _)) => {
+                let more = self.attend_to(&mut work, news, true);
+                // Its thread sleeps by what it was told before.
+                (done, more || Work::waits(&work.backend.watched()) != work.told)
+            }
             (_, _, (done, true)) => (done, self.attend()),
             (_, _, (done, false)) => (done, false),
         }
@@ -352,7 +363,10 @@ impl<T: Transport> Attendant<T> {
 
     /// What to wait for besides the driver.
     pub fn watched(&self) -> Vec<Watched> {
-        self.work().backend.watched()
+        let mut work = self.work();
+        let watched = work.backend.watched();
+        work.told = Work::waits(&watched);
+        watched
     }
 }
 

@@ -87,9 +87,8 @@ fn memory(bytes: &[u8]) -> Option<Arc<fabric_bus::Bus>> {
     Some(Arc::new(builder.build()))
 }
 
-/// A queue, set up by the first bytes, in memory that the rest fills: taken from and given back to, as long as it goes; then
-/// the same behind registers, where the machine must go on and the device come back.
-pub fn queue(mut bytes: &[u8]) {
+/// How a driver negotiates and sets a queue up, by the first bytes; the rest.
+fn set_up(mut bytes: &[u8]) -> (u64, Setup, &[u8]) {
     let flags = number::<1>(&mut bytes);
     let when = |bit: u64, feature| if flags >> bit & 1 != 0 { feature } else { 0 };
     let features = feature::VERSION_1
@@ -102,9 +101,16 @@ pub fn queue(mut bytes: &[u8]) {
     };
     let (descriptors, driver, device) = (address(), address(), address());
     let size = number::<2>(&mut bytes) as u16;
-    let setup = Setup { size, ready: true, descriptors, driver, device };
-    let Some(bus) = memory(bytes) else { return };
+    (features, Setup { size, ready: true, descriptors, driver, device }, bytes)
+}
+
+/// A queue, set up by the first bytes, in memory that the rest fills: taken from and given back to, as long as it goes; then
+/// the same behind registers, where the machine must go on and the device come back.
+pub fn queue(bytes: &[u8]) {
+    let (features, setup, rest) = set_up(bytes);
+    let Some(bus) = memory(rest) else { return };
     let dma = Dma::new(Arc::clone(&bus), 0);
+    let size = setup.size;
     if let Ok(mut queue) = Queue::new(&setup, features, Position::default()) {
         // Every other request is kept.
         let mut kept = Vec::new();
@@ -124,12 +130,26 @@ pub fn queue(mut bytes: &[u8]) {
             }
         }
     }
-    behind_registers(bus, dma, features, &setup);
+    behind_registers(bus, features, &setup, (identity(), Box::new(Echo)));
 }
 
-fn behind_registers(bus: Arc<fabric_bus::Bus>, dma: Dma, features: u64, setup: &Setup) {
-    let slot = Slot::new(Mmio::new(identity()), Vec::new(), &Timers::new(Arc::new(Clock::virtual_())));
-    let attendant = Attendant::new(Arc::clone(&slot), dma, Box::new(Echo), |_| ());
+/// The same of a device of a kind of its own: all its queues (three at most) are set up alike.
+pub fn device(bytes: &[u8], identity: Identity, backend: Box<dyn Backend>) {
+    let (features, setup, rest) = set_up(bytes);
+    if let Some(bus) = memory(rest) {
+        behind_registers(bus, features, &setup, (identity, backend));
+    }
+}
+
+fn behind_registers(
+    bus: Arc<fabric_bus::Bus>,
+    features: u64,
+    setup: &Setup,
+    (identity, backend): (Identity, Box<dyn Backend>),
+) {
+    let dma = Dma::new(Arc::clone(&bus), 0);
+    let slot = Slot::new(Mmio::new(identity), Vec::new(), &Timers::new(Arc::new(Clock::virtual_())));
+    let attendant = Attendant::new(Arc::clone(&slot), dma, backend, |_| ());
     let window = Attended::new(Arc::clone(&slot), Arc::clone(&attendant), When::AtOnce);
     let write = |offset, value| assert!(window.write(offset, 4, value).is_ok());
     let start = |setup: &Setup| {

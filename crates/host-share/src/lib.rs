@@ -1,7 +1,7 @@
 //! A shared folder: what of the host's files a guest may see, and the servers that show it.
 //!
 //! [`FuseServer`] and [`NineServer`] are functions from the bytes of a request to those of a reply, over one folder. They
-//! know neither queues nor guest memory; virtio-fs and virtio-9p are to carry the bytes, which no machine has yet. What it
+//! know neither queues nor guest memory; virtio-fs and virtio-9p carry the bytes (`dev-virtio-share`). What it
 //! may reach is decided in [`folder`] (one step down, no links, no way out), what the guest may name in [`nodes`]. It runs
 //! in a process of its own ([`helper`]), which before it reads the first request has given up everything but the folder; the
 //! virtual machine's side of that is [`Share`].

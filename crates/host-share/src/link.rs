@@ -12,14 +12,17 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags, SocketFlags,
-    SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags, Shutdown,
+    SocketFlags, SocketType,
 };
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use support_hostmap::Pieces;
 
 /// The hidden verb of the binary that serves: `PROGRAM VERB WORD…`, with the socket as standard input and the folder as
 /// standard output.
@@ -117,7 +120,13 @@ impl Share {
             .process_group(0)
             .spawn()
             .map_err(ShareError::Start)?;
-        let mut link = ShareLink { socket: Some(ours), child, landlock: None };
+        let mut link = ShareLink {
+            socket: Arc::new(ours),
+            child,
+            landlock: None,
+            protocol: self.protocol,
+            next: AtomicU64::new(0),
+        };
         link.await_ready(&self.folder)?;
         Ok(link)
     }
@@ -158,13 +167,25 @@ pub fn of_words(words: &[String]) -> Option<(Protocol, Options)> {
 /// The connection to the process that serves a folder. Dropping it ends the process.
 #[derive(Debug)]
 pub struct ShareLink {
-    /// Until it is dropped.
-    socket: Option<OwnedFd>,
+    socket: Arc<OwnedFd>,
     child: Child,
     landlock: Option<u32>,
+    protocol: Protocol,
+    next: AtomicU64,
 }
 
 impl ShareLink {
+    /// A token that no request of this link had yet.
+    pub fn token(&self) -> u64 {
+        // In 500 years of a request a nanosecond it comes to `READY`.
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What the process speaks.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     /// Sends a request of at most [`LONGEST_REQUEST`] bytes. Does not wait.
     ///
     /// # Errors
@@ -186,8 +207,19 @@ impl ShareLink {
         let pieces: Vec<IoSlice<'_>> =
             std::iter::once(&token[..]).chain(request.iter().copied()).map(IoSlice::new).collect();
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        rustix::net::sendmsg(self.socket()?, &pieces, &mut SendAncillaryBuffer::default(), flags)?;
+        rustix::net::sendmsg(&self.socket, &pieces, &mut SendAncillaryBuffer::default(), flags)?;
         Ok(())
+    }
+
+    /// As [`ShareLink::send`], of a request that lies in a mapping, guest memory for one: the kernel takes it from there.
+    ///
+    /// # Errors
+    /// As there; `InvalidInput` if it is too long or in more than 1023 ranges.
+    pub fn send_mapped(&self, token: u64, request: &Pieces) -> io::Result<()> {
+        if request.len() > LONGEST_REQUEST {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        support_hostmap::send(&*self.socket, &token.to_le_bytes(), request)
     }
 
     /// Receives a reply: its bytes into `reply`, whose contents are replaced, and returns its token. None if there is none
@@ -208,12 +240,21 @@ impl ShareLink {
     /// # Errors
     /// As there; of a shorter buffer, `EPROTO` if the reply was longer.
     pub fn receive_into(&self, reply: &mut [u8]) -> io::Result<Option<(u64, usize)>> {
-        match receive(self.socket()?, reply, RecvFlags::DONTWAIT) {
+        match receive(self.socket.as_fd(), reply, RecvFlags::DONTWAIT) {
             Ok(Some(received)) => Ok(Some(received)),
             Ok(None) => Err(io::ErrorKind::UnexpectedEof.into()),
             Err(Errno::AGAIN) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// Waits so long at most until there is a reply, or, if `room` is wanted, room for a request, or the process has ended.
+    /// May return early.
+    pub fn wait(&self, room: bool, longest: Duration) {
+        let flags = if room { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let longest =
+            Timespec { tv_sec: longest.as_secs().cast_signed(), tv_nsec: longest.subsec_nanos().into() };
+        let _ = poll(&mut [PollFd::new(&self.socket, flags)], Some(&longest));
     }
 
     /// The version of Landlock by which the process is confined; none if the host has none.
@@ -226,13 +267,14 @@ impl ShareLink {
         self.child.id()
     }
 
-    fn socket(&self) -> io::Result<BorrowedFd<'_>> {
-        self.socket.as_ref().map(AsFd::as_fd).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    /// To be polled, as by [`AsFd`]; the link hangs up when it is dropped, whoever has this still.
+    pub fn descriptor(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.socket)
     }
 
     fn await_ready(&mut self, path: &Path) -> Result<(), ShareError> {
         let mut version = [0; 4];
-        let socket = self.socket().map_err(ShareError::Start)?;
+        let socket = self.socket.as_fd();
         if readable_within(socket, START)
             && let Ok(Some((READY, 4))) = receive(socket, &mut version, RecvFlags::DONTWAIT)
         {
@@ -249,7 +291,7 @@ impl ShareLink {
 
     /// Hangs up, upon which the process ends; makes sure of that.
     fn end(&mut self) {
-        drop(self.socket.take());
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
         let asked = Instant::now();
         while asked.elapsed() < END {
             if !matches!(self.child.try_wait(), Ok(None)) {
@@ -270,9 +312,8 @@ impl Drop for ShareLink {
 
 impl AsFd for ShareLink {
     /// To be polled: readable when there is a reply or the process has ended, writable when there is room for a request.
-    #[allow(clippy::expect_used, reason = "it is gone only while the link is being dropped")]
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_ref().expect("the link is alive").as_fd()
+        self.socket.as_fd()
     }
 }
 
@@ -314,8 +355,7 @@ pub(crate) fn receive(
 mod tests {
     use super::*;
     use crate::Owner;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::AtomicBool;
 
     #[test]
     fn arguments_say_what_they_were_made_of() {

@@ -6,6 +6,7 @@ use crate::disk::DiskChoice;
 use crate::disk_image::DiskSize;
 use crate::engine::Engine;
 use crate::isa::InstructionSet;
+use crate::share::ShareChoice;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -74,6 +75,7 @@ Examples:
   hostel run --kernel Image --initrd root.cpio --append console=ttyS0
   hostel run --bios fw_dynamic.bin --kernel u-boot.bin
   hostel run --disk root.img --disk data.qcow2,ro   the same with two disks
+  hostel run debian --share .                with this folder at /mnt/share
   hostel run --bios none --kernel test.elf   bare metal, entered in M-mode
   hostel run --machine sifive_u --console stdio --console pty
                                              SiFive's board with both its serial lines
@@ -148,6 +150,13 @@ pub struct RunOptions {
     /// the image may be built on; given again, the next disk
     #[arg(long, value_name = "FILE[,...]")]
     pub disk: Vec<DiskChoice>,
+    /// A folder that the guest on the board virt sees, by the tag TAG [default: share, then share2
+    /// and so on], which the guest debian has at /mnt/TAG: ,ro for one that it cannot change, ,9p to
+    /// carry it by 9P instead of virtio-fs, ,cache=always for one that nobody else changes,
+    /// ,cache=none to ask the host each time [default: auto, at most a second old], ,owner=UID:GID
+    /// for whose your files are in the guest [default: root's]; given again, the next folder
+    #[arg(long, value_name = "DIR[:TAG][,...]")]
+    pub share: Vec<ShareChoice>,
     #[command(flatten)]
     pub fetch: FetchOptions,
     /// Name translated code for Linux `perf`, in /tmp/perf-PID.map

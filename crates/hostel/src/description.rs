@@ -7,6 +7,7 @@ use crate::cpu::Cpu;
 use crate::disk::DiskChoice;
 use crate::engine::Engine;
 use crate::origin::{Origin, position};
+use crate::share::{self, ShareChoice};
 use anyhow::{Context, anyhow, bail};
 use host_image::{DEFAULT_GUEST, Image, ImageName};
 use serde::Deserialize;
@@ -47,6 +48,8 @@ pub struct Description {
     pub append: Option<String>,
     /// The disks.
     pub disks: Vec<DiskChoice>,
+    /// The shared folders.
+    pub shares: Vec<ShareChoice>,
 }
 
 /// What a file says of a machine.
@@ -66,6 +69,7 @@ struct Partial {
     initrd: Option<PathBuf>,
     append: Option<String>,
     disk: Option<Vec<DiskChoice>>,
+    share: Option<Vec<ShareChoice>>,
 }
 
 /// What the positional argument names.
@@ -126,6 +130,7 @@ pub fn resolve(options: &RunOptions) -> anyhow::Result<(Description, Origin)> {
         initrd: options.initrd.clone().or(file.initrd),
         append: options.append.clone().or(file.append),
         disks: Some(options.disk.clone()).filter(|all| !all.is_empty()).or(file.disk).unwrap_or_default(),
+        shares: Some(options.share.clone()).filter(|all| !all.is_empty()).or(file.share).unwrap_or_default(),
     };
     if machine.guest.is_none() && machine.kernel.is_none() && machine.bios == Bios::Builtin {
         machine.guest = Some(DEFAULT_GUEST.to_owned());
@@ -158,6 +163,7 @@ fn override_by(options: &RunOptions, file: &mut Partial, origin: &mut Origin) {
         ("initrd", options.initrd.is_some()),
         ("append", options.append.is_some()),
         ("disk", !options.disk.is_empty()),
+        ("share", !options.share.is_empty()),
     ];
     for (key, _) in given.into_iter().filter(|(_, given)| *given) {
         origin.forget(key);
@@ -188,6 +194,7 @@ fn check(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::
         return Err((&["bios", "guest"], error));
     }
     check_disks(machine).map_err(|error| (&["disk", "machine", "guest"] as &[_], error))?;
+    check_shares(machine).map_err(|error| (&["share", "machine"] as &[_], error))?;
     if machine.machine.x86() {
         return check_x86(machine);
     }
@@ -257,6 +264,25 @@ fn check_disks(machine: &Description) -> anyhow::Result<()> {
         _ => {}
     }
     match machine.disks.iter().find_map(DiskChoice::problem) {
+        Some(problem) => bail!("{problem}"),
+        None => Ok(()),
+    }
+}
+
+/// Refuses shared folders that the board has no room for beside the disks, or that contradict themselves.
+fn check_shares(machine: &Description) -> anyhow::Result<()> {
+    let (board, shares) = (machine.machine, machine.shares.len());
+    let own = machine.guest.as_deref().and_then(image).is_some_and(|image| image.disk);
+    let disks = machine.disks.len() + usize::from(own);
+    match board.disks() {
+        0 if shares > 0 => bail!("the board {board} has no place for a shared folder; use --machine virt"),
+        room if shares > 0 && disks + shares > room => bail!(
+            "the board {board} has room for {room} disks and shared folders together, not for {disks} and {shares}; leave \
+             some out"
+        ),
+        _ => {}
+    }
+    match share::problem(&machine.shares) {
         Some(problem) => bail!("{problem}"),
         None => Ok(()),
     }
@@ -356,6 +382,7 @@ fn read(path: &Path) -> anyhow::Result<(Partial, Origin)> {
         kernel: machine.kernel.map(join),
         initrd: machine.initrd.map(join),
         disk: machine.disk.map(|all| all.into_iter().map(|disk| disk.relative_to(directory)).collect()),
+        share: machine.share.map(|all| all.into_iter().map(|share| share.relative_to(directory)).collect()),
         ..machine
     };
     Ok((machine, origin))
@@ -405,6 +432,7 @@ impl Description {
             initrd,
             append,
             disks,
+            shares,
         } = self;
         let append = match guest {
             Some(_) => Some(append.clone().unwrap_or_else(|| guest_append(*machine, image))),
@@ -451,6 +479,9 @@ impl Description {
         let mut text = lines.join("\n");
         for disk in disks {
             text.push_str(&disk.to_toml(|path| Ok(quoted(&absolute(path)?)))?);
+        }
+        for share in shares {
+            text.push_str(&share.to_toml(|path| Ok(quoted(&absolute(path)?)), quoted)?);
         }
         Ok(text)
     }

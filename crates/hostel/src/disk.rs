@@ -69,7 +69,7 @@ fn format<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Fo
 }
 
 /// Splits at commas, of which two are one that belongs to the text.
-fn parts(text: &str) -> Vec<String> {
+pub fn parts(text: &str) -> Vec<String> {
     let mut all = vec![String::new()];
     let mut chars = text.chars().peekable();
     while let Some(char) = chars.next() {

@@ -27,6 +27,7 @@ mod say;
 mod second_stage;
 mod serve;
 mod serve_network;
+mod share;
 mod status;
 mod text;
 

@@ -8,6 +8,7 @@ use crate::{disk, file, life, random, say, second_stage, status};
 use anyhow::Context;
 use host_disk::Disk;
 use host_image::{Bars, Image, Store};
+use host_share::ShareLink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -65,6 +66,10 @@ pub fn run(options: RunOptions) -> anyhow::Result<u8> {
     for choice in &machine.disks {
         let disk = choice.open().map_err(|error| origin.blame(&["disk"], error))?;
         files.disks.push((choice.file.clone(), disk));
+    }
+    for (at, choice) in machine.shares.iter().enumerate() {
+        let server = choice.serve().map_err(|error| origin.blame(&["share"], error))?;
+        files.shares.push((server, choice.tag(at)));
     }
     let ended = life::live(wish, || files.spec(&machine, &board), &machine.consoles);
     last_word(ended, disk::close(&files.disks))
@@ -131,6 +136,8 @@ struct Files {
     perf_map: bool,
     /// The disks, and what their files are called.
     disks: Vec<(PathBuf, Arc<dyn Disk>)>,
+    /// Who serves the shared folders, and their tags.
+    shares: Vec<(Arc<ShareLink>, String)>,
 }
 
 impl Files {
@@ -159,6 +166,7 @@ impl Files {
             spike: machine.machine == Machine::Spike,
             perf_map: false,
             disks: Vec::new(),
+            shares: Vec::new(),
         })
     }
 
@@ -208,7 +216,7 @@ impl Files {
         })
     }
 
-    /// The virtio devices: the disks, and entropy where the board has room for it.
+    /// The virtio devices: the disks, shared folders, and entropy where the board has room for it.
     fn virtio(&self, board: &Board, source: RandomSource) -> Vec<Virtio> {
         if !board.devices.iter().any(|placed| matches!(placed.kind, DeviceKind::VirtioMmio { .. })) {
             return Vec::new();
@@ -216,7 +224,10 @@ impl Files {
         let disks = self.disks.iter().enumerate();
         let disks =
             disks.map(|(n, (_, disk))| Virtio::Disk { disk: Arc::clone(disk), id: format!("disk{n}") });
-        disks.chain([Virtio::Entropy(source)]).collect()
+        let shares = self.shares.iter();
+        let shares =
+            shares.map(|(server, tag)| Virtio::Share { server: Arc::clone(server), tag: tag.clone() });
+        disks.chain(shares).chain([Virtio::Entropy(source)]).collect()
     }
 }
 

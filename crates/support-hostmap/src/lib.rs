@@ -13,7 +13,7 @@ mod uring;
 
 pub use lock::{is_byte_locked, release_byte, share_byte};
 pub use pieces::Pieces;
-pub use transfer::{read_at, write_at};
+pub use transfer::{read_at, send, write_at};
 pub use uring::{Completion, Operation, Uring};
 
 use rustix::mm::{

@@ -6,6 +6,7 @@ use crate::plug::Plugging;
 use crate::spec::{ClockKind, Note, Spec, Virtio};
 use dev_virtio::{Attend, Attendant, Attended, Backend, Identity, Mmio, Rng, When};
 use dev_virtio_blk::Blk;
+use dev_virtio_share::{Carrier, Patience};
 use fabric_bus::Dma;
 use host_loop::{Bell, Thread, Wait, Work};
 use std::io;
@@ -106,6 +107,14 @@ impl Host<'_> {
                     }
                 };
                 (identity, Box::new(blk))
+            }
+            Virtio::Share { server, tag } => {
+                let protocol = server.protocol();
+                let identity = dev_virtio_share::identity(protocol, tag, self.cpus);
+                let patience = if self.at_once { Patience::AT_ONCE } else { Patience::THREAD };
+                let (server, queues, tell) = (Arc::clone(server), identity.queues.len(), self.teller());
+                let trouble = Box::new(move |text: &str| tell(text));
+                (identity, Box::new(Carrier::new(server, protocol, queues, patience, trouble)))
             }
         })
     }

@@ -3,6 +3,7 @@
 use crate::trace::Trace;
 use engine_kvm::Irqchip;
 use host_disk::Disk;
+use host_share::{Protocol, ShareLink};
 use std::sync::{Arc, Mutex};
 
 /// A file to be run, by its bytes.
@@ -83,6 +84,13 @@ pub enum Virtio {
         /// What the guest is told that it is called; 20 bytes of it.
         id: String,
     },
+    /// A folder of the host's.
+    Share {
+        /// The process that serves it. Machines after each other may have the same, as each driver begins anew.
+        server: Arc<ShareLink>,
+        /// What the guest mounts it by; 36 bytes of it.
+        tag: String,
+    },
 }
 
 impl Virtio {
@@ -91,6 +99,10 @@ impl Virtio {
         match self {
             Virtio::Entropy(_) => "virtio-rng",
             Virtio::Disk { .. } => "virtio-blk",
+            Virtio::Share { server, .. } => match server.protocol() {
+                Protocol::Fuse => "virtio-fs",
+                Protocol::Nine => "virtio-9p",
+            },
         }
     }
 }
