@@ -80,7 +80,9 @@ fn its_thread_is_woken_to_wait_for_replies_to_what_a_processor_sent() {
     let folder = folder();
     let rings = Arc::new(AtomicUsize::new(0));
     let bell = Arc::clone(&rings);
-    let ring = Box::new(move || drop(bell.fetch_add(1, Ordering::SeqCst)));
+    let ring = Box::new(move || {
+        bell.fetch_add(1, Ordering::SeqCst);
+    });
     let machine = Machine::attended(folder.path(), Protocol::Fuse, false, When::Eagerly(ring));
     // As its thread does before it sleeps.
     assert!(machine.guest.attendant.watched().is_empty());
