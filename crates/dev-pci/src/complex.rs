@@ -49,6 +49,13 @@ impl<D: PciDevice> Function for Slot<PciFunction<D>> {
     }
 }
 
+/// What stands between the root complex and a function: accesses to its BARs go there, at the offsets that the function's slot
+/// has.
+pub trait Front: Target {
+    /// The function has changed by anything else: a configuration write, a reset, a bridge above it.
+    fn changed(&self);
+}
+
 /// Why a function cannot be plugged in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlugError {
@@ -75,6 +82,7 @@ pub struct ComplexBuilder {
 
 struct Member {
     function: Arc<dyn Function>,
+    front: Option<Arc<dyn Front>>,
     position: Position,
     is_port: bool,
 }
@@ -113,8 +121,30 @@ impl ComplexBuilder {
             Wire::new(Arc::clone(&self.intx) as _, self.intx.add(line))
         });
         let slot = Slot::new(PciFunction::new(device, placement), vec![wire], timers);
-        self.members.push(Member { function: Arc::clone(&slot) as _, position, is_port });
+        self.members.push(Member { function: Arc::clone(&slot) as _, front: None, position, is_port });
         Ok((FunctionId(self.members.len() - 1), slot))
+    }
+
+    /// The same with what stands before the function.
+    ///
+    /// # Errors
+    /// See [`PlugError`].
+    ///
+    /// # Panics
+    /// If the device's description contradicts itself.
+    pub fn plug_behind<D: PciDevice>(
+        &mut self,
+        port: Option<FunctionId>,
+        placement: &Placement,
+        device: D,
+        timers: &Arc<Timers>,
+        front: impl FnOnce(&FunctionSlot<D>) -> Arc<dyn Front>,
+    ) -> Result<(FunctionId, FunctionSlot<D>), PlugError> {
+        let (id, slot) = self.plug(port, placement, device, timers)?;
+        if let Some(member) = self.members.get_mut(id.0) {
+            member.front = Some(front(&slot));
+        }
+        Ok((id, slot))
     }
 
     /// The line that a pin comes out on. At the other end of a link is device 0; with ARI, the bits of the device number
@@ -200,16 +230,28 @@ impl RootComplex {
         if self.known().decodes.get(n) != Some(&decode) {
             self.renew(Some(n), true);
         }
+        self.tell_front(n);
+    }
+
+    /// Tells who stands before a function of a change. Nothing is locked then.
+    fn tell_front(&self, n: usize) {
+        if let Some(front) = self.members.get(n).and_then(|member| member.front.as_ref()) {
+            front.changed();
+        }
+    }
+
+    fn renew(&self, only: Option<usize>, resets: bool) {
+        self.make_anew(only, resets).into_iter().for_each(|n| self.tell_front(n));
     }
 
     /// Makes the routes anew after function `only` (or any) has changed. What it decodes is asked for while the routes are
     /// locked, so that of two changes at a time the later one counts. With `resets`, a port that has begun to hold what is
-    /// below it in reset resets that.
-    fn renew(&self, only: Option<usize>, resets: bool) {
+    /// below it in reset resets that. Gives the functions that this has changed.
+    fn make_anew(&self, only: Option<usize>, resets: bool) -> Vec<usize> {
         let mut known = self.known();
         let Known { decodes, told } = &mut *known;
         let holds = |decode: &Decode| decode.bridge.is_some_and(|bridge| bridge.reset);
-        let mut begun = Vec::new();
+        let (mut begun, mut changed) = (Vec::new(), Vec::new());
         let all = self.members.iter().zip(decodes.iter_mut()).enumerate();
         for (n, (member, old)) in all.filter(|(n, _)| only.is_none_or(|only| only == *n)) {
             let decode = member.function.decode();
@@ -222,17 +264,21 @@ impl RootComplex {
             if begun.iter().any(|port| self.is_below(n, *port)) {
                 member.function.reset();
                 *old = member.function.decode();
+                changed.push(n);
             }
         }
         let routes = Routes::new(&self.positions, decodes);
         let reachable = routes.reachable.clone();
         self.routes.replace(routes);
-        for ((member, told), now) in self.members.iter().zip(told.iter_mut()).zip(reachable) {
+        for (n, ((member, told), now)) in self.members.iter().zip(told.iter_mut()).zip(reachable).enumerate()
+        {
             if *told != now {
                 *told = now;
                 member.function.set_reachable(now);
+                changed.push(n);
             }
         }
+        changed
     }
 
     /// Whether function `n` is below port `port`, at any depth.
@@ -249,9 +295,14 @@ impl RootComplex {
     }
 
     /// Who has an access in a window.
-    fn access(&self, space: Space, address: u64, size: u8) -> Option<(&dyn Function, u64)> {
+    fn access(&self, space: Space, address: u64, size: u8) -> Option<(&dyn Target, u64)> {
         let (n, at) = self.routes.with(|routes| routes.find(space, address, size))?;
-        Some((&*self.members.get(n)?.function, at))
+        let member = self.members.get(n)?;
+        let target: &dyn Target = match &member.front {
+            Some(front) => &**front,
+            None => &*member.function,
+        };
+        Some((target, at))
     }
 
     /// Whether the routes are what functions decode now: always, but while another thread changes something. For tests.
@@ -361,8 +412,9 @@ impl Plugged for Followed {
 
     fn restore(&self, bytes: &[u8]) -> Result<(), RestoreError> {
         let done = self.slot.restore(bytes);
-        // What is below a port that holds it in reset has its own state, restored or still to be.
-        self.complex.renew(Some(self.n), false);
+        // What is below a port that holds it in reset has its own state, restored or still to be; and nobody goes to work
+        // in a machine that is restored in part.
+        self.complex.make_anew(Some(self.n), false);
         done
     }
 

@@ -39,7 +39,7 @@ mod layout_test;
 mod routes_test;
 
 pub use bar::{Bar, BarKind};
-pub use complex::{ComplexBuilder, FunctionId, FunctionSlot, PlugError, RootComplex};
+pub use complex::{ComplexBuilder, Front, FunctionId, FunctionSlot, PlugError, RootComplex};
 pub use decode::Space;
 pub use device::{Description, Header, Identity, MsixPlace, PciDevice, Pin, VendorCapability};
 pub use function::{PciFunction, saved};

@@ -1,7 +1,7 @@
 //! Who works on a device's queues: takes the news from the transport, serves, and tells it what to signal.
 
 use crate::common::{News, Transport};
-use crate::queue::Queue;
+use crate::queue::{Position, Queue};
 use crate::{Broken, Chain};
 use dev_core::Slot;
 use fabric_bus::{BusFault, Dma, Target};
@@ -155,6 +155,7 @@ type Complain = Box<dyn Fn(Broken) + Send + Sync>;
 
 struct Work {
     queues: Vec<Option<Queue>>,
+    features: u64,
     backend: Box<dyn Backend>,
     /// Whether the driver drives and the device has not given up.
     live: bool,
@@ -191,7 +192,8 @@ impl<T: Transport> Attendant<T> {
         backend: Box<dyn Backend>,
         complain: impl Fn(Broken) + Send + Sync + 'static,
     ) -> Arc<Self> {
-        let work = Mutex::new(Work { queues: Vec::new(), backend, live: false, told: Vec::new() });
+        let work =
+            Mutex::new(Work { queues: Vec::new(), features: 0, backend, live: false, told: Vec::new() });
         Arc::new(Attendant { slot, dma, work, complain: Box::new(complain) })
     }
 
@@ -266,10 +268,16 @@ impl<T: Transport> Attendant<T> {
     }
 
     fn take(&self, work: &mut Work, news: News, eager: bool) -> Result<bool, Broken> {
-        let News { reset, closed, started, mut rung, config } = news;
+        let News { reset, paused, closed, started, opened, mut rung, config } = news;
         if reset {
             work.stop();
             self.slot.with(|device, _| device.common().reset_done());
+        }
+        if paused {
+            let finished = self.finish(work);
+            work.stop();
+            self.slot.with(|device, _| device.common().forget());
+            finished?;
         }
         if closed != 0 {
             self.close(work, closed)?;
@@ -284,11 +292,18 @@ impl<T: Transport> Attendant<T> {
                 _ => Ok(None),
             };
             work.queues = setups.into_iter().map(queue).collect::<Result<_, _>>()?;
+            work.features = features;
             work.backend.start(features);
             (work.live, rung) = (true, u64::MAX);
         }
         if !work.live {
             return Ok(false);
+        }
+        for (at, setup) in opened {
+            if let Some(queue) = work.queues.get_mut(at) {
+                *queue = Some(Queue::new(&setup, work.features, Position::default())?);
+                rung |= 1 << at;
+            }
         }
         let mut desk = Desk::new(&mut work.queues, &self.dma, eager);
         let served = work.backend.serve(&mut desk, rung);
@@ -415,6 +430,18 @@ impl<T: Transport> Attended<T> {
     /// The window of `slot`.
     pub fn new(slot: Arc<Slot<T>>, attendant: Arc<Attendant<T>>, when: When) -> Self {
         Attended { slot, attendant, when }
+    }
+
+    /// Looks around after something else than an access to this window has changed the device. What a driver does not wait for
+    /// is left to the thread, for which the slot has rung.
+    pub(crate) fn look(&self) {
+        let (any, urgent) =
+            self.slot.with(|device, _| (device.common().has_news(), device.common().urgent()));
+        match &self.when {
+            When::AtOnce if any => self.attendant.attend_all(),
+            When::Eagerly(ring) if urgent && self.attendant.attend() => ring(),
+            _ => {}
+        }
     }
 }
 

@@ -19,6 +19,8 @@ pub mod status {
 const ISR_QUEUE: u8 = 1;
 /// The configuration has changed.
 const ISR_CONFIG: u8 = 2;
+/// No vector: an event that sends no message (section 4.1.5.1.2).
+pub const NO_VECTOR: u16 = 0xffff;
 /// Most queues that a device can have: what fits into one word of bits.
 pub const MAX_QUEUES: usize = 64;
 
@@ -49,10 +51,14 @@ impl Identity {
 pub struct News {
     /// It wants a reset, and waits for [`Common::reset_done`]; or it is not the driver any more that was served so far.
     pub reset: bool,
+    /// The device may not reach memory from now on, until it is told of a start again.
+    pub paused: bool,
     /// A bit for each queue that it takes back, waiting for [`Common::close_done`].
     pub closed: u64,
     /// It is ready: the features, and each queue with where the device goes on in it.
     pub started: Option<(u64, Vec<(Setup, Position)>)>,
+    /// Queues that it hands over behind that, having taken them back before.
+    pub opened: Vec<(usize, Setup)>,
     /// A bit for each queue that it rang for.
     pub rung: u64,
     /// It is ready, or wrote to the configuration space: as that is now.
@@ -83,6 +89,29 @@ pub struct Common {
     forget: bool,
     /// Queues that the driver takes back, and that the attendant may be at work on.
     closing: u64,
+    /// Those of them that are then as after a reset (section 2.6.1).
+    resetting_queues: u64,
+    /// Queues that the driver has handed over again, of which the attendant has not heard.
+    opened: u64,
+    /// The device may reach memory: always, unless a transport can forbid it.
+    pub(crate) reaches_memory: bool,
+    /// A queue's interrupts are messages, which the interrupt status does not show (section 4.1.4.5.1).
+    pub(crate) messages: bool,
+    /// Which message tells of a change of the configuration, and which of what queue.
+    pub(crate) vectors: Vectors,
+}
+
+/// Which messages tell of what, where a transport has messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vectors {
+    pub config: u16,
+    pub queues: Vec<u16>,
+}
+
+impl Vectors {
+    fn none(queues: usize) -> Vectors {
+        Vectors { config: NO_VECTOR, queues: vec![NO_VECTOR; queues] }
+    }
 }
 
 /// What of it is saved.
@@ -105,10 +134,22 @@ impl Common {
     pub fn new(mut identity: Identity) -> Self {
         identity.queues.truncate(MAX_QUEUES);
         let config = identity.config.clone();
-        let state = State::default();
-        let (rung, closing) = (0, 0);
-        let mut common =
-            Common { identity, state, config, rung, wrote: false, told: false, forget: false, closing };
+        let vectors = Vectors::none(identity.queues.len());
+        let mut common = Common {
+            identity,
+            state: State::default(),
+            config,
+            rung: 0,
+            wrote: false,
+            told: false,
+            forget: false,
+            closing: 0,
+            resetting_queues: 0,
+            opened: 0,
+            reaches_memory: true,
+            messages: false,
+            vectors,
+        };
         common.clear();
         common
     }
@@ -119,12 +160,19 @@ impl Common {
         // The generation goes on, so that no driver mistakes one configuration for another.
         let generation = self.state.generation;
         self.state = State { queues, generation, ..State::default() };
+        self.vectors = Vectors::none(self.identity.queues.len());
         self.forget_news();
     }
 
     fn forget_news(&mut self) {
         self.forget |= self.told;
-        (self.rung, self.wrote, self.told, self.closing) = (0, false, false, 0);
+        (self.rung, self.wrote, self.told) = (0, false, false);
+        (self.closing, self.resetting_queues, self.opened) = (0, 0, 0);
+    }
+
+    /// Whether a feature is agreed on.
+    fn has(&self, feature: u64) -> bool {
+        self.state.status & status::FEATURES_OK != 0 && self.state.driver_features & feature != 0
     }
 
     /// Back to power-on.
@@ -188,6 +236,15 @@ impl Common {
         }
     }
 
+    /// The selected features as the driver has taken them.
+    pub fn driver_features(&self) -> u32 {
+        match self.state.driver_features_select {
+            0 => self.state.driver_features as u32,
+            1 => (self.state.driver_features >> 32) as u32,
+            _ => 0,
+        }
+    }
+
     /// The driver takes those of the selected features.
     pub fn set_driver_features(&mut self, value: u32) {
         let state = &mut self.state;
@@ -236,6 +293,60 @@ impl Common {
         }
     }
 
+    /// The driver lets the device use the selected queue, over a transport on which it takes queues back by resetting them
+    /// only, after which it can hand them over again (sections 2.6.1 and 4.1.4.3).
+    pub fn enable_queue(&mut self) {
+        if self.state.status & status::DRIVER_OK == 0 {
+            return self.queue_ready(true);
+        }
+        let at = usize::from(self.state.queue_select);
+        let again = self.has(feature::RING_RESET) && !self.state.resetting;
+        if let Some((setup, position)) = self.state.queues.get_mut(at)
+            && again
+            && !setup.ready
+        {
+            (setup.ready, *position) = (true, Position::default());
+            self.opened |= u64::from(self.told) << at;
+        }
+    }
+
+    /// The driver resets the selected queue, and waits until the device has let go.
+    pub fn reset_queue(&mut self) {
+        let at = usize::from(self.state.queue_select);
+        let Some((setup, _)) = self.state.queues.get(at) else { return };
+        if !self.has(feature::RING_RESET) || self.state.resetting {
+            return;
+        }
+        if self.live() && setup.ready {
+            self.closing |= 1 << at;
+            self.resetting_queues |= 1 << at;
+        } else {
+            self.clear_queue(at);
+        }
+    }
+
+    /// Whether the reset of the selected queue is not done.
+    pub fn queue_resets(&self) -> bool {
+        let at = u32::from(self.state.queue_select);
+        self.resetting_queues.checked_shr(at).unwrap_or(0) & 1 != 0
+    }
+
+    fn clear_queue(&mut self, at: usize) {
+        let size = self.identity.queues.get(at).copied().unwrap_or_default();
+        if let Some(queue) = self.state.queues.get_mut(at) {
+            *queue = (Setup { size, ..Setup::default() }, Position::default());
+        }
+        if let Some(vector) = self.vectors.queues.get_mut(at) {
+            *vector = NO_VECTOR;
+        }
+        self.opened &= !(1 << at);
+    }
+
+    /// The device may reach memory, or no longer.
+    pub fn set_reaches_memory(&mut self, reaches: bool) {
+        self.reaches_memory = reaches;
+    }
+
     /// The driver rings for a queue.
     pub fn ring(&mut self, queue: u32) {
         if (queue as usize) < self.state.queues.len() {
@@ -276,7 +387,7 @@ impl Common {
     }
 
     fn raise(&mut self, bit: u8) -> bool {
-        if self.live() {
+        if self.live() && !(self.messages && bit == ISR_QUEUE) {
             self.state.interrupt |= bit;
         }
         self.live()
@@ -298,30 +409,38 @@ impl Common {
 
     /// Whether the attendant is to hear of a start. What has asked for a reset does not start before that.
     fn begins(&self) -> bool {
-        self.live() && !self.told && self.state.status & status::NEEDS_RESET == 0
+        self.live() && !self.told && self.reaches_memory && self.state.status & status::NEEDS_RESET == 0
+    }
+
+    /// Whether it is to hear that it has no memory any more.
+    fn pauses(&self) -> bool {
+        self.told && !self.reaches_memory
     }
 
     /// Whether there are any [`News`].
     pub fn has_news(&self) -> bool {
         let begun = self.begins();
-        let busy = self.live() && (self.rung | self.closing) != 0;
-        self.forget || self.state.resetting || begun || self.wrote || busy
+        let busy = self.live() && (self.rung | self.closing | self.opened) != 0;
+        self.forget || self.state.resetting || begun || self.wrote || busy || self.pauses()
     }
 
     /// Whether the driver waits for whoever takes them.
     pub fn urgent(&self) -> bool {
-        self.state.resetting || (self.live() && self.closing != 0)
+        self.forget || self.state.resetting || self.pauses() || (self.live() && self.closing != 0)
     }
 
     /// Takes them.
     pub fn news(&mut self) -> News {
         let reset = self.state.resetting || std::mem::take(&mut self.forget);
-        let mut news = News { reset, ..News::default() };
+        let mut news = News { reset, paused: self.pauses(), ..News::default() };
         if std::mem::take(&mut self.wrote) {
             news.config = Some(self.config.clone());
         }
         if self.live() {
             (news.rung, news.closed) = (std::mem::take(&mut self.rung), self.closing);
+            let opened = std::mem::take(&mut self.opened);
+            let all = self.state.queues.iter().enumerate().filter(|(at, _)| opened >> at & 1 != 0);
+            news.opened = all.map(|(at, (setup, _))| (at, *setup)).collect();
         }
         if self.begins() {
             self.told = true;
@@ -349,7 +468,10 @@ impl Common {
         for (at, (setup, _)) in self.state.queues.iter_mut().enumerate() {
             setup.ready &= closed >> at & 1 == 0;
         }
+        let reset = closed & self.resetting_queues;
+        (0..MAX_QUEUES).filter(|at| reset >> at & 1 != 0).for_each(|at| self.clear_queue(at));
         self.closing &= !closed;
+        self.resetting_queues &= !closed;
     }
 
     /// The device has come this far in a queue.

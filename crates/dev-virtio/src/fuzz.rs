@@ -11,6 +11,8 @@ use fabric_clock::{Clock, Timers};
 use fabric_ram::{GuestRam, PAGE};
 use std::sync::Arc;
 
+pub use crate::fuzz_pci::pci;
+
 fn identity() -> Identity {
     let features = feature::USUAL | feature::RING_PACKED;
     Identity { id: 4, features, queues: vec![8, 64, 0x8000], config: vec![1; 12], writable: vec![0, 255, 15] }

@@ -1,6 +1,6 @@
 //! Virtio devices: transports, virtqueues, and what serves them.
 //!
-//! A transport ([`Mmio`]) is a device of registers like any other: it keeps what the driver has set up, and knows nothing of
+//! A transport ([`Mmio`], [`Pci`]) is a device of registers like any other: it keeps what the driver has set up, and knows nothing of
 //! rings. An [`Attendant`] takes the news from it, keeps the [`Queue`]s, and has a [`Backend`] do the work: on a thread of its
 //! own, or, where a run is to be repeatable, in the thread of the processor that rang. It reaches the driver's memory through a
 //! [`fabric_bus::Dma`] handle only.
@@ -18,8 +18,15 @@ mod chain;
 mod common;
 #[doc(hidden)]
 pub mod fuzz;
+mod fuzz_pci;
 mod mmio;
 mod packed;
+mod pci;
+#[cfg(test)]
+mod pci_attack_test;
+mod pci_registers;
+#[cfg(test)]
+mod pci_test;
 mod queue;
 mod rng;
 mod split;
@@ -48,6 +55,16 @@ pub mod test_driver;
     reason = "for tests"
 )]
 pub mod testkit;
+#[cfg(any(test, feature = "testkit"))]
+#[doc(hidden)]
+#[allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "for tests"
+)]
+pub mod testkit_pci;
 #[cfg(test)]
 mod transport_test;
 
@@ -55,6 +72,7 @@ pub use attendant::{Attend, Attendant, Attended, Backend, Desk, Watched, When};
 pub use chain::{Chain, Span, cut, ranges};
 pub use common::{Common, Identity, News, Transport};
 pub use mmio::Mmio;
+pub use pci::Pci;
 pub use queue::{Position, Queue, Setup};
 pub use rng::Rng;
 

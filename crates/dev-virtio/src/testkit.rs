@@ -52,6 +52,12 @@ pub const NEEDS_RESET: u64 = 64;
 #[derive(Default)]
 pub struct Level(AtomicBool);
 
+impl Level {
+    pub fn is_high(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
 impl Sink for Level {
     fn set(&self, _input: u32, high: bool) {
         self.0.store(high, Ordering::SeqCst);
@@ -202,7 +208,7 @@ impl Guest {
     }
 
     pub fn line(&self) -> bool {
-        self.line.0.load(Ordering::SeqCst)
+        self.line.is_high()
     }
 
     pub fn poke(&self, at: u64, bytes: &[u8]) {

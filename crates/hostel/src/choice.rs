@@ -109,14 +109,6 @@ impl Machine {
         }
     }
 
-    /// How many disks there is room for.
-    pub fn disks(self) -> usize {
-        match self {
-            Machine::Virt => vm_board::virt::MAX_DISKS,
-            Machine::Spike | Machine::SifiveU | Machine::Microvm => 0,
-        }
-    }
-
     /// What Linux calls the first of them.
     pub fn linux_console(self) -> &'static str {
         match self {

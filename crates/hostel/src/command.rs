@@ -7,6 +7,7 @@ use crate::disk_image::DiskSize;
 use crate::engine::Engine;
 use crate::isa::InstructionSet;
 use crate::share::ShareChoice;
+use crate::virtio_bus::VirtioBus;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -147,7 +148,8 @@ pub struct RunOptions {
     /// A disk of the board virt: a file, and ,ro for one that cannot be written, ,overlay for one
     /// whose changes are forgotten, ,format=raw or qcow2 [default: as its beginning tells],
     /// ,cache=none to go past the host's cache, ,backing=FILE (or any) for a file elsewhere that
-    /// the image may be built on; given again, the next disk
+    /// the image may be built on, ,bus=mmio or pci [default: as --virtio says]; given again, the
+    /// next disk
     #[arg(long, value_name = "FILE[,...]")]
     pub disk: Vec<DiskChoice>,
     /// A folder that the guest on the board virt sees, by the tag TAG [default: share, then share2
@@ -157,6 +159,10 @@ pub struct RunOptions {
     /// for whose your files are in the guest [default: root's]; given again, the next folder
     #[arg(long, value_name = "DIR[:TAG][,...]")]
     pub share: Vec<ShareChoice>,
+    /// What virtio devices are attached to: mmio, the eight places of the board virt, or pci
+    /// [default: mmio if there is room for all, else pci for the disks]
+    #[arg(long, value_name = "BUS")]
+    pub virtio: Option<VirtioBus>,
     #[command(flatten)]
     pub fetch: FetchOptions,
     /// Name translated code for Linux `perf`, in /tmp/perf-PID.map

@@ -8,6 +8,7 @@ use crate::disk::DiskChoice;
 use crate::engine::Engine;
 use crate::origin::{Origin, position};
 use crate::share::{self, ShareChoice};
+use crate::virtio_bus::{self, VirtioBus};
 use anyhow::{Context, anyhow, bail};
 use host_image::{DEFAULT_GUEST, Image, ImageName};
 use serde::Deserialize;
@@ -50,6 +51,8 @@ pub struct Description {
     pub disks: Vec<DiskChoice>,
     /// The shared folders.
     pub shares: Vec<ShareChoice>,
+    /// Where virtio devices are attached that do not say it themselves; without, where there is room.
+    pub virtio: Option<VirtioBus>,
 }
 
 /// What a file says of a machine.
@@ -68,6 +71,7 @@ struct Partial {
     kernel: Option<PathBuf>,
     initrd: Option<PathBuf>,
     append: Option<String>,
+    virtio: Option<VirtioBus>,
     disk: Option<Vec<DiskChoice>>,
     share: Option<Vec<ShareChoice>>,
 }
@@ -131,6 +135,7 @@ pub fn resolve(options: &RunOptions) -> anyhow::Result<(Description, Origin)> {
         append: options.append.clone().or(file.append),
         disks: Some(options.disk.clone()).filter(|all| !all.is_empty()).or(file.disk).unwrap_or_default(),
         shares: Some(options.share.clone()).filter(|all| !all.is_empty()).or(file.share).unwrap_or_default(),
+        virtio: options.virtio.or(file.virtio),
     };
     if machine.guest.is_none() && machine.kernel.is_none() && machine.bios == Bios::Builtin {
         machine.guest = Some(DEFAULT_GUEST.to_owned());
@@ -162,6 +167,7 @@ fn override_by(options: &RunOptions, file: &mut Partial, origin: &mut Origin) {
         ("kernel", options.kernel.is_some()),
         ("initrd", options.initrd.is_some()),
         ("append", options.append.is_some()),
+        ("virtio", options.virtio.is_some()),
         ("disk", !options.disk.is_empty()),
         ("share", !options.share.is_empty()),
     ];
@@ -195,6 +201,7 @@ fn check(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::
     }
     check_disks(machine).map_err(|error| (&["disk", "machine", "guest"] as &[_], error))?;
     check_shares(machine).map_err(|error| (&["share", "machine"] as &[_], error))?;
+    virtio_bus::check(machine).map_err(|error| (&["virtio", "disk", "machine"] as &[_], error))?;
     if machine.machine.x86() {
         return check_x86(machine);
     }
@@ -433,6 +440,7 @@ impl Description {
             append,
             disks,
             shares,
+            virtio,
         } = self;
         let append = match guest {
             Some(_) => Some(append.clone().unwrap_or_else(|| guest_append(*machine, image))),
@@ -475,6 +483,7 @@ impl Description {
             }
         }
         lines.extend(append.map(|append| format!("append = {}", quoted(&append))));
+        lines.extend(virtio.map(|bus| format!("virtio = {}", quoted(&bus.to_string()))));
         lines.push(String::new());
         let mut text = lines.join("\n");
         for disk in disks {

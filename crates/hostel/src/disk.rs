@@ -1,5 +1,6 @@
 //! Disks: what the user says of one, and the files behind them.
 
+use crate::virtio_bus::VirtioBus;
 use anyhow::Context;
 use host_disk::{Backing, Cache, Disk, Format, OpenOptions};
 use serde::Deserialize;
@@ -33,6 +34,9 @@ pub struct DiskChoice {
     /// Files elsewhere that the image may be built on; `any` for all.
     #[serde(default)]
     pub backing: Vec<PathBuf>,
+    /// What it is attached to.
+    #[serde(default)]
+    pub bus: Option<VirtioBus>,
 }
 
 /// Whether the host's cache is used.
@@ -54,8 +58,8 @@ pub enum DiskMistake {
     NoFile,
     /// An option that there is not.
     #[error(
-        "there is no disk option {0:?}; they are ro, overlay, format=raw|qcow2, cache=writeback|none and backing=FILE; a comma \
-         in a file's name is written twice"
+        "there is no disk option {0:?}; they are ro, overlay, format=raw|qcow2, cache=writeback|none, bus=mmio|pci and \
+         backing=FILE; a comma in a file's name is written twice"
     )]
     Option(String),
     /// Said twice.
@@ -115,6 +119,10 @@ impl FromStr for DiskChoice {
                 ("cache", Some("none")) => {
                     disk.cache = CacheChoice::None;
                     "cache"
+                }
+                ("bus", Some(name)) => {
+                    disk.bus = Some(name.parse().map_err(|_| wrong())?);
+                    "bus"
                 }
                 ("backing", Some(file)) if !file.is_empty() => {
                     disk.backing.push(file.into());
@@ -190,7 +198,7 @@ impl DiskChoice {
     /// # Errors
     /// If a path cannot be written.
     pub fn to_toml(&self, path: impl Fn(&Path) -> anyhow::Result<String>) -> anyhow::Result<String> {
-        let DiskChoice { file, ro, format, overlay, cache, backing } = self;
+        let DiskChoice { file, ro, format, overlay, cache, backing, bus } = self;
         let mut text = format!("\n[[disk]]\nfile = {}\n", path(file)?);
         for (key, yes) in [("ro", ro), ("overlay", overlay)] {
             if *yes {
@@ -202,6 +210,9 @@ impl DiskChoice {
         }
         if *cache == CacheChoice::None {
             text.push_str("cache = \"none\"\n");
+        }
+        if let Some(bus) = bus {
+            let _ = writeln!(text, "bus = \"{bus}\"");
         }
         if !backing.is_empty() {
             let name = |file: &PathBuf| if is_any(file) { Ok("\"any\"".to_owned()) } else { path(file) };
@@ -243,6 +254,7 @@ mod tests {
             overlay: false,
             cache: CacheChoice::None,
             backing: vec!["x".into(), "any".into()],
+            bus: None,
         };
         assert_eq!(disk, expected);
         assert_eq!("x".parse(), Ok(DiskChoice { file: "x".into(), ..DiskChoice::default() }));
@@ -250,9 +262,17 @@ mod tests {
 
     #[test]
     fn what_is_no_option_is_refused() {
-        for wrong in
-            ["x,", "x,r", "x,ro=1", "x,format=vmdk", "x,format", "x,cache=", "x,backing=", "x,overlay,y"]
-        {
+        for wrong in [
+            "x,",
+            "x,r",
+            "x,ro=1",
+            "x,format=vmdk",
+            "x,format",
+            "x,cache=",
+            "x,backing=",
+            "x,bus=isa",
+            "x,bus",
+        ] {
             assert!(matches!(wrong.parse::<DiskChoice>(), Err(DiskMistake::Option(_))), "{wrong}");
         }
         for wrong in ["", ",ro"] {
@@ -264,7 +284,12 @@ mod tests {
     #[test]
     fn what_it_writes_it_reads() {
         let quoted = |path: &Path| Ok(format!("{:?}", path.display().to_string()));
-        for text in ["/a", "/a,ro", "/a,overlay,format=qcow2,cache=none,backing=/b,backing=any"] {
+        for text in [
+            "/a",
+            "/a,ro",
+            "/a,bus=mmio",
+            "/a,overlay,format=qcow2,cache=none,bus=pci,backing=/b,backing=any",
+        ] {
             let disk: DiskChoice = text.parse().unwrap();
             let toml = disk.to_toml(quoted).unwrap();
             #[derive(Deserialize)]

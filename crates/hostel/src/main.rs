@@ -30,6 +30,7 @@ mod serve_network;
 mod share;
 mod status;
 mod text;
+mod virtio_bus;
 
 use clap::Parser;
 use command::{Command, Verb};

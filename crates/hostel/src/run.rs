@@ -4,7 +4,8 @@ use crate::choice::{Bios, Machine};
 use crate::command::RunOptions;
 use crate::description::{Description, guest_append, no_kernel, resolve};
 use crate::origin::Origin;
-use crate::{disk, file, life, random, say, second_stage, status};
+use crate::virtio_bus::VirtioBus;
+use crate::{disk, file, life, random, say, second_stage, status, virtio_bus};
 use anyhow::Context;
 use host_disk::Disk;
 use host_image::{Bars, Image, Store};
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 use support_image::elf::Elf;
-use vm_board::board::{Board, Config, DeviceKind, HtifWords, Serial};
+use vm_board::board::{Board, Config, HtifWords, Serial};
 use vm_board::check::BoardError;
 use vm_machine::{ClockKind, Program, RandomSource, Spec, Virtio};
 
@@ -117,6 +118,7 @@ fn board(machine: &Description, htif: Option<HtifWords>) -> Result<Board, BoardE
         serial: Serial::default(),
         htif,
         serial_cards: machine.consoles.len().saturating_sub(machine.machine.serial_lines()) as u32,
+        virtio_cards: virtio_bus::of(machine).into_iter().filter(|bus| *bus == VirtioBus::Pci).count() as u32,
     };
     match machine.machine {
         Machine::Virt => vm_board::virt::virt(&config),
@@ -196,7 +198,7 @@ impl Files {
             }
             ClockKind::Virtual => (VIRTUAL_START_NS, random::repeatable(&rng_seed)),
         };
-        let virtio = self.virtio(board, source);
+        let (virtio, virtio_pci) = self.virtio(machine, source);
         Ok(Spec {
             board: board.clone(),
             bios: self.bios.clone(),
@@ -211,23 +213,24 @@ impl Files {
             trace: None,
             perf_map: self.perf_map,
             virtio,
+            virtio_pci,
             note: Some(Arc::new(say::note)),
             tsc_hz: None,
         })
     }
 
-    /// The virtio devices: the disks, shared folders, and entropy where the board has room for it.
-    fn virtio(&self, board: &Board, source: RandomSource) -> Vec<Virtio> {
-        if !board.devices.iter().any(|placed| matches!(placed.kind, DeviceKind::VirtioMmio { .. })) {
-            return Vec::new();
-        }
+    /// The virtio devices, at memory-mapped registers and on PCI: the disks, shared folders and entropy, where the board has room for any.
+    fn virtio(&self, machine: &Description, source: RandomSource) -> (Vec<Virtio>, Vec<Virtio>) {
         let disks = self.disks.iter().enumerate();
         let disks =
             disks.map(|(n, (_, disk))| Virtio::Disk { disk: Arc::clone(disk), id: format!("disk{n}") });
         let shares = self.shares.iter();
         let shares =
             shares.map(|(server, tag)| Virtio::Share { server: Arc::clone(server), tag: tag.clone() });
-        disks.chain(shares).chain([Virtio::Entropy(source)]).collect()
+        let all = disks.chain(shares).chain([Virtio::Entropy(source)]).zip(virtio_bus::of(machine));
+        let (mmio, pci): (Vec<_>, Vec<_>) = all.partition(|(_, bus)| *bus == VirtioBus::Mmio);
+        let devices = |all: Vec<(Virtio, VirtioBus)>| all.into_iter().map(|(device, _)| device).collect();
+        (devices(mmio), devices(pci))
     }
 }
 

@@ -18,8 +18,26 @@ const TYPE_OF_FIRST: [u32; 9] = [
     0x0000_006f, // j .
 ];
 
+/// The same with the device ID of device 4 of PCI's bus 0, less 0x1040; 63 if there is none.
+const TYPE_ON_PCI: [u32; 10] = [
+    0x3002_0537, // lui a0, 0x30020
+    0x0005_2583, // lw a1, 0(a0)
+    0x0105_d593, // srli a1, a1, 16
+    0x03f5_f593, // andi a1, a1, 63
+    0x0105_9593, // slli a1, a1, 16
+    0x0000_3637, // lui a2, 3
+    0x3336_0613, // addi a2, a2, 0x333
+    0x00c5_e5b3, // or a1, a1, a2
+    0x0010_06b7, // lui a3, 0x100
+    0x00b6_a023, // sw a1, 0(a3)
+];
+
 fn first(files: &Files, more: &[&str], expected: i32) {
-    files.add("k", elf(EM_RISCV, &flat(&TYPE_OF_FIRST), &[]));
+    ends(files, &TYPE_OF_FIRST, more, expected);
+}
+
+fn ends(files: &Files, program: &[u32], more: &[&str], expected: i32) {
+    files.add("k", elf(EM_RISCV, &flat(program), &[]));
     let arguments =
         [&["run", "--bios", "none", "--kernel", "k", "--memory", "64M", "--console", "none"], more];
     files.hostel(&arguments.concat()).assert().code(expected).stderr_eq("");
@@ -37,6 +55,27 @@ fn disks_come_first_and_entropy_is_always_there() {
 }
 
 #[test]
+fn devices_are_on_pci_if_so_said_or_if_there_is_no_room() {
+    let files = Files::new();
+    files.add("d", [0; 4096]);
+    let (disk, entropy, nothing) = (2, 4, 63);
+    for (more, at_registers, on_pci) in [
+        (&[][..], entropy, nothing),
+        (&["--virtio", "mmio"], entropy, nothing),
+        (&["--virtio", "pci"], 0, entropy),
+        (&["--virtio", "pci", "--disk", "d"], 0, disk),
+        (&["--virtio", "pci", "--disk", "d,bus=mmio"], disk, entropy),
+        (&["--disk", "d,bus=pci"], entropy, disk),
+        (&["--disk=d,ro"; 7], disk, nothing),
+        (&["--disk=d,ro"; 8], entropy, disk),
+    ] {
+        first(&files, more, at_registers);
+        ends(&files, &TYPE_ON_PCI, more, on_pci);
+    }
+    ends(&files, &TYPE_ON_PCI, &["--clock", "virtual", "--disk", "d,bus=pci"], disk);
+}
+
+#[test]
 fn what_is_printed_of_disks_is_read_back() {
     let files = Files::new();
     let run = |arguments: &[&str]| {
@@ -44,17 +83,26 @@ fn what_is_printed_of_disks_is_read_back() {
         String::from_utf8(assert.get_output().stdout.clone()).unwrap()
     };
     let kernel = ["run", "--print-config", "--bios", "none", "--kernel", "/k"];
-    let disks = ["--disk", "/a,,b,overlay,cache=none", "--disk", "/c,ro,format=qcow2,backing=/x,backing=any"];
+    let disks = [
+        "--virtio",
+        "pci",
+        "--disk",
+        "/a,,b,overlay,cache=none,bus=mmio",
+        "--disk",
+        "/c,ro,format=qcow2,backing=/x,backing=any",
+    ];
     let printed = run(&[&kernel[..], &disks].concat());
     let tail = printed.split_once("kernel = \"/k\"\n").unwrap().1;
     snapbox::assert_data_eq!(
         tail,
         str![[r#"
+virtio = "pci"
 
 [[disk]]
 file = "/a,b"
 overlay = true
 cache = "none"
+bus = "mmio"
 
 [[disk]]
 file = "/c"
@@ -87,7 +135,19 @@ fn disks_that_cannot_be() {
         &["--disk", "d,ro,overlay"],
         str!["the disk d is read-only, so that an overlay has no effect; leave one out"],
     );
-    wrong(&["--disk=d"; 8], str!["the board virt has room for 7 disks, not 8"]);
+    wrong(&["--disk=d"; 36], str!["the board virt has room for 35 disks, not 36"]);
+    wrong(
+        &["--disk=d"; 29],
+        str!["the board virt has room for 28 virtio devices with bus pci, not 29; put some on bus mmio"],
+    );
+    wrong(
+        &["--disk=d,bus=mmio"; 9],
+        str!["the board virt has room for 8 virtio devices with bus mmio, not 9; put some on bus pci"],
+    );
+    wrong(
+        &["--machine", "spike", "--virtio", "pci"],
+        str!["the board spike has no virtio devices to put on bus pci; leave --virtio out"],
+    );
     // A guest's own counts, before anything is fetched.
     for machine in ["sifive_u", "spike"] {
         let expected = format!(
@@ -95,8 +155,8 @@ fn disks_that_cannot_be() {
         );
         files.wrong(&["run", "--offline", "--machine", machine, "debian"], expected);
     }
-    let seven = [&["run", "--offline", "debian"][..], &["--disk=d"; 7]].concat();
-    files.wrong(&seven, str!["the board virt has room for 6 disks beside that of the guest debian, not 7"]);
+    let many = [&["run", "--offline", "debian"][..], &["--disk=d"; 35]].concat();
+    files.wrong(&many, str!["the board virt has room for 34 disks beside that of the guest debian, not 35"]);
     files.add("m.toml", "kernel = \"k\"\nbios = \"none\"\n\n[[disk]]\nfile = \"none.img\"\n");
     files.wrong(
         &["run", "m.toml"],

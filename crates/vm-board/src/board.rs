@@ -32,13 +32,24 @@ pub struct Config {
     pub htif: Option<HtifWords>,
     /// Serial lines besides the board's own, each on a PCI card, for boards that take them.
     pub serial_cards: u32,
+    /// Places for virtio devices on PCI, for boards that have PCI.
+    pub virtio_cards: u32,
 }
 
 impl Config {
     /// Harts and memory as given, everything else as usual.
     pub fn new(cpus: u32, memory: u64) -> Config {
         let (isa, mmu) = (Isa::default(), Mmu::default());
-        Config { cpus, memory, isa, mmu, serial: Serial::default(), htif: None, serial_cards: 0 }
+        Config {
+            cpus,
+            memory,
+            isa,
+            mmu,
+            serial: Serial::default(),
+            htif: None,
+            serial_cards: 0,
+            virtio_cards: 0,
+        }
     }
 }
 
@@ -172,6 +183,11 @@ pub enum PciKind {
     },
     /// A 16550A UART on a card.
     Serial,
+    /// A place for a virtio device; what is attached to it is the machine's business, and without anything there is nothing.
+    Virtio {
+        /// Its number among the board's places on PCI, from 0 on.
+        place: u32,
+    },
 }
 
 /// A PCI function in its place.

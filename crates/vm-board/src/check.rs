@@ -37,6 +37,9 @@ pub enum BoardError {
     /// More serial cards than a board can have.
     #[error("{0} serial cards are too many; the {1} board has room for {2}")]
     TooManySerialCards(u32, &'static str, u32),
+    /// More virtio devices on PCI than a board can have.
+    #[error("{0} virtio devices on PCI are too many; the {1} board has room for {2}")]
+    TooManyVirtioCards(u32, &'static str, u32),
     /// The program's words of the host-target interface cannot be used.
     #[error("the program's tohost ({:#x}) and fromhost ({:#x}) words {problem}", .words.tohost, .words.fromhost)]
     Htif {
@@ -107,10 +110,20 @@ pub(crate) fn ram(
     Ok(base..end)
 }
 
-/// Checks how many serial cards a user chose, on a board with room for `max`.
-pub(crate) fn serial_cards(config: &Config, board: &'static str, max: u32) -> Result<(), BoardError> {
-    match config.serial_cards {
-        cards if cards > max => Err(BoardError::TooManySerialCards(cards, board, max)),
+/// Checks how many PCI cards a user chose, on a board with room for so many serial ones and so many virtio devices.
+pub(crate) fn cards(
+    config: &Config,
+    board: &'static str,
+    serial: u32,
+    virtio: u32,
+) -> Result<(), BoardError> {
+    match config {
+        Config { serial_cards, .. } if *serial_cards > serial => {
+            Err(BoardError::TooManySerialCards(*serial_cards, board, serial))
+        }
+        Config { virtio_cards, .. } if *virtio_cards > virtio => {
+            Err(BoardError::TooManyVirtioCards(*virtio_cards, board, virtio))
+        }
         _ => Ok(()),
     }
 }

@@ -31,7 +31,7 @@ pub const UART_CLOCK_HZ: u32 = 1_843_200;
 /// Describes the board.
 pub fn microvm(config: &Config) -> Result<Board, BoardError> {
     let ram = check::ram(config, 0, "microvm", MAX_CPUS)?;
-    check::serial_cards(config, "microvm", 0)?;
+    check::cards(config, "microvm", 0, 0)?;
     if ram.end > MAX_MEMORY {
         return Err(BoardError::NoRoomForMemory(config.memory, "microvm", MAX_MEMORY));
     }

@@ -13,12 +13,54 @@ pub const MAX_SERIAL_CARDS: u32 = 3;
 const CARDS: [(&str, &str); MAX_SERIAL_CARDS as usize] =
     [("serial-card1", "port1"), ("serial-card2", "port2"), ("serial-card3", "port3")];
 
-/// The usual functions: a host bridge, and a root port with a card in it for each further serial line.
-pub(crate) fn functions(serial_cards: u32) -> Vec<PciPlaced> {
+/// Names of the places for virtio devices. They are on the root bus, where also systems look that know no bridges.
+const VIRTIO: [&str; MAX_VIRTIO_CARDS as usize] = [
+    "virtio-pci0",
+    "virtio-pci1",
+    "virtio-pci2",
+    "virtio-pci3",
+    "virtio-pci4",
+    "virtio-pci5",
+    "virtio-pci6",
+    "virtio-pci7",
+    "virtio-pci8",
+    "virtio-pci9",
+    "virtio-pci10",
+    "virtio-pci11",
+    "virtio-pci12",
+    "virtio-pci13",
+    "virtio-pci14",
+    "virtio-pci15",
+    "virtio-pci16",
+    "virtio-pci17",
+    "virtio-pci18",
+    "virtio-pci19",
+    "virtio-pci20",
+    "virtio-pci21",
+    "virtio-pci22",
+    "virtio-pci23",
+    "virtio-pci24",
+    "virtio-pci25",
+    "virtio-pci26",
+    "virtio-pci27",
+];
+
+/// Most virtio devices on PCI: what device numbers there are behind those of the host bridge and of the serial cards' ports.
+pub const MAX_VIRTIO_CARDS: u32 = 31 - MAX_SERIAL_CARDS;
+
+/// The device number of the first virtio device, that of the others following: the same whatever else there is.
+const FIRST_VIRTIO: u8 = 1 + MAX_SERIAL_CARDS as u8;
+
+/// The usual functions: a host bridge, a root port with a card in it for each further serial line, and virtio devices.
+pub(crate) fn functions(serial_cards: u32, virtio_cards: u32) -> Vec<PciPlaced> {
     let mut functions = vec![PciPlaced::on_root("pci-host", PciKind::HostBridge, 0, 0)];
     for (n, (card, port)) in (1..=serial_cards as u8).zip(CARDS) {
         functions.push(PciPlaced::on_root(port, PciKind::RootPort { slot: n.into() }, n, 0));
         functions.push(PciPlaced::below(card, PciKind::Serial, port));
+    }
+    for (place, name) in (0..virtio_cards).zip(VIRTIO) {
+        let device = FIRST_VIRTIO + place as u8;
+        functions.push(PciPlaced::on_root(name, PciKind::Virtio { place }, device, 0));
     }
     functions
 }

@@ -147,7 +147,7 @@ fn devices(cpus: u32) -> Vec<Placed> {
 /// What a user chose that the board cannot be.
 pub fn sifive_u(config: &Config) -> Result<Board, BoardError> {
     let ram = check::ram(config, RAM_BASE, "sifive_u", MAX_CPUS)?;
-    check::serial_cards(config, "sifive_u", 0)?;
+    check::cards(config, "sifive_u", 0, 0)?;
     if ram.end > RAM_END {
         return Err(BoardError::NoRoomForMemory(config.memory, "sifive_u", RAM_END - RAM_BASE));
     }

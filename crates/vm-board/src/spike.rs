@@ -28,7 +28,7 @@ const PLIC_MAX_PRIORITY: u32 = 15;
 /// Describes the board.
 pub fn spike(config: &Config) -> Result<Board, BoardError> {
     let ram = check::ram(config, RAM_BASE, "spike", MAX_CPUS)?;
-    check::serial_cards(config, "spike", 0)?;
+    check::cards(config, "spike", 0, 0)?;
     let cpus = config.cpus;
     let plic =
         DeviceKind::Plic { sources: PLIC_SOURCES, contexts: 2 * cpus, max_priority: PLIC_MAX_PRIORITY };

@@ -35,19 +35,19 @@ const VIRTIO: [&str; 8] =
     ["virtio0", "virtio1", "virtio2", "virtio3", "virtio4", "virtio5", "virtio6", "virtio7"];
 const VIRTIO_BASE: u64 = 0x1000_1000;
 const VIRTIO_SIZE: u64 = 0x1000;
-/// How many disks there is room for: of the places for virtio devices, one is the entropy device's.
-pub const MAX_DISKS: usize = VIRTIO.len() - 1;
+/// How many virtio devices there is room for at memory-mapped registers.
+pub const VIRTIO_PLACES: usize = VIRTIO.len();
 const PLIC_SOURCES: u32 = 95;
 const PLIC_MAX_PRIORITY: u32 = 7;
 
-pub use crate::pcie::MAX_SERIAL_CARDS;
+pub use crate::pcie::{MAX_SERIAL_CARDS, MAX_VIRTIO_CARDS};
 
 /// Bytes of the PCIe window above 4 GiB, and what its address is a multiple of.
 const PCIE_WIDE: u64 = 16 * GIB;
 
 /// The root complex. Its large window is at the first multiple of its size behind RAM, as on QEMU's board, if there is room.
-fn pcie(ram: &Range<u64>, serial_cards: u32) -> Placed {
-    let functions = pcie::functions(serial_cards);
+fn pcie(ram: &Range<u64>, config: &Config) -> Placed {
+    let functions = pcie::functions(config.serial_cards, config.virtio_cards);
     let host = Placed::new("pcie", DeviceKind::PcieHost { functions }, 0x3000_0000, 0x1000_0000)
         .and(0x300_0000, 0x1_0000, 0)
         .and(0x4000_0000, 0x4000_0000, 0x4000_0000);
@@ -58,7 +58,7 @@ fn pcie(ram: &Range<u64>, serial_cards: u32) -> Placed {
 /// Describes the board.
 pub fn virt(config: &Config) -> Result<Board, BoardError> {
     let ram = check::ram(config, RAM_BASE, "virt", MAX_CPUS)?;
-    check::serial_cards(config, "virt", MAX_SERIAL_CARDS)?;
+    check::cards(config, "virt", MAX_SERIAL_CARDS, MAX_VIRTIO_CARDS)?;
     let cpus = config.cpus;
     let to_plic = |input| [Target::Input { device: "plic", input }];
     let plic =
@@ -75,7 +75,7 @@ pub fn virt(config: &Config) -> Result<Board, BoardError> {
         Placed::new("plic", plic, 0xc00_0000, 0x60_0000).drives(plic_outputs(cpus)),
         Placed::new("flash", DeviceKind::CfiFlash { banks: 2 }, 0x2000_0000, 0x400_0000),
         Placed::new("uart0", uart, 0x1000_0000, uart_size).drives(to_plic(UART_SOURCE)),
-        pcie(&ram, config.serial_cards).drives(PCIE_SOURCES.into_iter().flat_map(to_plic)),
+        pcie(&ram, config).drives(PCIE_SOURCES.into_iter().flat_map(to_plic)),
     ];
     devices.extend(VIRTIO.into_iter().zip(0..).map(|(name, place)| {
         let base = VIRTIO_BASE + VIRTIO_SIZE * u64::from(place);

@@ -101,6 +101,7 @@ fn functions_keep_to_the_specification() {
         "4 serial cards are too many; the virt board has room for 3"
     );
     assert!(spike(&Config { serial_cards: 1, ..Config::new(1, 128 * MIB) }).is_err());
+    assert!(spike(&Config { virtio_cards: 1, ..Config::new(1, 128 * MIB) }).is_err());
 }
 
 #[test]

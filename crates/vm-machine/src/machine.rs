@@ -83,12 +83,14 @@ pub enum BuildError {
     CheckedClock,
     /// More virtio devices than places.
     #[error(
-        "{} has no room for {wanted} virtio devices, {}", board,
+        "{} has no room for {wanted} virtio devices {}, {}", board, at,
         match places { 0 => "or for any".to_owned(), places => format!("only for {places}") }
     )]
     VirtioPlaces {
         /// The board.
         board: &'static str,
+        /// Which of its places.
+        at: &'static str,
         /// How many it has room for.
         places: usize,
         /// How many there are.
@@ -204,7 +206,7 @@ impl Machine {
             // The guest's counter is the host's.
             spec.tsc_hz = engine_kvm::tsc_hz()?;
         }
-        check_places(&spec.board, &spec.virtio)?;
+        check_places(&spec)?;
         let clock = match spec.clock {
             ClockKind::Real => Clock::real_stopped_at(now),
             ClockKind::Virtual => Clock::virtual_from(now),

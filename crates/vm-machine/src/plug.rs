@@ -217,7 +217,7 @@ impl Plugging<'_> {
                 slot.connect(self.notice());
                 self.devices.htif = Some(slot);
             }
-            DeviceKind::PcieHost { ref functions } => self.plug_pci(placed, functions)?,
+            DeviceKind::PcieHost { ref functions } => self.plug_pci(placed, functions, spec)?,
             DeviceKind::I8259
             | DeviceKind::IoApic
             | DeviceKind::LocalApic { .. }

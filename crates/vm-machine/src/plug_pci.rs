@@ -2,11 +2,14 @@
 
 use crate::machine::BuildError;
 use crate::plug::Plugging;
+use crate::spec::Spec;
 use dev_pci::{
     ComplexBuilder, FunctionId, FunctionSlot, HostBridge, PciDevice, Placement, PlugError, RootPort, Space,
 };
 use dev_uart::PciSerial;
+use dev_virtio::Pci;
 use std::collections::HashMap;
+use std::sync::Arc;
 use vm_board::board::{PciKind, PciPlaced, Placed};
 
 /// The functions of a root complex on their way into it.
@@ -46,8 +49,34 @@ impl Plugging<'_> {
         Ok(slot)
     }
 
+    /// Puts what is attached to a place for virtio devices into it, if anything is.
+    fn plug_virtio_card(
+        &mut self,
+        cards: &mut Cards<'_>,
+        placed: &PciPlaced,
+        spec: &Spec,
+        place: u32,
+    ) -> Result<(), BuildError> {
+        let Some((identity, joint)) = self.joint_on_pci(spec, placed, place)? else { return Ok(()) };
+        let (placement, device) = (cards.placement(placed), Pci::new(identity));
+        let mut attached = None;
+        let (id, _) = cards.builder.plug_behind(None, &placement, device, self.timers, |slot| {
+            let (window, kept) = joint.join(slot);
+            attached = Some(kept);
+            Arc::new(window)
+        })?;
+        cards.ids.insert(placed.name, id);
+        self.devices.virtio.extend(attached);
+        Ok(())
+    }
+
     /// Plugs in a root complex with its functions and maps its windows.
-    pub fn plug_pci(&mut self, placed: &Placed, functions: &[PciPlaced]) -> Result<(), BuildError> {
+    pub fn plug_pci(
+        &mut self,
+        placed: &Placed,
+        functions: &[PciPlaced],
+        spec: &Spec,
+    ) -> Result<(), BuildError> {
         let lines = self.wires(placed);
         let lines = std::array::from_fn(|n| lines.get(n).cloned().flatten());
         let mut cards = Cards { builder: ComplexBuilder::new(lines), ids: HashMap::new(), all: functions };
@@ -61,6 +90,7 @@ impl Plugging<'_> {
                     let slot = self.plug_function(&mut cards, function, PciSerial::new())?;
                     self.uarts.insert(function.name, slot);
                 }
+                PciKind::Virtio { place } => self.plug_virtio_card(&mut cards, function, spec, place)?,
             }
         }
         let Cards { builder, ids, .. } = cards;

@@ -4,7 +4,8 @@ use crate::control::{Control, End};
 use crate::machine::BuildError;
 use crate::plug::Plugging;
 use crate::spec::{ClockKind, Note, Spec, Virtio};
-use dev_virtio::{Attend, Attendant, Attended, Backend, Identity, Mmio, Rng, When};
+use dev_core::Slot;
+use dev_virtio::{Attend, Attendant, Attended, Backend, Identity, Mmio, Rng, Transport, When};
 use dev_virtio_blk::Blk;
 use dev_virtio_share::{Carrier, Patience};
 use fabric_bus::Dma;
@@ -13,7 +14,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError};
-use vm_board::board::{Board, DeviceKind, Placed};
+use vm_board::board::{DeviceKind, PciKind, PciPlaced, Placed};
 
 /// Linux shows so many bytes of a thread's name.
 const NAME: usize = 15;
@@ -28,46 +29,95 @@ pub(crate) struct Attached {
 }
 
 /// Refuses more devices than the board has places for.
-pub(crate) fn check_places(board: &Board, devices: &[Virtio]) -> Result<(), BuildError> {
+pub(crate) fn check_places(spec: &Spec) -> Result<(), BuildError> {
+    let board = &spec.board;
     let is_place = |placed: &&Placed| matches!(placed.kind, DeviceKind::VirtioMmio { .. });
-    let places = board.devices.iter().filter(is_place).count();
-    match devices.len() > places {
-        true => Err(BuildError::VirtioPlaces { board: board.name, places, wanted: devices.len() }),
-        false => Ok(()),
+    let is_card = |card: &&PciPlaced| matches!(card.kind, PciKind::Virtio { .. });
+    let mmio = board.devices.iter().filter(is_place).count();
+    let pci = board.pci_functions().filter(is_card).count();
+    for (at, places, wanted) in
+        [("over memory-mapped registers", mmio, spec.virtio.len()), ("on PCI", pci, spec.virtio_pci.len())]
+    {
+        if wanted > places {
+            return Err(BuildError::VirtioPlaces { board: board.name, at, places, wanted });
+        }
+    }
+    Ok(())
+}
+
+/// A device that is not yet behind a transport.
+pub(crate) struct Joint {
+    name: String,
+    backend: Box<dyn Backend>,
+    dma: Dma,
+    bell: Bell,
+    complain: Box<dyn Fn(dev_virtio::Broken) + Send + Sync>,
+    when: When,
+}
+
+impl Joint {
+    /// Joins it to the transport in `slot`: the window behind which it is attended to, and what is kept of it.
+    pub fn join<T: Transport>(self, slot: &Arc<Slot<T>>) -> (Attended<T>, Attached) {
+        let Joint { name, backend, dma, bell, complain, when } = self;
+        if let When::Eagerly(_) = when {
+            let bell = bell.clone();
+            slot.connect(Arc::new(move |_| bell.ring()));
+        }
+        let attendant = Attendant::new(Arc::clone(slot), dma, backend, complain);
+        let window = Attended::new(Arc::clone(slot), Arc::clone(&attendant), when);
+        (window, Attached { name, attendant, bell })
     }
 }
 
 impl Plugging<'_> {
     /// Plugs in what is attached to place `place`, or the empty place.
     pub(crate) fn plug_virtio(&mut self, placed: &Placed, spec: &Spec, place: u32) -> Result<(), BuildError> {
-        let at = place as usize;
-        let Some(virtio) = spec.virtio.get(at) else {
+        let Some(virtio) = spec.virtio.get(place as usize) else {
             self.add(placed, Mmio::new(Identity::absent()))?;
             return Ok(());
         };
-        let same = |other: &&Virtio| other.model() == virtio.model();
-        let name = format!("{} {}", virtio.model(), spec.virtio.iter().take(at).filter(same).count());
+        let (identity, joint) = self.joint(spec, virtio, place as usize, place)?;
+        let mut attached = None;
+        self.add_behind(placed, Mmio::new(identity), |slot| {
+            let (window, kept) = joint.join(slot);
+            attached = Some(kept);
+            Arc::new(window)
+        })?;
+        self.devices.virtio.extend(attached);
+        Ok(())
+    }
+
+    /// What is attached to place `place` on PCI.
+    pub(crate) fn joint_on_pci(
+        &self,
+        spec: &Spec,
+        card: &PciPlaced,
+        place: u32,
+    ) -> Result<Option<(Identity, Joint)>, BuildError> {
+        let Some(virtio) = spec.virtio_pci.get(place as usize) else { return Ok(None) };
+        // On the root bus, which is bus 0.
+        let requester = u32::from(card.device) << 3 | u32::from(card.function);
+        self.joint(spec, virtio, spec.virtio.len() + place as usize, requester).map(Some)
+    }
+
+    /// A device, the `at`-th of all, which reaches memory as `requester`.
+    fn joint(
+        &self,
+        spec: &Spec,
+        virtio: &Virtio,
+        at: usize,
+        requester: u32,
+    ) -> Result<(Identity, Joint), BuildError> {
+        let earlier = spec.virtio.iter().chain(&spec.virtio_pci).take(at);
+        let alike = earlier.filter(|other| other.model() == virtio.model()).count();
+        let name = format!("{} {alike}", virtio.model());
         let bell = Bell::new().map_err(BuildError::Thread)?;
-        let dma = Dma::new(Arc::clone(&self.memory), place);
+        let dma = Dma::new(Arc::clone(&self.memory), requester);
         let at_once = spec.clock == ClockKind::Virtual;
         let host = Host { name: &name, note: &spec.note, bell: &bell, at_once, cpus: self.board.cpus };
         let (identity, backend) = host.backend(virtio)?;
-        let complain = host.complain();
-        let when = host.when();
-        let mut attached = None;
-        let slot = self.add_behind(placed, Mmio::new(identity), |slot| {
-            let attendant = Attendant::new(Arc::clone(slot), dma, backend, complain);
-            attached = Some(Arc::clone(&attendant));
-            Arc::new(Attended::new(Arc::clone(slot), attendant, when))
-        })?;
-        if let Some(attendant) = attached {
-            if !at_once {
-                let bell = bell.clone();
-                slot.connect(Arc::new(move |_| bell.ring()));
-            }
-            self.devices.virtio.push(Attached { name, attendant, bell });
-        }
-        Ok(())
+        let (complain, when) = (Box::new(host.complain()), host.when());
+        Ok((identity, Joint { name, backend, dma, bell, complain, when }))
     }
 }
 

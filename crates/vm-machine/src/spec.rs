@@ -134,8 +134,10 @@ pub struct Spec {
     pub perf_map: bool,
     /// Who is told of every access to a device.
     pub trace: Option<Arc<dyn Trace>>,
-    /// The virtio devices, by number of their place on the board.
+    /// The virtio devices over memory-mapped registers, by number of their place on the board.
     pub virtio: Vec<Virtio>,
+    /// Those on PCI, likewise.
+    pub virtio_pci: Vec<Virtio>,
     /// Who is told of devices that give up.
     pub note: Option<Note>,
     /// Frequency of the time-stamp counter of x86 processors in Hz; `None` for 1 GHz, or what KVM gives.

@@ -28,6 +28,7 @@ fn run(engine: Engine, words: &[u32], cpus: u32, clock: ClockKind) -> Final {
         trace: None,
         perf_map: false,
         virtio: Vec::new(),
+        virtio_pci: Vec::new(),
         note: None,
         tsc_hz: None,
     };

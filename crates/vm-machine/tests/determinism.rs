@@ -106,6 +106,7 @@ fn board(memory: u64) -> Board {
         serial: Serial::default(),
         htif,
         serial_cards: 0,
+        virtio_cards: 0,
     };
     virt(&config).unwrap()
 }
@@ -137,6 +138,7 @@ fn bare_metal(engine: Engine, budget: u64) -> Spec {
         trace: None,
         perf_map: false,
         virtio: Vec::new(),
+        virtio_pci: Vec::new(),
         note: None,
         tsc_hz: None,
     }
@@ -253,6 +255,7 @@ fn linux_runs_the_same_twice_and_in_slices() {
         trace: None,
         perf_map: false,
         virtio: Vec::new(),
+        virtio_pci: Vec::new(),
         note: None,
         tsc_hz: None,
     };

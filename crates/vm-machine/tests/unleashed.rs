@@ -23,6 +23,7 @@ fn spec(words: &[u32], cpus: u32, clock: ClockKind, bios: Bios) -> Spec {
         trace: None,
         perf_map: false,
         virtio: Vec::new(),
+        virtio_pci: Vec::new(),
         note: None,
         tsc_hz: None,
     }

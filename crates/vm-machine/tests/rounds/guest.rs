@@ -69,6 +69,7 @@ pub fn spec(image: &Program, rounds: u32, engine: Engine, trace: &Arc<Recorded>)
         trace: Some(Arc::clone(trace) as _),
         perf_map: false,
         virtio: Vec::new(),
+        virtio_pci: Vec::new(),
         note: None,
         tsc_hz: None,
     }

@@ -1,0 +1,151 @@
+//! Where virtio devices are attached: to the board's places at memory-mapped registers, or to PCI.
+
+use crate::choice::{ChoiceError, Machine, one_of};
+use crate::description::{Description, image};
+use crate::text::from_text;
+use anyhow::bail;
+use std::fmt;
+use std::str::FromStr;
+
+/// A bus that virtio devices are attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VirtioBus {
+    /// The board's places at memory-mapped registers.
+    Mmio,
+    /// PCI.
+    Pci,
+}
+
+impl fmt::Display for VirtioBus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            VirtioBus::Mmio => "mmio",
+            VirtioBus::Pci => "pci",
+        })
+    }
+}
+
+impl FromStr for VirtioBus {
+    type Err = ChoiceError;
+    fn from_str(text: &str) -> Result<Self, ChoiceError> {
+        one_of("bus of virtio device", text, &[VirtioBus::Mmio, VirtioBus::Pci])
+    }
+}
+
+from_text! {
+    VirtioBus: "\"mmio\" or \"pci\"";
+}
+
+/// A virtio device that is to be attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wish {
+    /// Where the user wants it.
+    bus: Option<VirtioBus>,
+    /// Guests count disks, and expect them in the order in which they were given.
+    counted: bool,
+}
+
+/// What devices a machine has, in this order: the guest's own disk, the disks, shared folders, entropy.
+fn wishes(machine: &Description) -> Vec<Wish> {
+    let own = machine.guest.as_deref().and_then(image).filter(|image| image.disk);
+    let own = own.map(|_| Wish { bus: machine.virtio, counted: true });
+    let disks = machine.disks.iter().map(|disk| Wish { bus: disk.bus.or(machine.virtio), counted: true });
+    let others = machine.shares.len() + 1;
+    let others = std::iter::repeat_n(Wish { bus: machine.virtio, counted: false }, others);
+    own.into_iter().chain(disks).chain(others).collect()
+}
+
+/// Where each is attached, if there are `mmio` places at memory-mapped registers. Devices for which nothing is said are there if
+/// there is room for all of them; else the disks among them are all on PCI, so that they stay in their order, and the
+/// others as well from where there is no room on.
+fn buses(wishes: &[Wish], mmio: usize) -> Vec<VirtioBus> {
+    let fixed = wishes.iter().filter(|wish| wish.bus == Some(VirtioBus::Mmio)).count();
+    let mut left = mmio.saturating_sub(fixed);
+    let all_fit = wishes.iter().filter(|wish| wish.bus.is_none()).count() <= left;
+    let place = |wish: &Wish| {
+        wish.bus.unwrap_or_else(|| {
+            if left == 0 || wish.counted && !all_fit {
+                return VirtioBus::Pci;
+            }
+            left -= 1;
+            VirtioBus::Mmio
+        })
+    };
+    wishes.iter().map(place).collect()
+}
+
+/// Where the virtio devices of a machine are attached, in their order; none are on a board without places.
+pub fn of(machine: &Description) -> Vec<VirtioBus> {
+    match machine.machine.virtio_places() {
+        (0, 0) => Vec::new(),
+        (mmio, _) => buses(&wishes(machine), mmio),
+    }
+}
+
+/// Refuses more devices on a bus than the board has room for.
+///
+/// # Errors
+/// What to do about it.
+pub fn check(machine: &Description) -> anyhow::Result<()> {
+    let (mmio, pci) = machine.machine.virtio_places();
+    let all = of(machine);
+    for (bus, room, other) in
+        [(VirtioBus::Mmio, mmio, VirtioBus::Pci), (VirtioBus::Pci, pci, VirtioBus::Mmio)]
+    {
+        let given = all.iter().filter(|it| **it == bus).count();
+        if given > room {
+            bail!(
+                "the board {} has room for {room} virtio devices with bus {bus}, not {given}; put some on \
+                 bus {other}",
+                machine.machine
+            );
+        }
+    }
+    if let (Some(bus), true) = (machine.virtio, all.is_empty()) {
+        bail!("the board {} has no virtio devices to put on bus {bus}; leave --virtio out", machine.machine);
+    }
+    Ok(())
+}
+
+impl Machine {
+    /// How many virtio devices there is room for: at memory-mapped registers, and on PCI.
+    pub fn virtio_places(self) -> (usize, usize) {
+        match self {
+            Machine::Virt => (vm_board::virt::VIRTIO_PLACES, vm_board::virt::MAX_VIRTIO_CARDS as usize),
+            Machine::Spike | Machine::SifiveU | Machine::Microvm => (0, 0),
+        }
+    }
+
+    /// How many disks there is room for: one place is the entropy device's.
+    pub fn disks(self) -> usize {
+        let (mmio, pci) = self.virtio_places();
+        (mmio + pci).saturating_sub(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use VirtioBus::{Mmio, Pci};
+
+    /// Disks with these wishes, and an entropy device with none.
+    fn placed(disks: &[Option<VirtioBus>], mmio: usize) -> Vec<VirtioBus> {
+        let disks = disks.iter().map(|&bus| Wish { bus, counted: true });
+        let all: Vec<_> = disks.chain([Wish { bus: None, counted: false }]).collect();
+        buses(&all, mmio)
+    }
+
+    #[test]
+    fn what_fits_is_at_registers_and_disks_stay_together() {
+        assert_eq!(placed(&[None; 2], 3), [Mmio, Mmio, Mmio]);
+        assert_eq!(placed(&[None; 3], 3), [Pci, Pci, Pci, Mmio]);
+        assert_eq!(placed(&[None; 1], 0), [Pci, Pci]);
+    }
+
+    #[test]
+    fn what_is_said_is_done() {
+        assert_eq!(placed(&[Some(Pci), None], 2), [Pci, Mmio, Mmio]);
+        assert_eq!(placed(&[Some(Mmio), None, None], 3), [Mmio, Pci, Pci, Mmio]);
+        assert_eq!(placed(&[Some(Mmio); 2], 1), [Mmio, Mmio, Pci]);
+    }
+}
