@@ -19,7 +19,7 @@ const TYPE_OF_FIRST: [u32; 9] = [
 ];
 
 /// The same with the device ID of device 4 of PCI's bus 0, less 0x1040; 63 if there is none.
-const TYPE_ON_PCI: [u32; 10] = [
+const TYPE_ON_PCI: [u32; 11] = [
     0x3002_0537, // lui a0, 0x30020
     0x0005_2583, // lw a1, 0(a0)
     0x0105_d593, // srli a1, a1, 16
@@ -30,6 +30,7 @@ const TYPE_ON_PCI: [u32; 10] = [
     0x00c5_e5b3, // or a1, a1, a2
     0x0010_06b7, // lui a3, 0x100
     0x00b6_a023, // sw a1, 0(a3)
+    0x0000_006f, // j .
 ];
 
 fn first(files: &Files, more: &[&str], expected: i32) {
