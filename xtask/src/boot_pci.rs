@@ -1,4 +1,4 @@
-//! `cargo xtask boot`: PCI Express on the `virt` board, by its serial cards.
+//! `cargo xtask boot`: PCI Express on the `virt` board, by its serial cards and its virtio devices.
 
 use crate::boot_sifive::hears;
 use crate::boot_tests::{SHELL, Setup, linux};
@@ -88,4 +88,23 @@ pub fn again(setup: &Setup) -> Result<()> {
     guest.says("echo 0000:01:00.0 >/sys/bus/pci/drivers/serial/bind")?;
     talks(&mut machine, "three", setup)?;
     machine.guest.ends_after("poweroff -f").map(drop)
+}
+
+/// The entropy device on PCI, for which the kernel has its bus and no driver of its own.
+pub fn virtio(setup: &Setup) -> Result<()> {
+    const AT: &str = "0000:00:04.0";
+    let mut guest = setup.boots(SHELL, &linux(&["--virtio", "pci"]))?;
+    tells(&mut guest, AT, "vendor device class", &["0x1af4\n0x1044\n0x00ff00"])?;
+    // It has been reset, and is acknowledged.
+    tells(&mut guest, AT, "virtio0/device virtio0/status", &["0x0004\n0x00000001"])?;
+    tells(&mut guest, AT, "reset_method", &["flr"])?;
+    let driver = "/sys/bus/pci/drivers/virtio-pci";
+    guest.says(&format!("echo {AT} >{driver}/unbind"))?;
+    guest.answers(&format!("echo 1 >/sys/bus/pci/devices/{AT}/reset && echo re\"\"set"), &["reset\n"])?;
+    guest.says(&format!("echo {AT} >{driver}/bind"))?;
+    tells(&mut guest, AT, "virtio0/status", &["0x00000001"])?;
+    let log = guest.says("dmesg | grep -i -e virtio -e 0000:00:04")?.to_lowercase();
+    let complaint = log.lines().find(|line| COMPLAINTS.iter().any(|word| line.contains(word)));
+    ensure!(complaint.is_none(), "the kernel complains: {complaint:?}");
+    guest.ends_after("poweroff -f").map(drop)
 }

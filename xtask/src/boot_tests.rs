@@ -59,6 +59,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "typing", about: "1 MiB typed arrives intact", needs: LINUX, sample: false, run: typing },
     Test { name: "pci", about: "Linux finds a port and the serial card in it, which talks", needs: LINUX, sample: true, run: boot_pci::card },
     Test { name: "pci-again", about: "a serial card is reset, removed and found again", needs: LINUX, sample: false, run: boot_pci::again },
+    Test { name: "virtio-pci", about: "Linux finds a virtio device on PCI, resets it and binds it again", needs: LINUX, sample: true, run: boot_pci::virtio },
     Test { name: "sifive-u", about: "SiFive's board with OpenSBI: its UART interrupts, power-off", needs: DYNAMIC, sample: true, run: boot_sifive::opensbi },
     Test { name: "sifive-u-jump", about: "the same with fw_jump and four U54 harts at work", needs: JUMP, sample: false, run: boot_sifive::jump },
     Test { name: "sifive-u-built-in", about: "the same on the built-in SBI", needs: LINUX, sample: false, run: boot_sifive::built_in },
