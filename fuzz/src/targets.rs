@@ -139,5 +139,6 @@ targets! {
     "virtio-queue" Device dev_virtio::fuzz::queue, "virtio: queues in any memory, and a device that works on them";
     "virtio-fs" Device dev_virtio_share::fuzz::fs, "virtio-fs: any driver, and a server of any replies";
     "virtio-9p" Device dev_virtio_share::fuzz::nine, "virtio-9p, likewise";
+    "virtio-net" Device dev_virtio_net::fuzz::card, "virtio network device: any driver, and any frames";
     "network" Parser host_net::fuzz::network, "the user network: frames, sockets and time, with every frame to the guest checked";
 }

@@ -105,13 +105,48 @@ impl<'a> Desk<'a> {
     /// # Errors
     /// As [`Queue::push`].
     pub fn push(&mut self, queue: usize, chain: &Chain, written: u32) -> Result<(), Broken> {
+        self.push_all(queue, &[(chain, written)])
+    }
+
+    /// Gives requests back together: a driver that sees the first sees all.
+    ///
+    /// # Errors
+    /// As [`Queue::push_all`].
+    pub fn push_all(&mut self, queue: usize, all: &[(&Chain, u32)]) -> Result<(), Broken> {
         match self.queues.get_mut(queue) {
             Some(Some(ring)) => {
                 self.signals |= 1 << queue;
-                ring.push(self.dma, chain, written)
+                ring.push_all(self.dma, all)
             }
             _ => Ok(()),
         }
+    }
+
+    /// Lets a request be as if it had never been taken ([`Queue::put_back`]).
+    pub fn put_back(&mut self, queue: usize, chain: &Chain) {
+        if let Some(Some(ring)) = self.queues.get_mut(queue) {
+            ring.put_back(chain);
+        }
+    }
+
+    /// Descriptors that a queue holds; none that is not there.
+    pub fn size(&self, queue: usize) -> usize {
+        self.queues.get(queue).and_then(Option::as_ref).map_or(0, |queue| usize::from(queue.size()))
+    }
+
+    /// Whether a queue is there to be used.
+    pub fn has(&self, queue: usize) -> bool {
+        matches!(self.queues.get(queue), Some(Some(_)))
+    }
+
+    /// Whether who serves has other things to do: what takes long is better left to the device's own thread.
+    pub fn is_eager(&self) -> bool {
+        self.eager
+    }
+
+    /// [`Backend::watched`] gives something else from now on: whoever waits for that is to ask again.
+    pub fn watch_anew(&mut self) {
+        self.more |= self.eager;
     }
 
     /// Asks to be rung; true if there is a request already.

@@ -120,21 +120,43 @@ impl Packed {
         Err(Broken("a chain that never ends"))
     }
 
-    pub(crate) fn push(&mut self, dma: &Dma, chain: &Chain, written: u32) -> Result<(), Broken> {
-        let place = self.descriptor(self.used);
-        let mut flags = if written > 0 { WRITE } else { 0 };
-        if self.used_wrap {
-            flags |= AVAIL | USED;
+    pub(crate) fn put_back(&mut self, chain: &Chain) {
+        let (at, size) = (self.available, self.setup.size);
+        (self.available, self.available_wrap) = match at.checked_sub(chain.count) {
+            Some(before) => (before, self.available_wrap),
+            // A chain has as many descriptors as the ring at most.
+            None => ((at + size).wrapping_sub(chain.count), !self.available_wrap),
+        };
+    }
+
+    pub(crate) fn push_all(&mut self, dma: &Dma, all: &[(&Chain, u32)]) -> Result<(), Broken> {
+        // The driver looks at one place after the other, so that the first one's flags, written last, show it all of them.
+        let mut first = None;
+        for (chain, written) in all {
+            let place = self.descriptor(self.used);
+            let mut flags = if *written > 0 { WRITE } else { 0 };
+            if self.used_wrap {
+                flags |= AVAIL | USED;
+            }
+            dma.store(place + 8, *written)?;
+            dma.store(place + 12, chain.id)?;
+            match first {
+                None => first = Some((place, flags)),
+                Some(_) => {
+                    fence(Ordering::Release);
+                    dma.store(place + 14, flags)?;
+                }
+            }
+            let wrap = self.used_wrap;
+            (self.used, self.used_wrap) = self.moved(self.used, self.used_wrap, chain.count);
+            self.news = true;
+            if self.used_wrap != wrap {
+                self.told = None;
+            }
         }
-        dma.store(place + 8, written)?;
-        dma.store(place + 12, chain.id)?;
-        fence(Ordering::Release);
-        dma.store(place + 14, flags)?;
-        let wrap = self.used_wrap;
-        (self.used, self.used_wrap) = self.moved(self.used, self.used_wrap, chain.count);
-        self.news = true;
-        if self.used_wrap != wrap {
-            self.told = None;
+        if let Some((place, flags)) = first {
+            fence(Ordering::Release);
+            dma.store(place + 14, flags)?;
         }
         Ok(())
     }

@@ -92,7 +92,21 @@ impl Queue {
     /// # Errors
     /// [`Broken`] if the ring's memory is none.
     pub fn push(&mut self, dma: &Dma, chain: &Chain, written: u32) -> Result<(), Broken> {
-        either!(self, queue => queue.push(dma, chain, written))
+        self.push_all(dma, &[(chain, written)])
+    }
+
+    /// Gives requests back together: a driver that sees the first sees all.
+    ///
+    /// # Errors
+    /// As [`Queue::push`].
+    pub fn push_all(&mut self, dma: &Dma, all: &[(&Chain, u32)]) -> Result<(), Broken> {
+        either!(self, queue => queue.push_all(dma, all))
+    }
+
+    /// Lets a request be as if it had never been taken: it is the one that was taken last of those that were neither given
+    /// back nor put back.
+    pub fn put_back(&mut self, chain: &Chain) {
+        either!(self, queue => queue.put_back(chain));
     }
 
     /// Whether the driver wants to hear of what was given back since this was last asked.

@@ -100,12 +100,18 @@ impl Split {
         Err(Broken("a chain that never ends"))
     }
 
-    pub(crate) fn push(&mut self, dma: &Dma, chain: &Chain, written: u32) -> Result<(), Broken> {
-        let place = self.setup.device + 4 + 8 * self.place(self.used);
-        dma.store(place, u32::from(chain.id))?;
-        dma.store(place + 4, written)?;
-        self.used = self.used.wrapping_add(1);
-        // The entry comes before the index that speaks of it, and all that was written to the buffers before both.
+    pub(crate) fn put_back(&mut self, _chain: &Chain) {
+        self.available = self.available.wrapping_sub(1);
+    }
+
+    pub(crate) fn push_all(&mut self, dma: &Dma, all: &[(&Chain, u32)]) -> Result<(), Broken> {
+        for (chain, written) in all {
+            let place = self.setup.device + 4 + 8 * self.place(self.used);
+            dma.store(place, u32::from(chain.id))?;
+            dma.store(place + 4, *written)?;
+            self.used = self.used.wrapping_add(1);
+        }
+        // The entries come before the index that speaks of them, and all that was written to the buffers before both.
         fence(Ordering::Release);
         dma.store(self.setup.device + 2, self.used)?;
         Ok(())

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::os::fd::BorrowedFd;
+use support_hostmap::Pieces;
 
 /// What the guest takes besides whole frames with whole checksums (virtio 1.2 §5.1.3: `VIRTIO_NET_F_GUEST_*`). What it
-/// may send is not negotiated here: every port takes partial checksums and frames of 64 KiB.
+/// may send is not negotiated here: a port takes all that it [`NetPort::supports`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Offloads {
     /// Checksums that are only begun (`GUEST_CSUM`). Without it, none of the others.
@@ -20,6 +21,9 @@ pub struct Offloads {
 }
 
 impl Offloads {
+    /// All there are.
+    pub const ALL: Offloads = Offloads { checksum: true, tso4: true, tso6: true, uso4: true, uso6: true };
+
     /// As a word.
     pub fn bits(self) -> u32 {
         let all = [self.checksum, self.tso4, self.tso6, self.uso4, self.uso6];
@@ -63,12 +67,24 @@ pub trait NetPort: Send + Sync {
     /// If it was not sent; it may be tried again later.
     fn send(&self, frame: &[u8]) -> Result<(), SendError>;
 
+    /// The same with a frame that lies in ranges of a mapping, such as a guest's memory.
+    ///
+    /// # Errors
+    /// As for [`NetPort::send`].
+    fn send_from(&self, frame: &Pieces) -> Result<(), SendError>;
+
     /// Takes a frame into `into`, which must have room for [`crate::LONGEST_FRAME`] if the guest takes frames that are
     /// still to be cut, and else for header, Ethernet header and MTU. Returns its length, or `None` if there is none now.
     fn receive(&self, into: &mut [u8]) -> Option<usize>;
 
+    /// The same into ranges of a mapping.
+    fn receive_into(&self, into: &Pieces) -> Option<usize>;
+
     /// Readable when there is a frame (or the other end is gone), writable when one can be sent.
     fn descriptor(&self) -> BorrowedFd<'_>;
+
+    /// What it can do of that, and of the same the other way.
+    fn supports(&self) -> Offloads;
 
     /// Says what the guest takes; to be called when that is negotiated, and with the default at a reset. May wait until the
     /// other end has taken frames that were sent before.

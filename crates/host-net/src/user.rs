@@ -18,6 +18,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use support_hostmap::{Pieces, receive_message, send_message};
 
 /// The hidden verb of the binary that runs the other side; its argument is the configuration's text, its standard input
 /// the socket.
@@ -153,7 +154,33 @@ impl UserNet {
         let word = kind.to_le_bytes();
         let parts = [IoSlice::new(&word), IoSlice::new(bytes)];
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        match sendmsg(&self.socket, &parts, &mut SendAncillaryBuffer::default(), flags) {
+        self.sent(sendmsg(&self.socket, &parts, &mut SendAncillaryBuffer::default(), flags))
+    }
+
+    /// Takes messages by `take`, which puts the first word where it is told, until one is a frame; how many bytes that has.
+    fn next_frame(&self, mut take: impl FnMut(&mut [u8; 4]) -> Result<usize, Errno>) -> Option<usize> {
+        for _ in 0..MOST_OTHERS {
+            let mut word = [0; 4];
+            match take(&mut word) {
+                Ok(0) => {
+                    self.down.store(true, Ordering::Relaxed);
+                    return None;
+                }
+                Ok(bytes) if u32::from_le_bytes(word) == message::FRAME => return bytes.checked_sub(4),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return None,
+                Err(_) => {
+                    self.down.store(true, Ordering::Relaxed);
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// What has become of a message.
+    fn sent(&self, result: Result<usize, Errno>) -> Result<(), SendError> {
+        match result {
             Ok(_) => Ok(()),
             Err(Errno::AGAIN | Errno::NOBUFS | Errno::INTR) => Err(SendError::Full),
             // A frame longer than any is not one.
@@ -166,6 +193,11 @@ impl UserNet {
     }
 }
 
+/// Of an error that is the kernel's.
+fn errno(error: std::io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}
+
 impl NetPort for UserNet {
     fn send(&self, frame: &[u8]) -> Result<(), SendError> {
         if frame.len() > LONGEST_FRAME {
@@ -174,28 +206,29 @@ impl NetPort for UserNet {
         self.transmit(message::FRAME, frame)
     }
 
-    fn receive(&self, into: &mut [u8]) -> Option<usize> {
-        for _ in 0..MOST_OTHERS {
-            let mut word = [0; 4];
-            let mut parts = [IoSliceMut::new(&mut word), IoSliceMut::new(&mut *into)];
-            let flags = RecvFlags::DONTWAIT;
-            match recvmsg(&self.socket, &mut parts, &mut RecvAncillaryBuffer::default(), flags) {
-                Ok(message) if message.bytes == 0 => {
-                    self.down.store(true, Ordering::Relaxed);
-                    return None;
-                }
-                Ok(message) if u32::from_le_bytes(word) == message::FRAME => {
-                    return message.bytes.checked_sub(4);
-                }
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return None,
-                Err(_) => {
-                    self.down.store(true, Ordering::Relaxed);
-                    return None;
-                }
-            }
+    fn send_from(&self, frame: &Pieces) -> Result<(), SendError> {
+        if frame.len() > LONGEST_FRAME {
+            return Ok(());
         }
-        None
+        let sent = send_message(&self.socket, &message::FRAME.to_le_bytes(), frame);
+        self.sent(sent.map_err(errno))
+    }
+
+    fn receive(&self, into: &mut [u8]) -> Option<usize> {
+        self.next_frame(|word| {
+            let mut parts = [IoSliceMut::new(word), IoSliceMut::new(&mut *into)];
+            let flags = RecvFlags::DONTWAIT;
+            recvmsg(&self.socket, &mut parts, &mut RecvAncillaryBuffer::default(), flags)
+                .map(|message| message.bytes)
+        })
+    }
+
+    fn receive_into(&self, into: &Pieces) -> Option<usize> {
+        self.next_frame(|word| receive_message(&self.socket, word, into).map_err(errno))
+    }
+
+    fn supports(&self) -> Offloads {
+        Offloads::ALL
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {

@@ -17,6 +17,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
+use support_hostmap::{Pieces, read_frame, write_frame};
 
 /// `TUN_F_*`: what the reader of a tap device takes.
 mod takes {
@@ -25,6 +26,8 @@ mod takes {
     pub const TSO6: u32 = 4;
     pub const USO4: u32 = 0x20;
     pub const USO6: u32 = 0x40;
+    /// What every kernel knows.
+    pub const OLD: u32 = CSUM | TSO4 | TSO6;
 }
 
 /// A tap device that cannot be used.
@@ -39,13 +42,16 @@ pub enum TapError {
     /// The device is not there, is another's, or is in use.
     #[error(
         "cannot use the tap device {name}: {error}; make it with \
-         `ip tuntap add {name} mode tap user $USER vnet_hdr` as root, and bring it up"
+         `ip tuntap add {name} mode tap user $USER vnet_hdr{}` as root, and bring it up",
+        if *several { " multi_queue" } else { "" }
     )]
     Attach {
         /// Which.
         name: String,
         /// Why not.
         error: Errno,
+        /// Whether it is to have several queues.
+        several: bool,
     },
     /// A kernel without virtio-net headers of 12 bytes.
     #[error("the host's tap devices are too old for Hostel: {0}")]
@@ -57,6 +63,8 @@ pub enum TapError {
 pub struct Tap {
     fd: OwnedFd,
     mtu: u16,
+    /// Whether the kernel cuts UDP, and gives it whole (Linux 6.2).
+    uso: bool,
     down: AtomicBool,
 }
 
@@ -67,18 +75,50 @@ impl Tap {
     /// # Errors
     /// If the host has no such device for this user.
     pub fn open(name: &str, mtu: u16) -> Result<Tap, TapError> {
+        Tap::attach(name, mtu, false)
+    }
+
+    /// The same by several queues, among which the kernel spreads what the guest is sent. A device that was made has to be
+    /// one for several (`ip tuntap add … multi_queue`).
+    ///
+    /// # Errors
+    /// As for [`Tap::open`].
+    pub fn open_queues(name: &str, mtu: u16, queues: usize) -> Result<Vec<Tap>, TapError> {
+        (0..queues).map(|_| Tap::attach(name, mtu, queues > 1)).collect()
+    }
+
+    fn attach(name: &str, mtu: u16, several: bool) -> Result<Tap, TapError> {
         let plain = |c: char| !c.is_whitespace() && !c.is_control() && !"/%:".contains(c);
         if name.is_empty() || name.len() > 15 || name.starts_with('.') || !name.chars().all(plain) {
             return Err(TapError::Name(name.to_owned()));
         }
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fd = open("/dev/net/tun", flags, Mode::empty()).map_err(TapError::Device)?;
-        request::attach(&fd, &InterfaceRequest::tap(name))
-            .map_err(|error| TapError::Attach { name: name.to_owned(), error })?;
+        request::attach(&fd, &InterfaceRequest::tap(name, several)).map_err(|error| TapError::Attach {
+            name: name.to_owned(),
+            error,
+            several,
+        })?;
         request::set_header_size(&fd, VNET as i32).map_err(TapError::Old)?;
-        let tap = Tap { fd, mtu, down: AtomicBool::new(false) };
+        let uso = request::set_offloads(&fd, takes::OLD | takes::USO4 | takes::USO6).is_ok();
+        let tap = Tap { fd, mtu, uso, down: AtomicBool::new(false) };
         tap.set_offloads(Offloads::default());
         Ok(tap)
+    }
+
+    fn sent(&self, result: Result<usize, Errno>) -> Result<(), SendError> {
+        match result {
+            // What the kernel does not take for a frame is the guest's mistake, and lost; so is what comes too early.
+            Ok(_) | Err(Errno::INVAL | Errno::IO | Errno::MSGSIZE) => Ok(()),
+            Err(error) => Err(self.fail(error, SendError::Down, SendError::Full)),
+        }
+    }
+
+    fn came(&self, result: Result<usize, Errno>) -> Option<usize> {
+        match result {
+            Ok(length) => Some(length),
+            Err(error) => self.fail(error, None, None),
+        }
     }
 
     fn fail<T>(&self, error: Errno, down: T, full: T) -> T {
@@ -93,20 +133,30 @@ impl Tap {
     }
 }
 
+/// Of an error that is the kernel's.
+fn errno(error: std::io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}
+
 impl NetPort for Tap {
     fn send(&self, frame: &[u8]) -> Result<(), SendError> {
-        match rustix::io::write(&self.fd, frame) {
-            // What the kernel does not take for a frame is the guest's mistake, and lost; so is what comes too early.
-            Ok(_) | Err(Errno::INVAL | Errno::IO | Errno::MSGSIZE) => Ok(()),
-            Err(error) => Err(self.fail(error, SendError::Down, SendError::Full)),
-        }
+        self.sent(rustix::io::write(&self.fd, frame))
+    }
+
+    fn send_from(&self, frame: &Pieces) -> Result<(), SendError> {
+        self.sent(write_frame(&self.fd, frame).map_err(errno))
     }
 
     fn receive(&self, into: &mut [u8]) -> Option<usize> {
-        match rustix::io::read(&self.fd, into) {
-            Ok(length) => Some(length),
-            Err(error) => self.fail(error, None, None),
-        }
+        self.came(rustix::io::read(&self.fd, into))
+    }
+
+    fn receive_into(&self, into: &Pieces) -> Option<usize> {
+        self.came(read_frame(&self.fd, into).map_err(errno))
+    }
+
+    fn supports(&self) -> Offloads {
+        Offloads { uso4: self.uso, uso6: self.uso, ..Offloads::ALL }
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {

@@ -11,6 +11,8 @@ const SET_HEADER_SIZE: Opcode = opcode::write::<i32>(b'T', 216);
 
 /// `IFF_TAP`, `IFF_NO_PI`, `IFF_VNET_HDR`: whole frames, a virtio-net header and nothing else before them.
 const TAP: u16 = 0x0002 | 0x1000 | 0x4000;
+/// `IFF_MULTI_QUEUE`: one queue of several.
+const SEVERAL: u16 = 0x0100;
 
 /// `struct ifreq` with the member `ifr_flags`.
 #[repr(C)]
@@ -22,9 +24,10 @@ pub struct InterfaceRequest {
 }
 
 impl InterfaceRequest {
-    /// For the tap device of this name, at most 15 bytes.
-    pub fn tap(name: &str) -> Self {
-        let mut request = InterfaceRequest { name: [0; 16], flags: TAP, rest: [0; 22] };
+    /// For the tap device of this name, at most 15 bytes; for one of several queues, if so.
+    pub fn tap(name: &str, several: bool) -> Self {
+        let flags = if several { TAP | SEVERAL } else { TAP };
+        let mut request = InterfaceRequest { name: [0; 16], flags, rest: [0; 22] };
         for (place, byte) in request.name.iter_mut().take(15).zip(name.bytes()) {
             *place = byte;
         }

@@ -6,6 +6,7 @@ use crate::disk::DiskChoice;
 use crate::disk_image::DiskSize;
 use crate::engine::Engine;
 use crate::isa::InstructionSet;
+use crate::net::NetGiven;
 use crate::share::ShareChoice;
 use crate::virtio_bus::VirtioBus;
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -77,6 +78,7 @@ Examples:
   hostel run --bios fw_dynamic.bin --kernel u-boot.bin
   hostel run --disk root.img --disk data.qcow2,ro   the same with two disks
   hostel run debian --share .                with this folder at /mnt/share
+  hostel run debian --publish 2222:22        port 2222 of the host is the guest's port 22
   hostel run --bios none --kernel test.elf   bare metal, entered in M-mode
   hostel run --machine sifive_u --console stdio --console pty
                                              SiFive's board with both its serial lines
@@ -163,6 +165,16 @@ pub struct RunOptions {
     /// [default: mmio if there is room for all, else pci for the disks]
     #[arg(long, value_name = "BUS")]
     pub virtio: Option<VirtioBus>,
+    /// A network card of the board virt: user, a NAT in a process of its own, and ,host=allow for
+    /// one whose gateway is the host's loopback, ,mtu=N and others; tap=NAME, a tap device, and
+    /// ,queues=N or ,mtu=N; both with ,mac=ADDRESS; none for no card; given again, the next one
+    /// [default: user for a guest with a root disk, else none]
+    #[arg(long, value_name = "NAME[,...]")]
+    pub net: Vec<NetGiven>,
+    /// Offer a port of the guest's on the host's 127.0.0.1, or at ADDR, by the user network; may be
+    /// given again
+    #[arg(long, value_name = "[ADDR:]HOST:GUEST[/udp]")]
+    pub publish: Vec<host_net::Publish>,
     #[command(flatten)]
     pub fetch: FetchOptions,
     /// Name translated code for Linux `perf`, in /tmp/perf-PID.map

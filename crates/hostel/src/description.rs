@@ -6,6 +6,7 @@ use crate::consoles::Consoles;
 use crate::cpu::Cpu;
 use crate::disk::DiskChoice;
 use crate::engine::Engine;
+use crate::net::{self, NetChoice};
 use crate::origin::{Origin, position};
 use crate::share::{self, ShareChoice};
 use crate::virtio_bus::{self, VirtioBus};
@@ -53,6 +54,8 @@ pub struct Description {
     pub shares: Vec<ShareChoice>,
     /// Where virtio devices are attached that do not say it themselves; without, where there is room.
     pub virtio: Option<VirtioBus>,
+    /// The network cards.
+    pub nets: Vec<NetChoice>,
 }
 
 /// What a file says of a machine.
@@ -74,6 +77,7 @@ struct Partial {
     virtio: Option<VirtioBus>,
     disk: Option<Vec<DiskChoice>>,
     share: Option<Vec<ShareChoice>>,
+    net: Option<Vec<NetChoice>>,
 }
 
 /// What the positional argument names.
@@ -136,10 +140,14 @@ pub fn resolve(options: &RunOptions) -> anyhow::Result<(Description, Origin)> {
         disks: Some(options.disk.clone()).filter(|all| !all.is_empty()).or(file.disk).unwrap_or_default(),
         shares: Some(options.share.clone()).filter(|all| !all.is_empty()).or(file.share).unwrap_or_default(),
         virtio: options.virtio.or(file.virtio),
+        nets: Vec::new(),
     };
     if machine.guest.is_none() && machine.kernel.is_none() && machine.bios == Bios::Builtin {
         machine.guest = Some(DEFAULT_GUEST.to_owned());
     }
+    let usual = usual_nets(&machine);
+    machine.nets = net::cards(&options.net, file.net, usual, &options.publish)
+        .map_err(|error| origin.blame(&["net"], error))?;
     check(&machine).map_err(|(keys, error)| origin.blame(keys, error))?;
     if options.perf_map && !matches!(machine.engine, Engine::Jit(_)) {
         bail!(
@@ -170,6 +178,7 @@ fn override_by(options: &RunOptions, file: &mut Partial, origin: &mut Origin) {
         ("virtio", options.virtio.is_some()),
         ("disk", !options.disk.is_empty()),
         ("share", !options.share.is_empty()),
+        ("net", !options.net.is_empty()),
     ];
     for (key, _) in given.into_iter().filter(|(_, given)| *given) {
         origin.forget(key);
@@ -201,7 +210,8 @@ fn check(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::
     }
     check_disks(machine).map_err(|error| (&["disk", "machine", "guest"] as &[_], error))?;
     check_shares(machine).map_err(|error| (&["share", "machine"] as &[_], error))?;
-    virtio_bus::check(machine).map_err(|error| (&["virtio", "disk", "machine"] as &[_], error))?;
+    check_nets(machine).map_err(|error| (&["net", "clock", "machine"] as &[_], error))?;
+    virtio_bus::check(machine).map_err(|error| (&["virtio", "disk", "net", "machine"] as &[_], error))?;
     if machine.machine.x86() {
         return check_x86(machine);
     }
@@ -293,6 +303,26 @@ fn check_shares(machine: &Description) -> anyhow::Result<()> {
         Some(problem) => bail!("{problem}"),
         None => Ok(()),
     }
+}
+
+/// What network cards a machine has of whose user nobody has said: a guest with a root disk, which is a whole system, has the
+/// user network, where there can be one.
+fn usual_nets(machine: &Description) -> Vec<NetChoice> {
+    let whole = machine.guest.as_deref().and_then(image).is_some_and(|image| image.disk);
+    let can = machine.machine.disks() > 0 && machine.clock.0 == ClockKind::Real;
+    if whole && can { vec![NetChoice::user()] } else { Vec::new() }
+}
+
+/// Refuses network cards that the machine cannot have.
+fn check_nets(machine: &Description) -> anyhow::Result<()> {
+    net::check(&machine.nets, machine.machine)?;
+    if !machine.nets.is_empty() && machine.clock.0 == ClockKind::Virtual {
+        bail!(
+            "a network's frames come when the host sends them, which no virtual clock can repeat; use --net none, or \
+             --clock real"
+        );
+    }
+    Ok(())
 }
 
 /// The same for a board of x86-64 processors.
@@ -441,6 +471,7 @@ impl Description {
             disks,
             shares,
             virtio,
+            nets,
         } = self;
         let append = match guest {
             Some(_) => Some(append.clone().unwrap_or_else(|| guest_append(*machine, image))),
@@ -484,6 +515,9 @@ impl Description {
         }
         lines.extend(append.map(|append| format!("append = {}", quoted(&append))));
         lines.extend(virtio.map(|bus| format!("virtio = {}", quoted(&bus.to_string()))));
+        // Where a card would be a guest's by itself, that there is none is said.
+        let unlike = nets.is_empty() && !usual_nets(self).is_empty();
+        lines.extend(unlike.then(|| "net = []".to_owned()));
         lines.push(String::new());
         let mut text = lines.join("\n");
         for disk in disks {
@@ -492,6 +526,7 @@ impl Description {
         for share in shares {
             text.push_str(&share.to_toml(|path| Ok(quoted(&absolute(path)?)), quoted)?);
         }
+        nets.iter().for_each(|net| text.push_str(&net.to_toml()));
         Ok(text)
     }
 }

@@ -3,9 +3,10 @@
 use crate::choice::{Bios, Machine};
 use crate::command::RunOptions;
 use crate::description::{Description, guest_append, no_kernel, resolve};
+use crate::net::{self, Card};
 use crate::origin::Origin;
 use crate::virtio_bus::VirtioBus;
-use crate::{disk, file, life, random, say, second_stage, status, virtio_bus};
+use crate::{disk, file, life, random, resolv, say, second_stage, status, virtio_bus};
 use anyhow::Context;
 use host_disk::Disk;
 use host_image::{Bars, Image, Store};
@@ -72,7 +73,16 @@ pub fn run(options: RunOptions) -> anyhow::Result<u8> {
         let server = choice.serve().map_err(|error| origin.blame(&["share"], error))?;
         files.shares.push((server, choice.tag(at)));
     }
+    files.cards = net::open(&machine.nets, say::note).map_err(|error| origin.blame(&["net"], error))?;
+    let users: Vec<_> = files.cards.iter().filter_map(|card| card.user.clone()).collect();
+    let resolv = if users.is_empty() { None } else { Some(resolv::watch(users)) };
+    if let Some(Err(error)) = &resolv {
+        say::note(&format!(
+            "cannot watch /etc/resolv.conf: {error}; the guest keeps the name servers of now"
+        ));
+    }
     let ended = life::live(wish, || files.spec(&machine, &board), &machine.consoles);
+    drop(resolv);
     last_word(ended, disk::close(&files.disks))
 }
 
@@ -140,6 +150,8 @@ struct Files {
     disks: Vec<(PathBuf, Arc<dyn Disk>)>,
     /// Who serves the shared folders, and their tags.
     shares: Vec<(Arc<ShareLink>, String)>,
+    /// The network cards, which outlive a reset.
+    cards: Vec<Card>,
 }
 
 impl Files {
@@ -169,6 +181,7 @@ impl Files {
             perf_map: false,
             disks: Vec::new(),
             shares: Vec::new(),
+            cards: Vec::new(),
         })
     }
 
@@ -219,15 +232,17 @@ impl Files {
         })
     }
 
-    /// The virtio devices, at memory-mapped registers and on PCI: the disks, shared folders and entropy, where the board has room for any.
+    /// The virtio devices, at memory-mapped registers and on PCI: the disks, network cards, shared folders and entropy, where the board has room for any.
     fn virtio(&self, machine: &Description, source: RandomSource) -> (Vec<Virtio>, Vec<Virtio>) {
         let disks = self.disks.iter().enumerate();
         let disks =
             disks.map(|(n, (_, disk))| Virtio::Disk { disk: Arc::clone(disk), id: format!("disk{n}") });
+        let cards = self.cards.iter().map(|card| Virtio::Net { ports: card.ports.clone(), mac: card.mac });
         let shares = self.shares.iter();
         let shares =
             shares.map(|(server, tag)| Virtio::Share { server: Arc::clone(server), tag: tag.clone() });
-        let all = disks.chain(shares).chain([Virtio::Entropy(source)]).zip(virtio_bus::of(machine));
+        let all =
+            disks.chain(cards).chain(shares).chain([Virtio::Entropy(source)]).zip(virtio_bus::of(machine));
         let (mmio, pci): (Vec<_>, Vec<_>) = all.partition(|(_, bus)| *bus == VirtioBus::Mmio);
         let devices = |all: Vec<(Virtio, VirtioBus)>| all.into_iter().map(|(device, _)| device).collect();
         (devices(mmio), devices(pci))

@@ -96,6 +96,18 @@ fn what_is_printed_gives_the_same_machine() {
         &["--machine", "spike", "--bios", "none", "--kernel", "k", "--clock", "virtual"],
         &["--cpus", "512", "--memory", "1T", "--cpu", "rv64imac_zicsr_svbare", "--console", "pty"],
         &["--machine", "sifive_u"],
+        &["debian"],
+        &["debian", "--net", "none"],
+        &["debian", "--clock", "virtual"],
+        &[
+            "--net",
+            "tap=t0,queues=2",
+            "--net",
+            "user,host=allow,mac=52:54:00:12:34:56",
+            "--publish",
+            "2222:22",
+        ],
+        &["--publish", "0.0.0.0:53:53/udp", "--publish", "2222:22"],
         &[
             "--machine",
             "sifive_u",

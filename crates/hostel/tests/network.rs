@@ -1,5 +1,9 @@
-//! The process of a user network: how it starts, what it says, and how it ends with the machine or before it.
+//! The process of a user network: how it starts, what it says, and how it ends with the machine or before it. And which
+//! machines have one.
 
+mod guest;
+
+use guest::Files;
 use host_net::{Config, NetPort, SendError, SpawnError, UserNet};
 use snapbox::cmd::cargo_bin;
 use std::io::Read;
@@ -88,4 +92,65 @@ fn what_cannot_be_published_is_said() {
     let error = spawn(&format!("publish={port}:22")).unwrap_err().to_string();
     assert!(error.starts_with(&format!("cannot publish 127.0.0.1:{port}:22: ")), "{error}");
     assert!(error.ends_with("; choose another port of the host"), "{error}");
+}
+
+/// What `--print-config` says of network cards.
+fn cards(arguments: &[&str]) -> Vec<String> {
+    let files = Files::new();
+    let assert = files.hostel(&[&["run", "--print-config"], arguments].concat()).assert().code(0);
+    let text = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
+    text.lines().skip_while(|line| *line != "[[net]]").map(str::to_owned).collect()
+}
+
+#[test]
+fn a_guest_with_a_root_disk_has_a_network_and_others_when_they_are_given_one() {
+    assert_eq!(cards(&["debian"]), ["[[net]]", "kind = \"user\""]);
+    for none in [
+        &["debian-busybox"][..],
+        &["debian", "--net", "none"],
+        &["debian", "--clock", "virtual"],
+        &["--kernel", "/k"],
+    ] {
+        assert!(cards(none).is_empty(), "{none:?}");
+    }
+    let published = ["[[net]]", "kind = \"user\"", "publish = \"127.0.0.1:2222:22\""];
+    assert_eq!(cards(&["debian-busybox", "--publish", "2222:22"]), published);
+    assert_eq!(
+        cards(&["--net", "tap=tap0", "--kernel", "/k"]),
+        ["[[net]]", "kind = \"tap\"", "name = \"tap0\""]
+    );
+}
+
+#[test]
+fn networks_that_cannot_be_are_refused_with_what_to_do() {
+    let files = Files::new();
+    for (arguments, why) in [
+        (&["--net", "user", "--clock", "virtual"][..], "use --net none, or --clock real"),
+        (&["--net", "user", "--machine", "spike", "--kernel", "/k"], "use --machine virt, or --net none"),
+        (&["--net", "none", "--publish", "2222:22"], "add --net user"),
+        (&["--net", "none", "--net", "user"], "leave one out"),
+        (&["--net", "bridge"], "networks are user, tap=NAME and none"),
+        (&["--net", "user,mtu=1"], "expected a number from 1280 to 65520"),
+        (&["--publish", "22"], "write [BIND:]HOST:GUEST[/udp]"),
+        (&["--net", "tap=a", "--net", "tap=a"], "give one another mac"),
+    ] {
+        let assert = files.hostel(&[&["run", "--print-config"], arguments].concat()).assert().code(125);
+        let text = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+        assert!(text.split_whitespace().collect::<Vec<_>>().join(" ").contains(why), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_before_the_machine_starts() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let files = Files::new();
+    files.add("off", guest::flat(guest::OFF));
+    let publish = format!("{port}:22");
+    let words = ["run", "--bios", "none", "--kernel", "off", "--publish", &publish];
+    let assert = files.hostel(&words).assert().code(125);
+    let text = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    assert!(text.contains("choose another port of the host"), "{text}");
+    // And a machine with a network ends as any.
+    files.hostel(&["run", "--bios", "none", "--kernel", "off", "--net", "user"]).assert().code(0);
 }

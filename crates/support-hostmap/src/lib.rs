@@ -1,17 +1,20 @@
 //! Host memory mappings: a guest's memory and a translator's code, at stable addresses for their whole life.
 //!
 //! An island of `unsafe`: it owns the mapping and hands out its address and length, and moves bytes between ranges of it
-//! ([`Pieces`]) and files: by a system call ([`read_at`], [`write_at`]) or by io_uring ([`Uring`]). It knows nothing of
+//! ([`Pieces`]) and files or sockets: by a system call ([`read_at`], [`write_at`], [`send_message`], [`receive_message`]) or by
+//! io_uring ([`Uring`]). It knows nothing of
 //! guests; what may be read and written in the mapping is its users' concern.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 pub mod landlock;
 mod lock;
+mod message;
 mod pieces;
 mod transfer;
 mod uring;
 
 pub use lock::{is_byte_locked, release_byte, share_byte};
+pub use message::{read_frame, receive_message, send_message, write_frame};
 pub use pieces::Pieces;
 pub use transfer::{read_at, send, write_at};
 pub use uring::{Completion, Operation, Uring};

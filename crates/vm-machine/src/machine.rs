@@ -96,6 +96,14 @@ pub enum BuildError {
         /// How many there are.
         wanted: usize,
     },
+    /// A network card that is joined to nothing.
+    #[error("a network card has no port to be joined to")]
+    NoPort,
+    /// Frames come when they come.
+    #[error(
+        "a virtual clock has no network, whose frames come at the host's times: use --net none, or --clock real"
+    )]
+    NetAndVirtualClock,
     /// A virtual clock follows one hart.
     #[error("a virtual clock follows the instructions of one hart: use --cpus 1, or --clock real")]
     VirtualHarts,

@@ -7,6 +7,7 @@ use crate::spec::{ClockKind, Note, Spec, Virtio};
 use dev_core::Slot;
 use dev_virtio::{Attend, Attendant, Attended, Backend, Identity, Mmio, Rng, Transport, When};
 use dev_virtio_blk::Blk;
+use dev_virtio_net::Net;
 use dev_virtio_share::{Carrier, Patience};
 use fabric_bus::Dma;
 use host_loop::{Bell, Thread, Wait, Work};
@@ -165,6 +166,14 @@ impl Host<'_> {
                 let (server, queues, tell) = (Arc::clone(server), identity.queues.len(), self.teller());
                 let trouble = Box::new(move |text: &str| tell(text));
                 (identity, Box::new(Carrier::new(server, protocol, queues, patience, trouble)))
+            }
+            Virtio::Net { ports, mac } => {
+                let Some(port) = ports.first() else { return Err(BuildError::NoPort) };
+                if self.at_once {
+                    return Err(BuildError::NetAndVirtualClock);
+                }
+                let identity = dev_virtio_net::identity(*mac, &**port, ports.len());
+                (identity, Box::new(Net::new(ports).map_err(BuildError::Thread)?))
             }
         })
     }

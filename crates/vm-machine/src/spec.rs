@@ -3,6 +3,7 @@
 use crate::trace::Trace;
 use engine_kvm::Irqchip;
 use host_disk::Disk;
+use host_net::NetPort;
 use host_share::{Protocol, ShareLink};
 use std::sync::{Arc, Mutex};
 
@@ -91,6 +92,13 @@ pub enum Virtio {
         /// What the guest mounts it by; 36 bytes of it.
         tag: String,
     },
+    /// A network card; not with a virtual clock, because frames come when they come.
+    Net {
+        /// What it is joined to: a pair of queues for each, at least one.
+        ports: Vec<Arc<dyn NetPort>>,
+        /// Its link-layer address.
+        mac: [u8; 6],
+    },
 }
 
 impl Virtio {
@@ -103,6 +111,7 @@ impl Virtio {
                 Protocol::Fuse => "virtio-fs",
                 Protocol::Nine => "virtio-9p",
             },
+            Virtio::Net { .. } => "virtio-net",
         }
     }
 }
