@@ -54,6 +54,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "u-boot", about: "OpenSBI, then U-Boot: its prompt and its commands", needs: U_BOOT, sample: true, run: u_boot },
     Test { name: "u-boot-reset", about: "U-Boot resets the machine", needs: U_BOOT, sample: false, run: u_boot_reset },
     Test { name: "u-boot-built-in", about: "U-Boot on the built-in SBI", needs: &["u-boot.bin"], sample: false, run: u_boot_built_in },
+    Test { name: "network", about: "U-Boot asks the user network for an address, and sees its gateway and no more of the host", needs: &["u-boot.bin"], sample: true, run: network },
     Test { name: "reboot", about: "Linux reboots, then powers off", needs: LINUX, sample: false, run: reboot },
     Test { name: "reboot-opensbi", about: "the same under OpenSBI, four harts", needs: DYNAMIC, sample: false, run: reboot_opensbi },
     Test { name: "typing", about: "1 MiB typed arrives intact", needs: LINUX, sample: false, run: typing },
@@ -176,6 +177,15 @@ fn u_boot_built_in(setup: &Setup) -> Result<()> {
     let mut guest = at_u_boot(setup, &["--kernel", "@u-boot.bin"])?;
     guest.answers("version", &["U-Boot 20"])?;
     guest.answers("sbi", &["SBI 3.0", "Debug Console Extension"])?;
+    guest.ends_after("poweroff").map(drop)
+}
+
+/// By a driver that knows nothing of merged buffers and offloads; Linux does, and is tried by hand.
+fn network(setup: &Setup) -> Result<()> {
+    let mut guest = at_u_boot(setup, &["--kernel", "@u-boot.bin", "--net", "user"])?;
+    guest.answers("setenv autoload no; dhcp", &["DHCP client bound to address 10.0.2.15"])?;
+    guest.answers("ping 10.0.2.2", &["host 10.0.2.2 is alive"])?;
+    guest.answers("ping 127.0.0.1", &["host 127.0.0.1 is not alive"])?;
     guest.ends_after("poweroff").map(drop)
 }
 
