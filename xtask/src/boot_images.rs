@@ -28,6 +28,18 @@ pub struct Images {
     pub missing: Vec<String>,
 }
 
+/// Makes sure that an image is in the cache, for a guest that is started by its name: one that takes minutes to make is not made
+/// for a test.
+///
+/// # Errors
+/// [`NoTool`](crate::boot::NoTool) if it is not.
+pub fn cached(hostel: &Path, name: &'static str) -> Result<()> {
+    let mut command = Command::new(hostel);
+    command.args(["image", "get", name, "--offline"]).stdin(Stdio::null());
+    let output = command.output().with_context(|| format!("cannot run {}", hostel.display()))?;
+    if output.status.success() { Ok(()) } else { Err(crate::boot::NoTool(name).into()) }
+}
+
 impl Images {
     /// Gets every image, with `hostel` for what must be fetched.
     ///

@@ -9,6 +9,7 @@ mod boot;
 mod boot_images;
 mod boot_microvm;
 mod boot_pci;
+mod boot_share;
 mod boot_sifive;
 mod boot_tests;
 mod check;

@@ -14,6 +14,10 @@ use support_hostmap::Pieces;
 /// all I/O. Long enough for a slow disk.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long a processor that has sent the only request waits for its reply itself. Most come within this; then neither the
+/// device's thread nor the processor has to be woken, which would take longer than the server does.
+const MOMENT: Duration = Duration::from_micros(100);
+
 /// Told of what the server could not do.
 pub type Trouble = Box<dyn Fn(&str) + Send>;
 
@@ -187,6 +191,16 @@ impl<S: Server> Carrier<S> {
         Ok(())
     }
 
+    /// Waits a moment for the reply to the only request, if there is only one and its processor can do nothing better: most
+    /// programs wait for each reply.
+    fn linger(&mut self, desk: &mut Desk<'_>) -> Result<(), Broken> {
+        if desk.is_eager() && self.flights.len() == 1 && self.held.is_none() {
+            self.server.wait(false, MOMENT);
+            self.take_replies(desk)?;
+        }
+        Ok(())
+    }
+
     /// Waits until the server has no request.
     fn await_all(&mut self, desk: &mut Desk<'_>) -> Result<(), Broken> {
         let (mut heard, mut moved) = (Instant::now(), self.moved);
@@ -215,7 +229,8 @@ impl<S: Server> Backend for Carrier<S> {
     fn serve(&mut self, desk: &mut Desk<'_>, _rung: u64) -> Result<(), Broken> {
         self.take_replies(desk)?;
         self.send_held(desk)?;
-        (0..self.queues).try_for_each(|queue| self.take_requests(desk, queue))
+        (0..self.queues).try_for_each(|queue| self.take_requests(desk, queue))?;
+        self.linger(desk)
     }
 
     fn finish(&mut self, desk: &mut Desk<'_>) -> Result<(), Broken> {
@@ -230,7 +245,9 @@ impl<S: Server> Backend for Carrier<S> {
     }
 
     fn watched(&self) -> Vec<Watched> {
-        if !self.live || self.dead || self.patience.at_once {
+        // Nobody to wait for: that the server is no more is noticed with the next request.
+        let idle = self.flights.is_empty() && self.held.is_none();
+        if !self.live || self.dead || self.patience.at_once || idle {
             return Vec::new();
         }
         vec![Watched { fd: self.server.descriptor(), read: true, write: self.held.is_some() }]

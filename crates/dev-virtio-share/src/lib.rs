@@ -21,6 +21,8 @@ mod attack_test;
 #[cfg(test)]
 mod carrier_test;
 #[cfg(test)]
+mod exercise_test;
+#[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "for tests")]
 mod testkit;
 

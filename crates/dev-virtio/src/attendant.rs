@@ -84,6 +84,11 @@ impl<'a> Desk<'a> {
         }
     }
 
+    /// Whether who serves has other things to do, such as running the guest.
+    pub fn is_eager(&self) -> bool {
+        self.eager
+    }
+
     /// Takes the next request of a queue; none if the driver has not set it up. A driver that has its own work to do meanwhile
     /// cannot have made more than the queues hold: behind these, others have their turn, and there is none before that.
     ///
@@ -137,11 +142,6 @@ impl<'a> Desk<'a> {
     /// Whether a queue is there to be used.
     pub fn has(&self, queue: usize) -> bool {
         matches!(self.queues.get(queue), Some(Some(_)))
-    }
-
-    /// Whether who serves has other things to do: what takes long is better left to the device's own thread.
-    pub fn is_eager(&self) -> bool {
-        self.eager
     }
 
     /// [`Backend::watched`] gives something else from now on: whoever waits for that is to ask again.
