@@ -98,12 +98,38 @@ impl Cpu {
     }
 
     fn load_misaligned(&mut self, va: u64, width: Width) -> Result<u64, Stop> {
-        let offsets = self.each_byte(va, width, AccessKind::Load)?;
+        let offsets = match self.each_byte(va, width, AccessKind::Load) {
+            Ok(offsets) => offsets,
+            Err(stop) => return self.load_program(va, width)?.ok_or(stop),
+        };
         let mut value = 0;
         for (i, offset) in (0u64..width.bytes()).zip(offsets) {
             value |= u64::from(self.ram.load::<u8>(offset).unwrap_or(0)) << (8 * i);
         }
         Ok(value)
+    }
+
+    /// The bytes of a misaligned load from a device that holds a program: flash memory takes such loads as ROM does, and
+    /// EDK2 makes them before it has moved to RAM. `None` if a byte is not in such a device.
+    fn load_program(&mut self, va: u64, width: Width) -> Result<Option<u64>, Stop> {
+        let mut addresses = [0; 8];
+        for (i, address) in (0u64..width.bytes()).zip(&mut addresses) {
+            match self.translate(va.wrapping_add(i), 1, AccessKind::Load) {
+                Ok(place) if place.ram.is_none() && self.bus.fetchable(place.address, 1) => {
+                    *address = place.address;
+                }
+                _ => return Ok(None),
+            }
+        }
+        self.must_be_alone()?;
+        self.sync_clock();
+        self.look_around();
+        let mut value = 0;
+        for (i, address) in (0u64..width.bytes()).zip(addresses) {
+            let byte = self.bus.read(address, 1).map_err(|_| access_fault(AccessKind::Load, va))?;
+            value |= byte << (8 * i);
+        }
+        Ok(Some(value))
     }
 
     fn store_misaligned(&mut self, va: u64, width: Width, v: u64) -> Result<(), Stop> {

@@ -36,7 +36,9 @@ impl Source {
     fn halfword(&self, cpu: &Cpu, offset: u64) -> Option<u16> {
         if let Some(address) = self.parts {
             let address = address + offset;
-            cpu.bus.ram_range(address, 2, false)?;
+            if !cpu.bus.fetchable(address, 2) {
+                return None;
+            }
             if !cpu.hart.csr.pmp.check(address, 2, AccessKind::Fetch, cpu.hart.mode) {
                 return None;
             }

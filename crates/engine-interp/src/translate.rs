@@ -92,7 +92,11 @@ impl Cpu {
             return Err(access_fault(kind, va));
         }
         let write = kind == AccessKind::Store;
-        let (ram, all_ram) = match self.bus.page(address) {
+        let page = match kind {
+            AccessKind::Fetch => self.bus.code_page(address),
+            AccessKind::Load | AccessKind::Store => self.bus.page(address),
+        };
+        let (ram, all_ram) = match page {
             Page::Ram { writable: false, .. } if write => (None, true),
             Page::Ram { offset, .. } => (Some(offset | address & engine_mmu::PAGE_MASK), true),
             Page::Mixed => (self.bus.ram_range(address, size, write), false),

@@ -9,11 +9,12 @@ use std::sync::Arc;
 #[derive(Clone)]
 enum Region {
     /// RAM (or ROM, if not writable) at this offset of the arena.
-    Ram {
-        offset: u64,
-        writable: bool,
+    Ram { offset: u64, writable: bool },
+    Device {
+        target: Arc<dyn Target>,
+        /// Where in the arena the instructions are that can be fetched from it.
+        code: Option<u64>,
     },
-    Device(Arc<dyn Target>),
 }
 
 #[derive(Clone)]
@@ -132,7 +133,28 @@ impl BusBuilder {
         size: u64,
         target: Arc<dyn Target>,
     ) -> Result<(), MapError> {
-        insert(&mut self.regions, mapped(name, base, size, Region::Device(target))?)
+        insert(&mut self.regions, mapped(name, base, size, Region::Device { target, code: None })?)
+    }
+
+    /// Maps a device that holds a program, such as flash memory: loads and stores reach the device, and instructions are
+    /// fetched from the arena from `offset` on, where whoever maps it puts the same bytes.
+    ///
+    /// # Errors
+    /// See [`MapError`].
+    pub fn program_device(
+        &mut self,
+        name: &str,
+        base: u64,
+        size: u64,
+        offset: u64,
+        target: Arc<dyn Target>,
+    ) -> Result<(), MapError> {
+        let fits = offset.checked_add(size).is_some_and(|end| end <= self.ram.size());
+        if !fits || !(base | size | offset).is_multiple_of(PAGE) {
+            return Err(MapError::Arena { name: name.into() });
+        }
+        let code = Some(offset);
+        insert(&mut self.regions, mapped(name, base, size, Region::Device { target, code })?)
     }
 
     /// Maps a device on top of whatever else is there (two overlays may not overlap).
@@ -146,7 +168,7 @@ impl BusBuilder {
         size: u64,
         target: Arc<dyn Target>,
     ) -> Result<(), MapError> {
-        insert(&mut self.overlays, mapped(name, base, size, Region::Device(target))?)
+        insert(&mut self.overlays, mapped(name, base, size, Region::Device { target, code: None })?)
     }
 
     /// The finished address space.
@@ -225,8 +247,9 @@ impl Bus {
         let mut renew = |list: &[Mapped]| -> Vec<Mapped> {
             let renewed = list.iter().map(|m| match &m.region {
                 Region::Ram { .. } => m.clone(),
-                Region::Device(target) => {
-                    Mapped { region: Region::Device(front(m.base, target)), ..m.clone() }
+                Region::Device { target, code } => {
+                    let region = Region::Device { target: front(m.base, target), code: *code };
+                    Mapped { region, ..m.clone() }
                 }
             });
             renewed.collect()
@@ -240,7 +263,7 @@ impl Bus {
             Region::Ram { offset, writable } => {
                 Some(Block { base: m.base, size: m.last - m.base + 1, offset, writable })
             }
-            Region::Device(_) => None,
+            Region::Device { .. } => None,
         })
     }
 
@@ -300,6 +323,29 @@ impl Bus {
         }
     }
 
+    /// What the page that holds `address` is to who fetches instructions: as [`Bus::page`], but a device that holds a
+    /// program ([`BusBuilder::program_device`]) is ROM.
+    #[inline]
+    pub fn code_page(&self, address: u64) -> Page {
+        match self.page(address) {
+            Page::Mixed => self.program_page(address).unwrap_or(Page::Mixed),
+            page => page,
+        }
+    }
+
+    /// Whether instructions can be fetched from the `len` bytes at `address`, which lie in one page.
+    pub fn fetchable(&self, address: u64, len: u64) -> bool {
+        self.ram_range(address, len, false).is_some() || self.program_page(address).is_some()
+    }
+
+    fn program_page(&self, address: u64) -> Option<Page> {
+        let base = address & !(PAGE - 1);
+        let m = find(&self.regions, base)?;
+        let Region::Device { code: Some(offset), .. } = m.region else { return None };
+        let covered = self.overlays.iter().any(|o| o.base <= (base | (PAGE - 1)) && o.last >= base);
+        (!covered).then(|| Page::Ram { offset: offset + (base - m.base), writable: false })
+    }
+
     fn region(&self, address: u64, size: u8) -> Result<&Mapped, BusFault> {
         let over = if self.overlays.is_empty() { None } else { find(&self.overlays, address) };
         let m = over.or_else(|| find(&self.regions, address)).ok_or(BusFault)?;
@@ -321,7 +367,7 @@ impl Bus {
         debug_assert!(matches!(size, 1 | 2 | 4 | 8));
         let m = self.region(address, size)?;
         match &m.region {
-            Region::Device(target) => target.read(address - m.base, size),
+            Region::Device { target, .. } => target.read(address - m.base, size),
             Region::Ram { offset, .. } => {
                 let at = offset + (address - m.base);
                 self.ram.load_sized(at, size).ok_or(BusFault)
@@ -337,7 +383,7 @@ impl Bus {
         debug_assert!(matches!(size, 1 | 2 | 4 | 8));
         let m = self.region(address, size)?;
         match &m.region {
-            Region::Device(target) => target.write(address - m.base, size, value),
+            Region::Device { target, .. } => target.write(address - m.base, size, value),
             Region::Ram { writable: false, .. } => Err(BusFault),
             Region::Ram { offset, .. } => {
                 let at = offset + (address - m.base);
@@ -357,7 +403,7 @@ impl Bus {
     pub fn update(&self, address: u64, size: u8, change: &dyn Fn(u64) -> u64) -> Result<u64, BusFault> {
         let m = self.region(address, size)?;
         match &m.region {
-            Region::Device(target) => target.update(address - m.base, size, change),
+            Region::Device { target, .. } => target.update(address - m.base, size, change),
             Region::Ram { .. } => Err(BusFault),
         }
     }
@@ -460,6 +506,35 @@ mod tests {
         assert_eq!((other.load::<u64>(0), bus.read(0x8000_0000, 8)), (Some(9), Ok(0)));
         assert_eq!(over.write(0x1000, 4, 1), Err(BusFault));
         assert!(echo.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_program_is_fetched_from_the_arena_and_read_from_its_device() {
+        let echo = Arc::new(Echo::default());
+        let target = || Arc::clone(&echo) as Arc<dyn Target>;
+        let mut b = BusBuilder::new(Arc::new(GuestRam::new(4 * PAGE).unwrap()));
+        b.program_device("flash", 0x2000_0000, 3 * PAGE, PAGE, target()).unwrap();
+        b.overlay("spot", 0x2000_2008, 8, target()).unwrap();
+        let outside = b.program_device("more", 0x3000_0000, 4 * PAGE, PAGE, target());
+        assert_eq!(outside, Err(MapError::Arena { name: "more".into() }));
+        let crooked = b.program_device("more", 0x3000_0010, PAGE, PAGE, target());
+        assert_eq!(crooked, Err(MapError::Arena { name: "more".into() }));
+        let bus = b.build();
+        assert_eq!(bus.page(0x2000_0000), Page::Mixed);
+        assert_eq!(bus.code_page(0x2000_1004), Page::Ram { offset: 2 * PAGE, writable: false });
+        assert_eq!(bus.code_page(0x2000_2000), Page::Mixed, "an overlay is no program");
+        assert_eq!(bus.code_page(0x2000_3000), Page::Nothing);
+        assert_eq!(
+            [0x1ffe, 0x2000, 0x3000].map(|at| bus.fetchable(0x2000_0000 + at, 2)),
+            [true, false, false]
+        );
+        assert_eq!(bus.read(0x2000_0004, 4), Ok(0x404));
+        bus.write(0x2000_0000, 4, 7).unwrap();
+        assert_eq!(*echo.0.lock().unwrap(), [(0, 4, 7)]);
+        // No DMA, and no loader by mistake.
+        assert_eq!((bus.ram_range(0x2000_0000, 4, false), bus.backing(0x2000_0000, 4)), (None, None));
+        let over = bus.over(Arc::clone(bus.ram()), |_, target| Arc::clone(target));
+        assert_eq!(over.code_page(0x2000_0000), Page::Ram { offset: PAGE, writable: false });
     }
 
     #[test]
