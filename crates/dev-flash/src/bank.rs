@@ -62,11 +62,14 @@ pub(crate) struct Bank {
     pub status: u8,
     /// A bit for each block: neither programmed nor erased. Outlives a reset, as the bits do.
     pub locks: u128,
+    /// The pin that protects the whole chip: nothing is programmed or erased.
+    pub protected: bool,
 }
 
 impl Default for Bank {
     fn default() -> Self {
-        Bank { mode: Mode::Array, expect: Expect::Command, status: status::READY, locks: 0 }
+        let (mode, expect) = (Mode::Array, Expect::Command);
+        Bank { mode, expect, status: status::READY, locks: 0, protected: false }
     }
 }
 
@@ -78,11 +81,16 @@ fn block_bit(at: u32) -> u128 {
 impl Bank {
     /// The signal RP#: bits and locks stay.
     pub fn reset(&mut self) {
-        *self = Bank { locks: self.locks, ..Bank::default() };
+        *self = Bank { locks: self.locks, protected: self.protected, ..Bank::default() };
+    }
+
+    /// What was last programmed or erased did not come to stay.
+    pub fn failed(&mut self) {
+        self.status |= status::SEQUENCE;
     }
 
     fn locked(&self, at: u32) -> bool {
-        self.locks & block_bit(at) != 0
+        self.protected || self.locks & block_bit(at) != 0
     }
 
     /// A read; the bank's bits start at `base` of the array.
@@ -289,6 +297,21 @@ mod tests {
         assert_eq!((b.0.mode, b.0.status, b.0.locks), (Mode::Array, 0x80, 2));
         b.write(&[(0, 0x60), (0, 0xd0), (0, 0x40), (BLOCK, 0), (0, 0xff)]);
         assert_eq!(b.read(BLOCK), 0);
+    }
+
+    #[test]
+    fn a_protected_chip_keeps_its_bits() {
+        let mut b = Bench::default();
+        b.1.load(u64::from(BLOCK), &[1, 2, 3, 4]);
+        b.0.protected = true;
+        b.write(&[(0, 0x40), (8, 0), (0, 0x60), (0, 0xd0)]);
+        assert_eq!((b.read(8), b.0.status), (0x92_0092, 0x92), "not to be unlocked");
+        b.write(&[(0, 0x50), (0, 0x20), (0, 0xd0)]);
+        assert_eq!(b.read(8), 0xa2_00a2);
+        b.write(&[(0, 0x50), (0, 0xe8), (0, 0), (0, 0), (0, 0xd0)]);
+        assert_eq!(b.0.status, 0x92);
+        b.0.reset();
+        assert!(b.0.protected && b.1.take_changes().is_empty());
     }
 
     #[test]

@@ -19,6 +19,36 @@ impl Flash {
         Flash { banks: vec![Bank::default(); banks], array: Array::default() }
     }
 
+    /// Gives a bank the bytes that it begins with, the rest being erased; `protected`: for good.
+    pub fn load(&mut self, bank: usize, bytes: &[u8], protected: bool) {
+        if let Some(own) = self.banks.get_mut(bank) {
+            own.protected = protected;
+            let room = bytes.len().min(BANK_BYTES as usize);
+            self.array.load(bank as u64 * BANK_BYTES, bytes.get(..room).unwrap_or_default());
+        }
+    }
+
+    /// What was programmed or erased since this was last asked: bank, offset in it, bytes; whole pages of 4096 bytes, and
+    /// such as follow each other in one run.
+    pub fn take_changes(&mut self) -> Vec<(usize, u64, Vec<u8>)> {
+        let runs = self.array.take_changes().into_iter().flat_map(|(at, bytes)| {
+            let (bank, base, offset) = place(at);
+            // A run may go on in the next bank.
+            let own = bytes.len().min((base + BANK_BYTES - at) as usize);
+            let (first, rest) = bytes.split_at(own);
+            let next = (!rest.is_empty()).then(|| (bank + 1, 0, rest.to_vec()));
+            std::iter::once((bank, u64::from(offset), first.to_vec())).chain(next)
+        });
+        runs.collect()
+    }
+
+    /// What was last programmed or erased in a bank could not be kept: its status register says that it failed.
+    pub fn failed(&mut self, bank: usize) {
+        if let Some(bank) = self.banks.get_mut(bank) {
+            bank.failed();
+        }
+    }
+
     fn bytes(&self) -> u64 {
         self.banks.len() as u64 * BANK_BYTES
     }
@@ -69,7 +99,11 @@ impl Device for Flash {
 
     fn restore(&mut self, saved: Self::Saved) -> Result<(), RestoreError> {
         let damaged = RestoreError::Damaged { device: Self::NAME };
-        *self = saved::into_state(saved, self.banks.len(), self.bytes()).ok_or(damaged)?;
+        let mut restored = saved::into_state(saved, self.banks.len(), self.bytes()).ok_or(damaged)?;
+        restored.array.replaces(&self.array);
+        // A pin, not state.
+        restored.banks.iter_mut().zip(&self.banks).for_each(|(new, old)| new.protected = old.protected);
+        *self = restored;
         Ok(())
     }
 }
@@ -133,7 +167,7 @@ pub mod saved {
     pub(super) fn from_state(state: &Flash) -> FlashV1 {
         let Flash { banks, array } = state;
         let banks = banks.iter().map(|bank| {
-            let Bank { mode, expect, status, locks } = bank.clone();
+            let Bank { mode, expect, status, locks, protected: _ } = bank.clone();
             let mode = match mode {
                 Mode::Array => ModeV1::Array,
                 Mode::Status => ModeV1::Status,
@@ -181,7 +215,7 @@ pub mod saved {
             ExpectV1::Lock => Expect::Lock,
             ExpectV1::Configuration => Expect::Configuration,
         };
-        Some(Bank { mode, expect, status, locks })
+        Some(Bank { mode, expect, status, locks, protected: false })
     }
 
     /// Whether a write can have come over the bus.
@@ -231,6 +265,46 @@ mod tests {
     }
 
     #[test]
+    fn changes_are_told_by_bank() {
+        let mut f = Flash::new(2);
+        f.load(0, &[vec![0xaa; 4096], vec![0xff; BANK_BYTES as usize]].concat(), true);
+        f.load(1, &[0x55; 8], false);
+        assert_eq!((read(&mut f, 0, 4), read(&mut f, BANK_BYTES, 4)), (0xaaaa_aaaa, 0x5555_5555));
+        assert_eq!(read(&mut f, BANK_BYTES + 8, 4), 0xffff_ffff, "no more of the first than fits");
+        for bank in [0, BANK_BYTES] {
+            write(&mut f, bank, 4, 0x0040_0040);
+            write(&mut f, bank + 4, 4, 0);
+        }
+        let changes = f.take_changes();
+        assert_eq!(changes.len(), 1);
+        assert_eq!(
+            (changes[0].0, changes[0].1, &changes[0].2[..9]),
+            (1, 0, &[0x55, 0x55, 0x55, 0x55, 0, 0, 0, 0, 0xff][..])
+        );
+        assert_eq!(read(&mut f, BANK_BYTES, 4), 0x80_0080);
+        f.failed(1);
+        assert_eq!(read(&mut f, BANK_BYTES, 4), 0xb0_00b0);
+        let saved = f.save();
+        f.restore(saved).unwrap();
+        assert_eq!(f.take_changes().len(), 2, "what was taken back may be other than what is kept");
+        write(&mut f, 0, 4, 0x0040_0040);
+        write(&mut f, 4, 4, 0);
+        assert!(f.take_changes().is_empty(), "protected still");
+    }
+
+    #[test]
+    fn a_run_of_changes_ends_at_the_banks_end() {
+        let mut f = Flash::new(2);
+        for at in [BANK_BYTES - 4, BANK_BYTES] {
+            write(&mut f, at / BANK_BYTES * BANK_BYTES, 4, 0x0040_0040);
+            write(&mut f, at, 4, 0);
+        }
+        let told: Vec<_> =
+            f.take_changes().into_iter().map(|(bank, at, run)| (bank, at, run.len())).collect();
+        assert_eq!(told, [(0, BANK_BYTES - 4096, 4096), (1, 0, 4096)]);
+    }
+
+    #[test]
     fn there_is_nothing_behind_the_end() {
         let mut f = Flash::new(1);
         assert_eq!(f.read(BANK_BYTES, 4, 0), Err(NoRegister));
@@ -254,7 +328,7 @@ mod tests {
         ] {
             assert!(f.restore(bad).is_err());
         }
-        for expect in [buffer(17, vec![]), buffer(0, vec![(u32::MAX, 1, 0)]), buffer(0, vec![(2, 4, 0)])] {
+        for expect in [buffer(257, vec![]), buffer(0, vec![(u32::MAX, 1, 0)]), buffer(0, vec![(2, 4, 0)])] {
             let mut bad = good.clone();
             bad.banks[0].expect = expect;
             assert!(f.restore(bad).is_err());

@@ -18,8 +18,8 @@ const QUERY: [u8; 47] = [
     // 0x1f: typical 2^n: 128 us a word, 128 us a buffer, 1 s a block; no chip erase. Then how many times
     // as long at most, 2^n.
     0x07, 0x07, 0x0a, 0x00, 0x04, 0x04, 0x04, 0x00,
-    // 0x27: 2^24 bytes; x8 and x16; buffer of 2^5 bytes; one region: 128 blocks of 0x200 * 256 bytes.
-    0x18, 0x02, 0x00, 0x05, 0x00, 0x01, 0x7f, 0x00, 0x00, 0x02,
+    // 0x27: 2^24 bytes; x8 and x16; buffer of 2^9 bytes; one region: 128 blocks of 0x200 * 256 bytes.
+    0x18, 0x02, 0x00, 0x09, 0x00, 0x01, 0x7f, 0x00, 0x00, 0x02,
     // 0x31: "PRI", version 1.1; block lock bits that are cleared together; no suspending (nothing takes
     // time that could be suspended), no protection register.
     b'P', b'R', b'I', b'1', b'1', 0x08, 0x00, 0x00, 0x00,
@@ -34,8 +34,9 @@ const CHIP_BYTES: u64 = 16 << 20;
 pub(crate) const BLOCK_BYTES: u64 = 2 * CHIP_BLOCK;
 /// Bytes of a bank.
 pub const BANK_BYTES: u64 = 2 * CHIP_BYTES;
-/// Words that each chip's write buffer takes.
-pub(crate) const BUFFER_WORDS: u16 = 16;
+/// Words that each chip's write buffer takes: those of the chips' 65 nm edition (Numonyx, "Embedded Flash Memory J3 65 nm").
+/// The first ones had 16; EDK2 does not ask, and writes 32.
+pub(crate) const BUFFER_WORDS: u16 = 256;
 
 /// What a chip in identifier mode answers at a word.
 pub(crate) fn identifier(word: u64, locked: bool) -> u8 {
