@@ -120,6 +120,8 @@ targets! {
     "pci-function" Device dev_pci::fuzz::function, "a PCI function: configuration space, BARs, MSI, MSI-X";
     "pci" Device dev_pci::fuzz::complex, "a PCI root complex with bridges: routes follow registers";
     "flash" Device dev_flash::fuzz::flash, "CFI flash memory";
+    "fw-cfg" Device dev_fwcfg::fuzz::registers, "QEMU's fw_cfg: registers";
+    "fw-cfg-dma" Parser dev_fwcfg::fuzz::requests, "QEMU's fw_cfg: requests for DMA, with every byte they change checked";
     "goldfish-rtc" Device dev_time::fuzz::goldfish_rtc, "Goldfish real-time clock";
     "finisher" Device dev_time::fuzz::finisher, "SiFive test finisher: power-off and reset";
     "i8254" Device dev_time::fuzz::i8254, "8254 timer and port 0x61";
