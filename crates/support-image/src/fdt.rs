@@ -97,6 +97,17 @@ impl Tree {
         Ok(writer.finish()?)
     }
 
+    /// The same with `room` free bytes behind its strings that count as its own (Devicetree Specification, "Flattened
+    /// Devicetree (DTB) Format": `totalsize` may be more than the blocks take), so that it can grow in place.
+    pub fn to_blob_with_room(&self, room: u32) -> Result<Vec<u8>, FdtError> {
+        let mut blob = self.to_blob()?;
+        blob.resize(blob.len() + room as usize, 0);
+        let total = (blob.len() as u32).to_be_bytes();
+        // The header's second word is `totalsize`.
+        blob.iter_mut().skip(4).zip(total).for_each(|(to, from)| *to = from);
+        Ok(blob)
+    }
+
     /// Reads a flattened tree. Bytes after `totalsize` are ignored.
     pub fn parse(blob: &[u8]) -> Result<Tree, FdtError> {
         crate::fdt_read::parse(blob)
