@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Images by name, as `hostel image` knows them.
-const NAMES: [&str; 4] = ["debian-busybox", "opensbi", "u-boot", "debian-cloud-amd64"];
+const NAMES: [&str; 7] =
+    ["debian-busybox", "opensbi", "u-boot", "debian-cloud-amd64", "edk2", "systemd-boot", "debian-installer"];
 
 /// How to come by the images.
 #[derive(clap::Args, Debug)]

@@ -1,5 +1,6 @@
 //! The tests of `cargo xtask boot`: what a user would type, and what must come.
 
+use crate::boot_firmware;
 use crate::boot_images::Images;
 use crate::boot_microvm;
 use crate::boot_pci;
@@ -43,6 +44,21 @@ const DYNAMIC: &[&str] = &["fw_dynamic.bin", "vmlinux", "initramfs.cpio"];
 const JUMP: &[&str] = &["fw_jump.bin", "vmlinux", "initramfs.cpio"];
 const AMD64: &[&str] = &["vmlinuz", "initramfs-amd64.cpio"];
 const U_BOOT: &[&str] = &["fw_dynamic.bin", "u-boot.bin"];
+const U_BOOT_DISK: &[&str] = &["u-boot.bin", "vmlinux", "initramfs.cpio"];
+const U_BOOT_OPENSBI: &[&str] = &["fw_dynamic.bin", "u-boot.bin", "vmlinux", "initramfs.cpio"];
+const U_BOOT_EFI: &[&str] = &["u-boot.bin", "vmlinux", "initramfs.cpio", "systemd-bootriscv64.efi"];
+const EDK2: &[&str] =
+    &["RISCV_VIRT_CODE.fd", "RISCV_VIRT_VARS.fd", "vmlinux", "initramfs.cpio", "systemd-bootriscv64.efi"];
+const EDK2_OPENSBI: &[&str] = &[
+    "fw_dynamic.bin",
+    "RISCV_VIRT_CODE.fd",
+    "RISCV_VIRT_VARS.fd",
+    "vmlinux",
+    "initramfs.cpio",
+    "systemd-bootriscv64.efi",
+];
+const EDK2_KERNEL: &[&str] = &["RISCV_VIRT_CODE.fd", "RISCV_VIRT_VARS.fd", "vmlinux", "initramfs.cpio"];
+const INSTALLER: &[&str] = &["linux", "initrd.gz"];
 
 /// Every test.
 #[rustfmt::skip]
@@ -56,6 +72,13 @@ pub const TESTS: &[Test] = &[
     Test { name: "u-boot-reset", about: "U-Boot resets the machine", needs: U_BOOT, sample: false, run: u_boot_reset },
     Test { name: "u-boot-built-in", about: "U-Boot on the built-in SBI", needs: &["u-boot.bin"], sample: false, run: u_boot_built_in },
     Test { name: "network", about: "U-Boot asks the user network for an address, and sees its gateway and no more of the host", needs: &["u-boot.bin"], sample: true, run: network },
+    Test { name: "u-boot-extlinux", about: "U-Boot starts Linux from a disk, as extlinux.conf says", needs: U_BOOT_DISK, sample: true, run: boot_firmware::u_boot_extlinux },
+    Test { name: "u-boot-extlinux-opensbi", about: "the same under OpenSBI", needs: U_BOOT_OPENSBI, sample: false, run: boot_firmware::u_boot_opensbi },
+    Test { name: "u-boot-efi", about: "U-Boot starts systemd-boot, and that Linux, from a disk", needs: U_BOOT_EFI, sample: false, run: boot_firmware::u_boot_efi },
+    Test { name: "edk2", about: "EDK2 in flash memory does so too, and keeps its variables", needs: EDK2, sample: false, run: boot_firmware::edk2_built_in },
+    Test { name: "edk2-opensbi", about: "the same under OpenSBI, two harts", needs: EDK2_OPENSBI, sample: false, run: boot_firmware::edk2_opensbi },
+    Test { name: "edk2-kernel", about: "EDK2 starts the kernel that it finds by fw_cfg", needs: EDK2_KERNEL, sample: false, run: boot_firmware::edk2_kernel },
+    Test { name: "installer", about: "Debian's installer asks its first question", needs: INSTALLER, sample: false, run: boot_firmware::installer },
     Test { name: "reboot", about: "Linux reboots, then powers off", needs: LINUX, sample: false, run: reboot },
     Test { name: "reboot-opensbi", about: "the same under OpenSBI, four harts", needs: DYNAMIC, sample: false, run: reboot_opensbi },
     Test { name: "typing", about: "1 MiB typed arrives intact", needs: LINUX, sample: false, run: typing },

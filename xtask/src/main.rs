@@ -6,6 +6,7 @@
 
 mod blank;
 mod boot;
+mod boot_firmware;
 mod boot_images;
 mod boot_microvm;
 mod boot_pci;
@@ -17,6 +18,7 @@ mod check_steps;
 mod check_times;
 mod conformance;
 mod differential;
+mod fat;
 mod fuzz;
 mod fuzz_coverage;
 mod fuzz_planted;

@@ -84,6 +84,20 @@ pub const IMAGES: &[ImageName] = &[
         disk: false,
     },
     ImageName {
+        name: "debian-installer",
+        architecture: Architecture::Riscv64,
+        about: "Debian 13's installer, in text mode; it installs on a disk of yours",
+        boots: true,
+        disk: false,
+    },
+    ImageName {
+        name: "edk2",
+        architecture: Architecture::Riscv64,
+        about: "EDK2 (UEFI) for the virt machine's flash memory; it boots from a disk of yours",
+        boots: false,
+        disk: false,
+    },
+    ImageName {
         name: "opensbi",
         architecture: Architecture::Riscv64,
         about: "OpenSBI firmware, generic platform: fw_dynamic.bin, fw_jump.bin",
@@ -91,13 +105,47 @@ pub const IMAGES: &[ImageName] = &[
         disk: false,
     },
     ImageName {
+        name: "systemd-boot",
+        architecture: Architecture::Riscv64,
+        about: "systemd-boot, for an EFI system partition: systemd-bootriscv64.efi",
+        boots: false,
+        disk: false,
+    },
+    ImageName {
         name: "u-boot",
         architecture: Architecture::Riscv64,
-        about: "U-Boot for supervisor mode on the virt machine: u-boot.bin",
+        about: "U-Boot for supervisor mode on the virt machine; it boots from a disk of yours",
         boots: false,
         disk: false,
     },
 ];
+
+/// How a machine starts a boot loader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loader {
+    /// This file of the image takes a kernel's place in memory.
+    Program(&'static str),
+    /// It is in flash memory.
+    Flash {
+        /// The file that the first bank holds, which nobody writes to.
+        code: &'static str,
+        /// What the second bank begins with: variables without values, 32 MiB.
+        variables: &'static str,
+    },
+}
+
+/// How the image of that name starts, if it is a boot loader: such an image has no kernel, but it starts one from a disk.
+pub fn loader(name: &str) -> Option<Loader> {
+    match name {
+        "edk2" => Some(Loader::Flash { code: EDK2_CODE, variables: EDK2_VARIABLES }),
+        "u-boot" => Some(Loader::Program(U_BOOT)),
+        _ => None,
+    }
+}
+
+const U_BOOT: &str = "u-boot.bin";
+const EDK2_CODE: &str = "RISCV_VIRT_CODE.fd";
+const EDK2_VARIABLES: &str = "RISCV_VIRT_VARS.fd";
 
 const MIB: u64 = 1 << 20;
 
@@ -260,6 +308,60 @@ const RECIPES: &[Recipe] = &[
         append: "",
     },
     Recipe {
+        name: "debian-installer",
+        architecture: Architecture::Riscv64,
+        sources: &[Source {
+            package: Package::Named("debian-installer-13-netboot-riscv64"),
+            picks: &[
+                Pick {
+                    paths: &[
+                        "usr/lib/debian-installer/images/13/riscv64/text/debian-installer/riscv64/linux",
+                    ],
+                    to: "linux",
+                    role: Some(Role::Kernel),
+                    limit: 256 * MIB,
+                },
+                Pick {
+                    paths: &[
+                        "usr/lib/debian-installer/images/13/riscv64/text/debian-installer/riscv64/initrd.gz",
+                    ],
+                    to: "initrd.gz",
+                    role: Some(Role::Initrd),
+                    limit: 256 * MIB,
+                },
+            ],
+        }],
+        initramfs: None,
+        overlay: None,
+        disk: None,
+        append: "",
+    },
+    Recipe {
+        name: "edk2",
+        architecture: Architecture::Riscv64,
+        sources: &[Source {
+            package: Package::Named("qemu-efi-riscv64"),
+            picks: &[
+                Pick {
+                    paths: &["usr/share/qemu-efi-riscv64/RISCV_VIRT_CODE.fd"],
+                    to: EDK2_CODE,
+                    role: Some(Role::Firmware),
+                    limit: 32 * MIB,
+                },
+                Pick {
+                    paths: &["usr/share/qemu-efi-riscv64/RISCV_VIRT_VARS.fd"],
+                    to: EDK2_VARIABLES,
+                    role: Some(Role::Firmware),
+                    limit: 32 * MIB,
+                },
+            ],
+        }],
+        initramfs: None,
+        overlay: None,
+        disk: None,
+        append: "",
+    },
+    Recipe {
         name: "opensbi",
         architecture: Architecture::Riscv64,
         sources: &[Source {
@@ -285,13 +387,30 @@ const RECIPES: &[Recipe] = &[
         append: "",
     },
     Recipe {
+        name: "systemd-boot",
+        architecture: Architecture::Riscv64,
+        sources: &[Source {
+            package: Package::Named("systemd-boot-efi"),
+            picks: &[Pick {
+                paths: &["usr/lib/systemd/boot/efi/systemd-bootriscv64.efi"],
+                to: "systemd-bootriscv64.efi",
+                role: Some(Role::Firmware),
+                limit: 4 * MIB,
+            }],
+        }],
+        initramfs: None,
+        overlay: None,
+        disk: None,
+        append: "",
+    },
+    Recipe {
         name: "u-boot",
         architecture: Architecture::Riscv64,
         sources: &[Source {
             package: Package::Named("u-boot-qemu"),
             picks: &[Pick {
                 paths: &["usr/lib/u-boot/qemu-riscv64_smode/u-boot.bin"],
-                to: "u-boot.bin",
+                to: U_BOOT,
                 role: Some(Role::Firmware),
                 limit: 16 * MIB,
             }],
@@ -327,6 +446,13 @@ mod tests {
             assert_eq!(image.boots, picks.any(|pick| pick.role == Some(Role::Kernel)), "{}", image.name);
             assert_eq!(image.architecture, recipe.architecture, "{}", image.name);
             assert_eq!(image.disk, recipe.disk.is_some(), "{}", image.name);
+            let files: Vec<_> =
+                recipe.sources.iter().flat_map(|source| source.picks).map(|pick| pick.to).collect();
+            match loader(image.name) {
+                Some(Loader::Program(file)) => assert!(files.contains(&file)),
+                Some(Loader::Flash { code, variables }) => assert_eq!(files, [code, variables]),
+                None => {}
+            }
         }
     }
 }

@@ -49,7 +49,7 @@ mod runner;
 mod store;
 
 pub use apt::archive_keys;
-pub use catalog::{Architecture, DEFAULT_GUEST, IMAGES, ImageName, SUITE};
+pub use catalog::{Architecture, DEFAULT_GUEST, IMAGES, ImageName, Loader, SUITE, loader};
 pub use cpio::Newc;
 pub use error::Error;
 pub use initramfs::write_initramfs;

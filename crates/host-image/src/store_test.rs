@@ -187,7 +187,7 @@ fn an_unknown_name_lists_the_known_ones() {
     let (store, _directory) = store();
     let line = store.get_cached("debain").unwrap_err().to_string();
     assert!(
-        line.contains("debian-busybox, debian, debian-cloud-amd64, debian-python, opensbi, u-boot"),
+        line.contains("debian-busybox, debian, debian-cloud-amd64, debian-python, debian-installer, edk2, opensbi, systemd-boot, u-boot"),
         "{line}"
     );
 }

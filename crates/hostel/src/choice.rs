@@ -109,7 +109,15 @@ impl Machine {
         }
     }
 
-    /// What Linux calls the first of them.
+    /// How many banks of flash memory there are.
+    pub fn flash_banks(self) -> usize {
+        match self {
+            Machine::Virt => 2,
+            Machine::Spike | Machine::SifiveU | Machine::Microvm => 0,
+        }
+    }
+
+    /// What Linux calls the first serial line.
     pub fn linux_console(self) -> &'static str {
         match self {
             Machine::Virt | Machine::Spike | Machine::Microvm => "ttyS0",

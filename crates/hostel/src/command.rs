@@ -79,6 +79,8 @@ Examples:
   hostel run --disk root.img --disk data.qcow2,ro   the same with two disks
   hostel run debian --share .                with this folder at /mnt/share
   hostel run debian --publish 2222:22        port 2222 of the host is the guest's port 22
+  hostel run --pflash CODE.fd,ro --pflash VARS.fd --disk disk.img
+                                             EDK2, which boots from the disk
   hostel run --bios none --kernel test.elf   bare metal, entered in M-mode
   hostel run --machine sifive_u --console stdio --console pty
                                              SiFive's board with both its serial lines
@@ -175,6 +177,11 @@ pub struct RunOptions {
     /// given again
     #[arg(long, value_name = "[ADDR:]HOST:GUEST[/udp]")]
     pub publish: Vec<host_net::Publish>,
+    /// Flash memory of the board virt: a file of 32 MiB, with what --disk takes behind it; the first
+    /// bank, which must be ,ro, has the program that starts in the kernel's place, such as EDK2; given
+    /// again, the second bank, which keeps what is written
+    #[arg(long, value_name = "FILE,...")]
+    pub pflash: Vec<DiskChoice>,
     #[command(flatten)]
     pub fetch: FetchOptions,
     /// Name translated code for Linux `perf`, in /tmp/perf-PID.map

@@ -6,6 +6,7 @@ use crate::consoles::Consoles;
 use crate::cpu::Cpu;
 use crate::disk::DiskChoice;
 use crate::engine::Engine;
+use crate::flash::{self, loader};
 use crate::net::{self, NetChoice};
 use crate::origin::{Origin, position};
 use crate::share::{self, ShareChoice};
@@ -56,6 +57,8 @@ pub struct Description {
     pub virtio: Option<VirtioBus>,
     /// The network cards.
     pub nets: Vec<NetChoice>,
+    /// What the banks of the flash memory hold.
+    pub flash: Vec<DiskChoice>,
 }
 
 /// What a file says of a machine.
@@ -78,6 +81,7 @@ struct Partial {
     disk: Option<Vec<DiskChoice>>,
     share: Option<Vec<ShareChoice>>,
     net: Option<Vec<NetChoice>>,
+    pflash: Option<Vec<DiskChoice>>,
 }
 
 /// What the positional argument names.
@@ -141,8 +145,10 @@ pub fn resolve(options: &RunOptions) -> anyhow::Result<(Description, Origin)> {
         shares: Some(options.share.clone()).filter(|all| !all.is_empty()).or(file.share).unwrap_or_default(),
         virtio: options.virtio.or(file.virtio),
         nets: Vec::new(),
+        flash: Some(options.pflash.clone()).filter(|all| !all.is_empty()).or(file.pflash).unwrap_or_default(),
     };
-    if machine.guest.is_none() && machine.kernel.is_none() && machine.bios == Bios::Builtin {
+    let nothing = machine.guest.is_none() && machine.kernel.is_none() && machine.flash.is_empty();
+    if nothing && machine.bios == Bios::Builtin {
         machine.guest = Some(DEFAULT_GUEST.to_owned());
     }
     let usual = usual_nets(&machine);
@@ -179,6 +185,7 @@ fn override_by(options: &RunOptions, file: &mut Partial, origin: &mut Origin) {
         ("disk", !options.disk.is_empty()),
         ("share", !options.share.is_empty()),
         ("net", !options.net.is_empty()),
+        ("pflash", !options.pflash.is_empty()),
     ];
     for (key, _) in given.into_iter().filter(|(_, given)| *given) {
         origin.forget(key);
@@ -212,6 +219,8 @@ fn check(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::
     check_shares(machine).map_err(|error| (&["share", "machine"] as &[_], error))?;
     check_nets(machine).map_err(|error| (&["net", "clock", "machine"] as &[_], error))?;
     virtio_bus::check(machine).map_err(|error| (&["virtio", "disk", "net", "machine"] as &[_], error))?;
+    flash::check_loader(machine)?;
+    flash::check(machine).map_err(|error| (&["pflash", "machine"] as &[_], error))?;
     if machine.machine.x86() {
         return check_x86(machine);
     }
@@ -227,15 +236,16 @@ fn check(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::
         let error = anyhow!("translated code needs {missing}, which this host lacks; use --engine interp");
         return Err((&["engine"], error));
     }
+    let alone = machine.guest.is_none() && (machine.bios != Bios::Builtin || !machine.flash.is_empty());
     let (keys, error): (&[_], _) = match (&machine.bios, &machine.kernel) {
-        (Bios::None, None) => (
+        (Bios::None, None) if machine.flash.is_empty() => (
             &["bios"],
             "there is nothing to run: with --bios none, give a program for M-mode with --kernel FILE",
         ),
-        (Bios::File(_), None) if machine.guest.is_none() && machine.initrd.is_some() => {
+        (_, None) if alone && machine.initrd.is_some() => {
             (&["initrd", "bios"], "an initrd has no effect without a kernel; add --kernel FILE")
         }
-        (Bios::File(_), None) if machine.guest.is_none() && machine.append.is_some() => (
+        (_, None) if alone && machine.append.is_some() => (
             &["append", "bios"],
             "a command line (--append) has no effect without a kernel; add --kernel FILE",
         ),
@@ -363,7 +373,7 @@ pub fn image(guest: &str) -> Option<&'static ImageName> {
 
 /// Whether that is an image that has only firmware.
 fn cannot_boot(guest: &str) -> bool {
-    image(guest).is_some_and(|image| !image.boots)
+    image(guest).is_some_and(|image| !image.boots && host_image::loader(image.name).is_none())
 }
 
 /// What to say of a guest for another processor than the board's.
@@ -420,6 +430,7 @@ fn read(path: &Path) -> anyhow::Result<(Partial, Origin)> {
         initrd: machine.initrd.map(join),
         disk: machine.disk.map(|all| all.into_iter().map(|disk| disk.relative_to(directory)).collect()),
         share: machine.share.map(|all| all.into_iter().map(|share| share.relative_to(directory)).collect()),
+        pflash: machine.pflash.map(|all| all.into_iter().map(|bank| bank.relative_to(directory)).collect()),
         ..machine
     };
     Ok((machine, origin))
@@ -472,8 +483,10 @@ impl Description {
             shares,
             virtio,
             nets,
+            flash,
         } = self;
         let append = match guest {
+            Some(_) if loader(self).is_some() => None,
             Some(_) => Some(append.clone().unwrap_or_else(|| guest_append(*machine, image))),
             None => append.clone(),
         };
@@ -520,8 +533,9 @@ impl Description {
         lines.extend(unlike.then(|| "net = []".to_owned()));
         lines.push(String::new());
         let mut text = lines.join("\n");
-        for disk in disks {
-            text.push_str(&disk.to_toml(|path| Ok(quoted(&absolute(path)?)))?);
+        let disks = disks.iter().map(|disk| ("disk", disk));
+        for (key, disk) in disks.chain(flash.iter().map(|bank| ("pflash", bank))) {
+            text.push_str(&disk.to_toml(key, |path| Ok(quoted(&absolute(path)?)))?);
         }
         for share in shares {
             text.push_str(&share.to_toml(|path| Ok(quoted(&absolute(path)?)), quoted)?);

@@ -193,13 +193,23 @@ impl DiskChoice {
         Ok(host_disk::open(&self.file, &options)?.disk)
     }
 
-    /// The lines that describe it in TOML; `path` makes text of a path.
+    /// The lines that describe it in TOML, as one of the array `key`; `path` makes text of a path.
     ///
     /// # Errors
     /// If a path cannot be written.
-    pub fn to_toml(&self, path: impl Fn(&Path) -> anyhow::Result<String>) -> anyhow::Result<String> {
+    pub fn to_toml(
+        &self,
+        key: &str,
+        path: impl Fn(&Path) -> anyhow::Result<String>,
+    ) -> anyhow::Result<String> {
         let DiskChoice { file, ro, format, overlay, cache, backing, bus } = self;
-        let mut text = format!("\n[[disk]]\nfile = {}\n", path(file)?);
+        let mut text = format!(
+            "
+[[{key}]]
+file = {}
+",
+            path(file)?
+        );
         for (key, yes) in [("ro", ro), ("overlay", overlay)] {
             if *yes {
                 let _ = writeln!(text, "{key} = true");
@@ -291,7 +301,7 @@ mod tests {
             "/a,overlay,format=qcow2,cache=none,bus=pci,backing=/b,backing=any",
         ] {
             let disk: DiskChoice = text.parse().unwrap();
-            let toml = disk.to_toml(quoted).unwrap();
+            let toml = disk.to_toml("disk", quoted).unwrap();
             #[derive(Deserialize)]
             struct File {
                 disk: Vec<DiskChoice>,

@@ -17,6 +17,7 @@ mod disk_image;
 mod doctor;
 mod engine;
 mod file;
+mod flash;
 mod image;
 mod isa;
 mod life;

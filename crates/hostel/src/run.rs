@@ -3,13 +3,14 @@
 use crate::choice::{Bios, Machine};
 use crate::command::RunOptions;
 use crate::description::{Description, guest_append, no_kernel, resolve};
+use crate::flash::{loader, own_banks};
 use crate::net::{self, Card};
 use crate::origin::Origin;
 use crate::virtio_bus::VirtioBus;
 use crate::{disk, file, life, random, resolv, say, second_stage, status, virtio_bus};
 use anyhow::Context;
 use host_disk::Disk;
-use host_image::{Bars, Image, Store};
+use host_image::{Bars, Image, Loader, Store};
 use host_share::ShareLink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -81,9 +82,14 @@ pub fn run(options: RunOptions) -> anyhow::Result<u8> {
             "cannot watch /etc/resolv.conf: {error}; the guest keeps the name servers of now"
         ));
     }
+    for choice in own_banks(&machine, image.as_ref()).iter().chain(&machine.flash) {
+        let bank = choice.open().map_err(|error| origin.blame(&["pflash"], error))?;
+        files.flash.push((choice.file.clone(), bank));
+    }
     let ended = life::live(wish, || files.spec(&machine, &board), &machine.consoles);
     drop(resolv);
-    last_word(ended, disk::close(&files.disks))
+    let closed = disk::close(&files.disks);
+    last_word(ended, closed.and(disk::close(&files.flash)))
 }
 
 /// What is to be told of a machine that ended thus and whose disks were closed thus: the machine's own error first, the
@@ -152,6 +158,8 @@ struct Files {
     shares: Vec<(Arc<ShareLink>, String)>,
     /// The network cards, which outlive a reset.
     cards: Vec<Card>,
+    /// The same for the banks of the flash memory.
+    flash: Vec<(PathBuf, Arc<dyn Disk>)>,
 }
 
 impl Files {
@@ -167,9 +175,14 @@ impl Files {
         };
         let kernel = match image {
             None => machine.kernel.clone(),
-            Some(image) => Some(image.kernel().ok_or_else(|| no_kernel(&image.manifest.name))?),
+            Some(image) => match loader(machine) {
+                None => Some(image.kernel().ok_or_else(|| no_kernel(&image.manifest.name))?),
+                Some(Loader::Program(file)) => image.file(file),
+                Some(Loader::Flash { .. }) => None,
+            },
         };
-        let append = image.map(|image| guest_append(machine.machine, Some(image)));
+        let kernels = image.filter(|_| loader(machine).is_none());
+        let append = kernels.map(|image| guest_append(machine.machine, Some(image)));
         let append = machine.append.clone().or(append);
         let initrd = machine.initrd.clone().or_else(|| image.and_then(Image::initrd));
         Ok(Files {
@@ -182,6 +195,7 @@ impl Files {
             disks: Vec::new(),
             shares: Vec::new(),
             cards: Vec::new(),
+            flash: Vec::new(),
         })
     }
 
@@ -215,6 +229,7 @@ impl Files {
         Ok(Spec {
             board: board.clone(),
             bios: self.bios.clone(),
+            flash: self.flash.iter().map(|(_, bank)| Arc::clone(bank)).collect(),
             kernel: self.kernel.clone(),
             initrd: self.initrd.clone(),
             append: self.append.clone(),

@@ -22,7 +22,7 @@ fn mistakes_have_a_place() {
         (
             "cpus = 2\ncpuz = 3\n",
             str![
-                "m.toml:2:1: unknown field `cpuz`, expected one of `engine`, `machine`, `cpu`, `cpus`, `memory`, `clock`, `console`, `bios`, `guest`, `kernel`, `initrd`, `append`, `virtio`, `disk`, `share`"
+                "m.toml:2:1: unknown field `cpuz`, expected one of `engine`, `machine`, `cpu`, `cpus`, `memory`, `clock`, `console`, `bios`, `guest`, `kernel`, `initrd`, `append`, `virtio`, `disk`, `share`, `pflash`"
             ],
         ),
         (
@@ -108,7 +108,7 @@ fn values_that_no_machine_can_have_have_a_place() {
         (
             "guest = \"debain\"",
             str![[
-                r#"m.toml:1:9: there is no guest image "debain"; known images: debian-busybox, debian, debian-cloud-amd64, debian-python, opensbi, u-boot"#
+                r#"m.toml:1:9: there is no guest image "debain"; known images: debian-busybox, debian, debian-cloud-amd64, debian-python, debian-installer, edk2, opensbi, systemd-boot, u-boot"#
             ]],
         ),
         (

@@ -14,8 +14,11 @@ debian-busybox      riscv64  26 bytes in the cache    Debian 13 kernel with a bu
 debian              riscv64  not fetched              Debian 13 with systemd and apt on a root disk
 debian-cloud-amd64  amd64    not fetched              Debian 13 cloud kernel with busybox; dies in user space, which needs SSE2
 debian-python       riscv64  not fetched              Python 3.13 as a second initramfs, for `hostel bench`: python.cpio
+debian-installer    riscv64  not fetched              Debian 13's installer, in text mode; it installs on a disk of yours
+edk2                riscv64  not fetched              EDK2 (UEFI) for the virt machine's flash memory; it boots from a disk of yours
 opensbi             riscv64  not fetched              OpenSBI firmware, generic platform: fw_dynamic.bin, fw_jump.bin
-u-boot              riscv64  not fetched              U-Boot for supervisor mode on the virt machine: u-boot.bin
+systemd-boot        riscv64  not fetched              systemd-boot, for an EFI system partition: systemd-bootriscv64.efi
+u-boot              riscv64  not fetched              U-Boot for supervisor mode on the virt machine; it boots from a disk of yours
 
 "#]]);
 }

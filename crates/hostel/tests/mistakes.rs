@@ -348,14 +348,14 @@ fn guests_that_are_not_there() {
         &files,
         &["debain"],
         str![[
-            r#"there is no guest image "debain"; known images: debian-busybox, debian, debian-cloud-amd64, debian-python, opensbi, u-boot"#
+            r#"there is no guest image "debain"; known images: debian-busybox, debian, debian-cloud-amd64, debian-python, debian-installer, edk2, opensbi, systemd-boot, u-boot"#
         ]],
     );
     check(
         &files,
         &["--print-config", "debain"],
         str![[
-            r#"there is no guest image "debain"; known images: debian-busybox, debian, debian-cloud-amd64, debian-python, opensbi, u-boot"#
+            r#"there is no guest image "debain"; known images: debian-busybox, debian, debian-cloud-amd64, debian-python, debian-installer, edk2, opensbi, systemd-boot, u-boot"#
         ]],
     );
     // Before anything is fetched, and also where nothing is run.
@@ -445,7 +445,7 @@ fn usage() {
         &files,
         &["image", "path", "nothing"],
         str![[
-            r#"there is no guest image "nothing"; known images: debian-busybox, debian, debian-cloud-amd64, debian-python, opensbi, u-boot"#
+            r#"there is no guest image "nothing"; known images: debian-busybox, debian, debian-cloud-amd64, debian-python, debian-installer, edk2, opensbi, systemd-boot, u-boot"#
         ]],
     );
 }

@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         kernel: Some(payload(kernel)?),
         initrd: Some(std::fs::metadata(initrd)?.len()),
         bootargs: Some(bootargs.join(" ")),
+        resident: None,
         rng_seed: vec![7; 32],
         boot_hart: 0,
     })?;

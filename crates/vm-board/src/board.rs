@@ -85,6 +85,8 @@ pub enum DeviceKind {
         /// How many, one after the other.
         banks: u32,
     },
+    /// QEMU's firmware configuration device.
+    FwCfg,
     /// The Goldfish real-time clock.
     GoldfishRtc,
     /// SiFive's CLINT: software and timer interrupts of every hart, `mtime` at the board's timebase.
@@ -437,6 +439,14 @@ impl Board {
         let is_uart =
             |d: &&Placed| matches!(d.kind, DeviceKind::Ns16550 { .. } | DeviceKind::SifiveUart { .. });
         self.devices.iter().filter(is_uart)
+    }
+
+    /// The flash memory that a program may start from, with its number of banks.
+    pub fn flash(&self) -> Option<(&Placed, u32)> {
+        self.devices.iter().find_map(|device| match device.kind {
+            DeviceKind::CfiFlash { banks } => Some((device, banks)),
+            _ => None,
+        })
     }
 
     /// The PCI functions.

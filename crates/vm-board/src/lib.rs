@@ -8,8 +8,7 @@
 //! - [`isa::Isa`] checks names and order, not that one extension implies another ("d" without "f" passes).
 //! - A flat binary does not say how much memory it uses behind its last byte. What is placed next starts at the next
 //!   multiple of 2 MiB for a kernel, but of 4 KiB for an initial RAM disk in a machine that is nearly full.
-//! - The `virt` board has no fw-cfg or performance-monitor node yet; [`virt`] lists the
-//!   addresses that are left free for them.
+//! - The `virt` board has no performance-monitor node yet.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 

@@ -13,6 +13,8 @@ pub struct Start {
     pub firmware: Firmware,
     /// The kernel, or a boot loader in its place.
     pub kernel: Option<Payload>,
+    /// Physical address of a program that is in flash memory already and is entered in the kernel's place.
+    pub resident: Option<u64>,
     /// Bytes of the initial RAM disk.
     pub initrd: Option<u64>,
     /// The kernel's command line.
@@ -56,10 +58,21 @@ pub enum PlanError {
     Tree(#[from] TreeError),
 }
 
+/// Free bytes inside the devicetree. U-Boot gives the kernel the copy that it made for itself, adds the command line and
+/// more to it where it lies, and has its own data right behind: a blob without room would grow into them.
+const FDT_ROOM: u32 = 4096;
+
 impl Board {
+    fn roomy_fdt(&self, chosen: &Chosen) -> Result<Vec<u8>, TreeError> {
+        Ok(self.tree(chosen)?.to_blob_with_room(FDT_ROOM)?)
+    }
+
     /// Plans a start.
     pub fn plan(&self, start: &Start) -> Result<Plan, PlanError> {
-        if start.kernel.is_none() && !matches!(start.firmware, Firmware::Loaded(_)) {
+        if start.kernel.is_none()
+            && start.resident.is_none()
+            && !matches!(start.firmware, Firmware::Loaded(_))
+        {
             return Err(PlanError::NothingToRun);
         }
         if start.initrd.is_some() && start.kernel.is_none() {
@@ -77,11 +90,11 @@ impl Board {
             firmware: start.firmware.clone(),
             kernel: start.kernel.clone(),
             initrd: start.initrd,
-            fdt: self.fdt(&chosen)?.len() as u64,
+            fdt: self.roomy_fdt(&chosen)?.len() as u64,
         })?;
         chosen.initrd = layout.initrd.clone();
-        let fdt = self.fdt(&chosen)?;
-        let kernel_entry = layout.kernel.as_ref().map(|kernel| kernel.entry);
+        let fdt = self.roomy_fdt(&chosen)?;
+        let kernel_entry = start.resident.or(layout.kernel.as_ref().map(|kernel| kernel.entry));
         let (first, mode) = match (&start.firmware, &layout.firmware) {
             (Firmware::None, _) => (kernel_entry, Mode::Machine),
             (Firmware::Builtin, _) => (kernel_entry, Mode::Supervisor),

@@ -3,7 +3,7 @@
 //! Sources: Devicetree Specification v0.4, chapter 3 (root, aliases, memory, chosen, cpus); Linux devicetree bindings
 //! `riscv/cpus.yaml`, `interrupt-controller/riscv,cpu-intc.yaml`, `interrupt-controller/sifive,plic-1.0.0.yaml`,
 //! `timer/sifive,clint.yaml`, `serial/8250.yaml`, `serial/sifive-serial.yaml`, `rtc/google,goldfish-rtc.yaml`,
-//! `virtio/mmio.yaml`, `pci/host-generic-pci.yaml` (`pcie.rs`), `power/reset/syscon-poweroff.yaml`, `cpu/cpu-topology.txt`;
+//! `virtio/mmio.yaml`, `firmware/qemu,fw-cfg-mmio.yaml`, `pci/host-generic-pci.yaml` (`pcie.rs`), `power/reset/syscon-poweroff.yaml`, `cpu/cpu-topology.txt`;
 //! Spike's `riscv/dts.cc` for `ucb,htif0`.
 
 use crate::board::{Board, DeviceKind, Placed, Target};
@@ -76,8 +76,8 @@ impl Board {
             .string("compatible", "simple-bus")
             .flag("ranges");
         for device in &self.devices {
-            // Flash stands beside the bus, as in the tree that QEMU makes.
-            if matches!(device.kind, DeviceKind::CfiFlash { .. }) {
+            // These stand beside the bus, as in the tree that QEMU makes.
+            if matches!(device.kind, DeviceKind::CfiFlash { .. } | DeviceKind::FwCfg) {
                 root = root.with_all(self.device_node(device));
             } else {
                 soc = soc.with_all(self.device_node(device));
@@ -188,6 +188,7 @@ impl Board {
             | DeviceKind::ResetControl => return None,
             DeviceKind::TestFinisher => &["sifive,test1", "sifive,test0", "syscon"],
             DeviceKind::CfiFlash { .. } => &["cfi-flash"],
+            DeviceKind::FwCfg => &["qemu,fw-cfg-mmio"],
             DeviceKind::GoldfishRtc => &["google,goldfish-rtc"],
             DeviceKind::VirtioMmio { .. } => &["virtio,mmio"],
             DeviceKind::Clint => &["sifive,clint0", "riscv,clint0"],
@@ -216,6 +217,7 @@ impl Board {
                 if reg_shift == 0 { node } else { node.cells("reg-shift", &[reg_shift]) }
             }
             DeviceKind::CfiFlash { .. } => node.cells("bank-width", &[4]),
+            DeviceKind::FwCfg => node.flag("dma-coherent"),
             DeviceKind::SifiveUart { .. } => self.sifive_clock(node, device),
             _ => self.fu540_properties(node, device),
         })
@@ -314,6 +316,7 @@ fn node_name(device: &Placed) -> String {
         DeviceKind::BootRom => "rom",
         DeviceKind::TestFinisher => "test",
         DeviceKind::CfiFlash { .. } => "flash",
+        DeviceKind::FwCfg => "fw-cfg",
         DeviceKind::GoldfishRtc => "rtc",
         DeviceKind::VirtioMmio { .. } => "virtio_mmio",
         DeviceKind::Clint => "clint",

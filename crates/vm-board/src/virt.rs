@@ -8,7 +8,6 @@
 //! | address | size | device |
 //! |---|---|---|
 //! | 0x0400_0000 | 0x200_0000 | platform bus |
-//! | 0x1010_0000 | 0x18 | fw-cfg |
 
 use crate::board::{
     Board, Config, DeviceKind, MAX_CPUS, PHYSICAL_BITS, Placed, Processor, Serial, Target, clint_outputs,
@@ -73,6 +72,7 @@ pub fn virt(config: &Config) -> Result<Board, BoardError> {
         Placed::new("rtc0", DeviceKind::GoldfishRtc, 0x10_1000, 0x1000).drives(to_plic(RTC_SOURCE)),
         Placed::new("clint", DeviceKind::Clint, 0x200_0000, 0x1_0000).drives(clint_outputs(cpus)),
         Placed::new("plic", plic, 0xc00_0000, 0x60_0000).drives(plic_outputs(cpus)),
+        Placed::new("fw-cfg", DeviceKind::FwCfg, 0x1010_0000, 0x18),
         Placed::new("flash", DeviceKind::CfiFlash { banks: 2 }, 0x2000_0000, 0x400_0000),
         Placed::new("uart0", uart, 0x1000_0000, uart_size).drives(to_plic(UART_SOURCE)),
         pcie(&ram, config).drives(PCIE_SOURCES.into_iter().flat_map(to_plic)),
@@ -83,7 +83,7 @@ pub fn virt(config: &Config) -> Result<Board, BoardError> {
     }));
     let board = Board {
         name: "virt",
-        description: "compatible with QEMU's virt: CLINT, PLIC, UART, clock, flash, virtio, PCIe, test finisher",
+        description: "compatible with QEMU's virt: CLINT, PLIC, UART, clock, flash, fw_cfg, virtio, PCIe, test finisher",
         model: "riscv-virtio,hostel",
         processor: Processor::Riscv,
         compatible: &["riscv-virtio"],

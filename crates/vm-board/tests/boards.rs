@@ -38,6 +38,7 @@ fn the_address_map_of_virt_is_qemus() {
                     0x10006000 0x1000 virtio5\n\
                     0x10007000 0x1000 virtio6\n\
                     0x10008000 0x1000 virtio7\n\
+                    0x10100000 0x18 fw-cfg\n\
                     0x20000000 0x4000000 flash\n\
                     0x30000000 0x10000000 pcie\n\
                     0x40000000 0x40000000 pcie\n\

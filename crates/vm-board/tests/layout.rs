@@ -164,7 +164,7 @@ fn very_many_segments_are_placed_in_time() {
 
 fn start(firmware: Firmware, kernel: Option<Payload>, initrd: Option<u64>) -> Start {
     let bootargs = Some("console=ttyS0".into());
-    Start { firmware, kernel, initrd, bootargs, rng_seed: vec![1; 32], boot_hart: 1 }
+    Start { firmware, kernel, resident: None, initrd, bootargs, rng_seed: vec![1; 32], boot_hart: 1 }
 }
 
 #[test]
@@ -178,6 +178,9 @@ fn a_plan_agrees_with_itself() {
     assert_eq!(address("linux,initrd-start")..address("linux,initrd-end"), initrd);
     assert_eq!(initrd.end - initrd.start, 5 * MIB + 3);
     assert_eq!(plan.layout.fdt.end - plan.layout.fdt.start, plan.fdt.len() as u64);
+    // It says that it is as long as it is, and its end is free.
+    assert_eq!(plan.fdt[4..8], (plan.fdt.len() as u32).to_be_bytes());
+    assert_eq!(plan.fdt[plan.fdt.len() - 4096..], [0; 4096]);
     assert_eq!((plan.handover.start, plan.mode), (RAM, Mode::Machine));
     let info = plan.handover.info.unwrap();
     assert_eq!((info.next_addr, info.next_mode, info.boot_hart), (0x8020_0000, Mode::Supervisor, 1));

@@ -5,6 +5,7 @@ use crate::control::{Control, End};
 use crate::kernel_chips::StandIns;
 use crate::machine::BuildError;
 use crate::plug::Plugging;
+use crate::plug_firmware::program_bytes;
 use crate::plug_virtio::Attached;
 use crate::spec::{Engine, Spec};
 use dev_core::{Plugged, Slot};
@@ -55,6 +56,7 @@ impl Devices {
         let board = &spec.board;
         let roms = board.devices.iter().filter(|d| d.kind == DeviceKind::BootRom);
         let rom: u64 = roms.map(|d| d.size.next_multiple_of(PAGE)).sum();
+        let rom = rom + program_bytes(&spec.flash);
         let memory = board.memory();
         let total = memory.checked_add(rom).ok_or(BuildError::Memory { bytes: memory, source: None })?;
         let ram = GuestRam::new(total).map_err(|e| BuildError::Memory { bytes: memory, source: Some(e) })?;

@@ -17,6 +17,7 @@ mod kernel_chips;
 mod load;
 mod machine;
 mod plug;
+mod plug_firmware;
 mod plug_pc;
 mod plug_pci;
 mod plug_virtio;

@@ -50,11 +50,15 @@ pub(crate) fn plan(spec: &Spec) -> Result<Plan, LoadError> {
         Bios::BuiltIn => Firmware::Builtin,
         Bios::Program(program) => Firmware::Loaded(payload(program)?),
     };
+    // A program in flash gets what is for the kernel by fw_cfg.
+    let resident = spec.board.flash().filter(|_| !spec.flash.is_empty()).map(|(flash, _)| flash.base);
+    let direct = resident.is_none();
     let start = Start {
         firmware,
-        kernel: spec.kernel.as_ref().map(payload).transpose()?,
-        initrd: spec.initrd.as_ref().map(|i| i.bytes.len() as u64),
-        bootargs: spec.append.clone(),
+        kernel: spec.kernel.as_ref().filter(|_| direct).map(payload).transpose()?,
+        resident,
+        initrd: spec.initrd.as_ref().filter(|_| direct).map(|i| i.bytes.len() as u64),
+        bootargs: spec.append.clone().filter(|_| direct),
         rng_seed: spec.rng_seed.clone(),
         boot_hart: spec.board.boot_hart(),
     };

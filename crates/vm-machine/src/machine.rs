@@ -6,6 +6,7 @@ use crate::devices::Devices;
 use crate::features::features;
 use crate::hart::FinalHart;
 use crate::load::{LoadError, load, plan};
+use crate::plug_firmware::check_flash;
 use crate::plug_pc::on_kvm;
 use crate::plug_virtio::{check_places, quiesce, spawn};
 use crate::spec::{ClockKind, Engine, Spec};
@@ -104,6 +105,32 @@ pub enum BuildError {
         "a virtual clock has no network, whose frames come at the host's times: use --net none, or --clock real"
     )]
     NetAndVirtualClock,
+    /// More files for flash memory than banks.
+    #[error("{board} has {banks} banks of flash memory, not {wanted}")]
+    FlashBanks {
+        /// The board.
+        board: &'static str,
+        /// How many it has.
+        banks: u32,
+        /// How many there are.
+        wanted: usize,
+    },
+    /// A flash bank's contents that cannot be.
+    #[error("flash bank {bank}: {problem}")]
+    FlashSize {
+        /// Its number, from 0 on.
+        bank: usize,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// A flash bank's contents that cannot be read.
+    #[error("flash bank {bank}: {source}")]
+    FlashRead {
+        /// Its number, from 0 on.
+        bank: usize,
+        /// Why.
+        source: host_disk::DiskError,
+    },
     /// A virtual clock follows one hart.
     #[error("a virtual clock follows the instructions of one hart: use --cpus 1, or --clock real")]
     VirtualHarts,
@@ -215,6 +242,7 @@ impl Machine {
             spec.tsc_hz = engine_kvm::tsc_hz()?;
         }
         check_places(&spec)?;
+        check_flash(&spec.board, &spec.flash)?;
         let clock = match spec.clock {
             ClockKind::Real => Clock::real_stopped_at(now),
             ClockKind::Virtual => Clock::virtual_from(now),

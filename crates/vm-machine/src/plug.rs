@@ -8,7 +8,6 @@ use crate::plug_pc::Pc;
 use crate::spec::{Bios, ClockKind, Spec};
 use crate::trace::{Trace, Traced};
 use dev_core::{Device, Doorbell, Slot};
-use dev_flash::Flash;
 use dev_irq::{Aclint, Plic};
 use dev_sifive::{Ccache, Gpio, Otp, Prci};
 use dev_time::{Finisher, GoldfishRtc, Htif, Outcome};
@@ -58,7 +57,7 @@ impl Plugging<'_> {
     }
 
     /// What is mapped: the target from its offset `offset` on, behind the observer if there is one.
-    fn window(
+    pub(crate) fn window(
         &self,
         device: &'static str,
         target: &Arc<dyn fabric_bus::Target>,
@@ -119,9 +118,14 @@ impl Plugging<'_> {
                 }
             }
         }
-        self.sinks.insert(placed.name, Arc::clone(&slot) as _);
-        self.devices.slots.push((placed.name, Arc::clone(&slot) as _));
+        self.know(placed, &slot);
         Ok(slot)
+    }
+
+    /// Keeps a device that is mapped, or will be.
+    pub(crate) fn know<D: Device>(&mut self, placed: &Placed, slot: &Arc<Slot<D>>) {
+        self.sinks.insert(placed.name, Arc::clone(slot) as _);
+        self.devices.slots.push((placed.name, Arc::clone(slot) as _));
     }
 
     /// Keeps a device that is somewhere else: it has its place among the others when they are saved, and no other.
@@ -180,9 +184,8 @@ impl Plugging<'_> {
             DeviceKind::GoldfishRtc => {
                 self.add(placed, GoldfishRtc::new(spec.wall_start_ns))?;
             }
-            DeviceKind::CfiFlash { banks } => {
-                self.add(placed, Flash::new(banks as usize))?;
-            }
+            DeviceKind::CfiFlash { banks } => self.plug_flash(placed, spec, banks, rom_at)?,
+            DeviceKind::FwCfg => self.plug_fw_cfg(placed, spec)?,
             DeviceKind::Clint => {
                 let slot = self.add(placed, Aclint::new(self.board.cpus as usize, hz))?;
                 slot.connect(self.shifts_time(&slot));

@@ -123,6 +123,10 @@ pub struct Spec {
     pub board: vm_board::board::Board,
     /// What runs first.
     pub bios: Bios,
+    /// What the banks of the board's flash memory hold, the first ones. Where there is one, its program starts in the
+    /// kernel's place, and finds kernel, initial RAM disk and command line by fw_cfg. Whoever has the disks, too, closes
+    /// them behind the machine.
+    pub flash: Vec<Arc<dyn Disk>>,
     /// The kernel, or a boot loader in its place.
     pub kernel: Option<Program>,
     /// The initial RAM disk.

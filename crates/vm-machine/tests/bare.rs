@@ -30,6 +30,7 @@ fn run(engine: Engine, words: &[u32], cpus: u32, clock: ClockKind) -> Final {
         virtio: Vec::new(),
         virtio_pci: Vec::new(),
         note: None,
+        flash: Vec::new(),
         tsc_hz: None,
     };
     Machine::build(spec).unwrap().run_in_slices(u64::MAX).unwrap()

@@ -140,6 +140,7 @@ fn bare_metal(engine: Engine, budget: u64) -> Spec {
         virtio: Vec::new(),
         virtio_pci: Vec::new(),
         note: None,
+        flash: Vec::new(),
         tsc_hz: None,
     }
 }
@@ -257,6 +258,7 @@ fn linux_runs_the_same_twice_and_in_slices() {
         virtio: Vec::new(),
         virtio_pci: Vec::new(),
         note: None,
+        flash: Vec::new(),
         tsc_hz: None,
     };
     let whole = run(spec(Engine::Interp), u64::MAX);
