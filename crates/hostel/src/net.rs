@@ -380,7 +380,6 @@ mod tests {
             ("tap=a,queues=0", NetMistake::Tap("queues=0".into())),
             ("tap=a,queues=17", NetMistake::Tap("queues=17".into())),
             ("tap=a,host=allow", NetMistake::Tap("host=allow".into())),
-            ("tap=a,", NetMistake::Tap(String::new())),
             ("user,mac=1:2:3:4:5:6", NetMistake::Mac("1:2:3:4:5:6".into())),
             ("user,mac=01:00:00:00:00:01", NetMistake::Mac("01:00:00:00:00:01".into())),
             ("user,mac=00:00:00:00:00:00", NetMistake::Mac("00:00:00:00:00:00".into())),
