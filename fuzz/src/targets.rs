@@ -138,6 +138,8 @@ targets! {
     "share-9p" Parser host_share::fuzz::nine, "a shared folder by 9P2000.L, likewise";
     "virtio-mmio" Device dev_virtio::fuzz::mmio, "virtio: registers of the transport";
     "virtio-pci" Device dev_virtio::fuzz::pci, "virtio on PCI: configuration space, BARs, bus mastering, queues";
+    "virtio-input" Device dev_virtio_input::fuzz::input, "virtio: the power button, by drivers of any kind";
+    "control" Parser host_guest::fuzz::control, "the control socket of a guest: requests, answers, names";
     "virtio-queue" Device dev_virtio::fuzz::queue, "virtio: queues in any memory, and a device that works on them";
     "virtio-fs" Device dev_virtio_share::fuzz::fs, "virtio-fs: any driver, and a server of any replies";
     "virtio-9p" Device dev_virtio_share::fuzz::nine, "virtio-9p, likewise";

@@ -46,6 +46,19 @@ impl Identity {
     }
 }
 
+/// Changes the configuration space after the driver has written to it: for devices whose space shows what the driver selects
+/// there (section 5.8.4). It is done within the driver's write, so that what it reads next is the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer(pub fn(&mut [u8]));
+
+impl PartialEq for Answer {
+    fn eq(&self, other: &Answer) -> bool {
+        std::ptr::fn_addr_eq(self.0, other.0)
+    }
+}
+
+impl Eq for Answer {}
+
 /// What the driver has done since this was last asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct News {
@@ -81,6 +94,7 @@ pub struct Common {
     identity: Identity,
     pub(crate) state: State,
     config: Vec<u8>,
+    answer: Option<Answer>,
     rung: u64,
     wrote: bool,
     /// Whether the attendant has heard of the start.
@@ -139,6 +153,7 @@ impl Common {
             identity,
             state: State::default(),
             config,
+            answer: None,
             rung: 0,
             wrote: false,
             told: false,
@@ -152,6 +167,12 @@ impl Common {
         };
         common.clear();
         common
+    }
+
+    /// The same with a configuration space that answers.
+    pub fn answering(mut self, answer: Option<Answer>) -> Self {
+        self.answer = answer;
+        self
     }
 
     fn clear(&mut self) {
@@ -367,12 +388,15 @@ impl Common {
     pub fn write_config(&mut self, offset: u64, size: u8, value: u64) {
         for n in 0..u64::from(size) {
             let at = offset.checked_add(n).and_then(|at| usize::try_from(at).ok());
-            let Some(at) = at else { return };
+            let Some(at) = at else { break };
             let mask = self.identity.writable.get(at).copied().unwrap_or_default();
             if let Some(byte) = self.config.get_mut(at).filter(|_| mask != 0) {
                 *byte = *byte & !mask | (value >> (8 * n)) as u8 & mask;
                 self.wrote = true;
             }
+        }
+        if let Some(Answer(answer)) = self.answer {
+            answer(&mut self.config);
         }
     }
 

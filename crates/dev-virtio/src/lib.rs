@@ -70,7 +70,7 @@ mod transport_test;
 
 pub use attendant::{Attend, Attendant, Attended, Backend, Desk, Watched, When};
 pub use chain::{Chain, Span, cut, ranges};
-pub use common::{Common, Identity, News, Transport};
+pub use common::{Answer, Common, Identity, News, Transport};
 pub use mmio::Mmio;
 pub use pci::Pci;
 pub use queue::{Position, Queue, Setup};

@@ -1,6 +1,6 @@
 //! The transport over memory-mapped registers (section 4.2), its second version.
 
-use crate::common::{Common, Identity, State, Transport};
+use crate::common::{Answer, Common, Identity, State, Transport};
 use crate::queue::Setup;
 use dev_core::{Device, NoRegister, RestoreError, registers};
 use fabric_clock::Nanos;
@@ -60,6 +60,12 @@ impl Mmio {
     /// One that is as `identity` says.
     pub fn new(identity: Identity) -> Self {
         Mmio { common: Common::new(identity) }
+    }
+
+    /// The same with a configuration space that answers.
+    pub fn answering(mut self, answer: Option<Answer>) -> Self {
+        self.common = self.common.answering(answer);
+        self
     }
 
     fn register(&self, register: Reg) -> u64 {

@@ -101,11 +101,11 @@ impl Console {
         let shared = shared(&port).map_err(OpenError::Resources)?;
         let path = port.path().map(Path::to_owned);
         let cleanup = port.take_cleanup();
-        let reconnects = port.reconnects();
+        let (reconnects, lossy) = (port.reconnects(), port.lossy());
         let mut console = Console { shared, input: None, output: None, path, _cleanup: cleanup };
         let on_lost = if reconnects { None } else { Some(on_lost) };
         let shared = Arc::clone(&console.shared);
-        let writer = Writer { shared, sink, waiting: VecDeque::new(), reconnects, on_lost };
+        let writer = Writer { shared, sink, waiting: VecDeque::new(), reconnects, lossy, end: None, on_lost };
         console.output = Some(spawn("console output", || writer.run())?);
         let reader = Reader {
             shared: Arc::clone(&console.shared),
@@ -263,6 +263,10 @@ struct Writer {
     /// Taken from the guest and not yet written.
     waiting: VecDeque<u8>,
     reconnects: bool,
+    /// Whoever does not read in time loses what is older than the newest output.
+    lossy: bool,
+    /// Until when they may still read, at the end.
+    end: Option<Instant>,
     on_lost: Option<OnLost>,
 }
 
@@ -278,8 +282,8 @@ impl Writer {
             self.sink.take(&mut taken);
             let idle = taken.is_empty();
             self.waiting.extend(taken.drain(..));
-            self.deliver();
-            if !idle {
+            let delivered = self.deliver();
+            if !idle || !delivered {
                 continue;
             }
             if last {
@@ -293,18 +297,43 @@ impl Writer {
         }
     }
 
-    /// Writes all that waits, or keeps or drops it if nobody is there.
-    fn deliver(&mut self) {
+    /// Writes all that waits, or keeps or drops it if nobody is there. False if it was not to be had out in time, and there is
+    /// more of it to be taken.
+    fn deliver(&mut self) -> bool {
         while !self.waiting.is_empty() {
-            let Some(link) = self.shared.link() else {
+            let link = self.shared.link();
+            if link.is_none() || self.lossy {
                 let keep = if self.reconnects { KEPT } else { 0 };
                 self.waiting.drain(..self.waiting.len().saturating_sub(keep));
-                return;
-            };
+            }
+            let Some(link) = link else { return true };
+            if self.lossy && !self.shared.closing() && self.overtaken(&link) {
+                return false;
+            }
             if !self.write(&link) {
                 self.shared.unlink(&link);
             }
         }
+        true
+    }
+
+    /// Waits until `link` takes output or is gone. True if the guest has more before that.
+    fn overtaken(&self, link: &Arc<OwnedFd>) -> bool {
+        let event = &self.shared.bells.output.event;
+        let (rung, _) = wait(Some(event), Some((link.as_fd(), PollFlags::OUT)), None);
+        if rung {
+            event.clear();
+        }
+        rung
+    }
+
+    /// How long output may take at the end: of somebody who has no claim to all of it, in all, else without any progress.
+    fn patience(&mut self) -> Duration {
+        if !self.lossy {
+            return PATIENCE;
+        }
+        let end = *self.end.get_or_insert_with(|| Instant::now() + PATIENCE);
+        end.saturating_duration_since(Instant::now())
     }
 
     /// Writes one piece; false if whoever read the output is gone, or is not reading at the end.
@@ -312,7 +341,8 @@ impl Writer {
         let last = self.shared.closing();
         let file = Some((link.as_fd(), PollFlags::OUT));
         // Once closing, that bell stays rung, and only the file and the patience count.
-        let (event, timeout) = if last { (None, Some(PATIENCE)) } else { (Some(&self.shared.closed), None) };
+        let (event, timeout) =
+            if last { (None, Some(self.patience())) } else { (Some(&self.shared.closed), None) };
         let (_, happened) = wait(event, file, timeout);
         if happened.is_empty() {
             return !last;

@@ -4,6 +4,7 @@
 pub const HELP: &str = "\r\n\
     Ctrl-A h    this help\r\n\
     Ctrl-A x    quit\r\n\
+    Ctrl-A p    press the power button\r\n\
     Ctrl-A b    send a break\r\n\
     Ctrl-A a    send Ctrl-A (so does Ctrl-A Ctrl-A)\r\n";
 
@@ -17,6 +18,10 @@ pub enum Command {
     Quit,
     /// Show [`HELP`].
     Help,
+    /// Press the power button.
+    Power,
+    /// Leave a guest that goes on.
+    Detach,
     /// Send a break on the line.
     Break,
     /// `c`: kept for a monitor prompt.
@@ -57,6 +62,8 @@ impl Escape {
         match byte {
             b'x' => Key::Command(Command::Quit),
             b'h' | b'?' => Key::Command(Command::Help),
+            b'p' => Key::Command(Command::Power),
+            b'd' => Key::Command(Command::Detach),
             b'b' => Key::Command(Command::Break),
             b'c' => Key::Command(Command::Monitor),
             b'a' | CTRL_A => Key::Byte(CTRL_A),
@@ -90,6 +97,8 @@ mod tests {
         check(b"\x01h", &[Prefix, Key::Command(Command::Help)]);
         check(b"\x01?", &[Prefix, Key::Command(Command::Help)]);
         check(b"\x01b", &[Prefix, Key::Command(Command::Break)]);
+        check(b"\x01p", &[Prefix, Key::Command(Command::Power)]);
+        check(b"\x01d", &[Prefix, Key::Command(Command::Detach)]);
         check(b"\x01c", &[Prefix, Key::Command(Command::Monitor)]);
         check(b"\x01a", &[Prefix, Key::Byte(1)]);
         check(b"\x01\x01", &[Prefix, Key::Byte(1)]);

@@ -14,12 +14,14 @@
 
 mod bell;
 mod console;
+mod door;
 mod escape;
 mod port;
 pub mod terminal;
 
 pub use bell::Bell;
 pub use console::{Console, OnCommand, OnLost};
+pub use door::Door;
 pub use escape::{Command, Escape, HELP, Key};
 pub use port::{Backend, Port};
 

@@ -2,6 +2,7 @@
 
 use crate::OpenError;
 use crate::bell::{Event, wait};
+use crate::door::Door;
 use crate::terminal::{self, RawMode};
 use rustix::event::PollFlags;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -35,6 +36,8 @@ pub enum Backend {
     Pty,
     /// A socket at this path that one client at a time can connect to.
     Unix(PathBuf),
+    /// Whoever comes through this door.
+    Door(Door),
     /// Open files.
     Files {
         /// Where input comes from.
@@ -50,6 +53,7 @@ enum Kind {
     Files,
     Pty(Arc<OwnedFd>),
     Unix(UnixListener),
+    Door(Door),
 }
 
 /// The input side's view of who is there.
@@ -100,6 +104,7 @@ impl Port {
             Backend::Stdio => Port::stdio().map_err(OpenError::Stdio),
             Backend::Pty => Port::pty().map_err(OpenError::Pty),
             Backend::Unix(path) => Port::unix(path),
+            Backend::Door(door) => Ok(Port::new(Kind::Door(door), Line::Waiting)),
         }
     }
 
@@ -184,6 +189,11 @@ impl Port {
         !matches!(self.kind, Kind::Files)
     }
 
+    /// Whether who does not read their output in time loses it, rather than that the guest waits for them.
+    pub(crate) fn lossy(&self) -> bool {
+        matches!(self.kind, Kind::Door(_))
+    }
+
     /// What must be done when the console is closed: the terminal's modes, the socket's name.
     pub(crate) fn take_cleanup(&mut self) -> Cleanup {
         Cleanup { _raw: self.raw.take(), socket: self.socket.take() }
@@ -194,8 +204,11 @@ impl Port {
     pub(crate) fn wait(&mut self, event: &Event, room: bool, buffer: &mut [u8]) -> News {
         let file = match (&self.line, &self.kind) {
             (Line::Connected { fd, reading: true }, _) if room => Some((fd.as_fd(), PollFlags::IN)),
+            // Who has typed more than there is room for may go all the same, and the next one come.
+            (Line::Connected { fd, reading: true }, Kind::Door(_)) => Some((fd.as_fd(), PollFlags::empty())),
             (Line::Connected { fd, reading: false }, _) => Some((fd.as_fd(), PollFlags::empty())),
             (Line::Waiting, Kind::Unix(listener)) => Some((listener.as_fd(), PollFlags::IN)),
+            (Line::Waiting, Kind::Door(door)) => Some((door.0.event.fd(), PollFlags::IN)),
             _ => None,
         };
         let look = matches!((&self.line, &self.kind), (Line::Waiting, Kind::Pty(_)));
@@ -237,6 +250,9 @@ impl Port {
         }
         if self.reconnects() {
             self.line = Line::Waiting;
+            if let Kind::Door(door) = &self.kind {
+                door.leave();
+            }
             News::Disconnected
         } else {
             // End of file on the input is not the end of the output.
@@ -249,6 +265,10 @@ impl Port {
     fn connect(&mut self) -> News {
         let fd = match &self.kind {
             Kind::Files => return News::Nothing,
+            Kind::Door(door) => match door.next() {
+                Some(user) => Arc::new(user),
+                None => return News::Nothing,
+            },
             Kind::Unix(listener) => match listener.accept() {
                 Ok((stream, _)) if stream.set_nonblocking(true).is_ok() => Arc::new(OwnedFd::from(stream)),
                 // They went away again. If the host is out of descriptors this must not spin.

@@ -6,7 +6,7 @@ use crate::kernel_chips::StandIns;
 use crate::machine::BuildError;
 use crate::plug::Plugging;
 use crate::plug_firmware::program_bytes;
-use crate::plug_virtio::Attached;
+use crate::plug_virtio::{Attached, PowerButton};
 use crate::spec::{Engine, Spec};
 use dev_core::{Plugged, Slot};
 use dev_time::{Htif, Outcome};
@@ -36,6 +36,8 @@ pub(crate) struct Devices {
     pub endings: Vec<Ending>,
     /// The virtio devices.
     pub virtio: Vec<Attached>,
+    /// The power button among them.
+    pub button: Option<PowerButton>,
     pub htif: Option<Arc<Slot<Htif>>>,
     /// What MTIME shows beyond the ticks of guest time, for the harts' `time`.
     pub mtime_offset: Arc<AtomicU64>,
@@ -79,6 +81,7 @@ impl Devices {
             consoles: Vec::new(),
             endings: Vec::new(),
             virtio: Vec::new(),
+            button: None,
             htif: None,
             mtime_offset: Arc::default(),
             locals: Vec::new(),

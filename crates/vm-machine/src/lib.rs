@@ -35,6 +35,7 @@ pub use engine_kvm::{Irqchip, KvmError, Offer as KvmOffer, probe as kvm_offers};
 pub use hart::FinalHart;
 pub use load::LoadError;
 pub use machine::{BuildError, Final, Machine, Stopper};
+pub use plug_virtio::PowerButton;
 pub use snapshot::{ResumeError, Snapshot, SnapshotError};
 pub use spec::{Bios, ClockKind, Engine, JitOptions, Note, Program, RandomSource, Spec, Virtio};
 pub use trace::{DeviceAccess, Recorded, Trace};

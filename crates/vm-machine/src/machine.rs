@@ -8,7 +8,7 @@ use crate::hart::FinalHart;
 use crate::load::{LoadError, load, plan};
 use crate::plug_firmware::check_flash;
 use crate::plug_pc::on_kvm;
-use crate::plug_virtio::{check_places, quiesce, spawn};
+use crate::plug_virtio::{PowerButton, check_places, quiesce, spawn};
 use crate::spec::{ClockKind, Engine, Spec};
 use crate::x86::{Cpu, FinalProcessor, Left};
 use crate::x86_start;
@@ -266,6 +266,12 @@ impl Machine {
     /// A handle that stops the machine.
     pub fn stopper(&self) -> Stopper {
         Stopper(Arc::clone(&self.control))
+    }
+
+    /// Its power button, if there is one ([`crate::Virtio::PowerButton`]), and guest time is not a function of the instruction
+    /// count: what is pressed from outside would come at another instruction in every run.
+    pub fn power_button(&self) -> Option<PowerButton> {
+        self.devices.button.clone()
     }
 
     /// Runs until the machine ends, in threads of its own.

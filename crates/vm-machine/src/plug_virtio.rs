@@ -7,6 +7,7 @@ use crate::spec::{ClockKind, Note, Spec, Virtio};
 use dev_core::Slot;
 use dev_virtio::{Attend, Attendant, Attended, Backend, Identity, Mmio, Rng, Transport, When};
 use dev_virtio_blk::Blk;
+use dev_virtio_input::{Button, Keys};
 use dev_virtio_net::Net;
 use dev_virtio_share::{Carrier, Patience};
 use fabric_bus::Dma;
@@ -27,6 +28,23 @@ pub(crate) struct Attached {
     name: String,
     attendant: Arc<dyn Attend>,
     bell: Bell,
+}
+
+/// The power button of a machine, for who presses it from outside.
+#[derive(Clone)]
+pub struct PowerButton {
+    key: Button,
+    bell: Bell,
+}
+
+impl PowerButton {
+    /// Presses it. False if no driver of the guest's has it: nothing comes of that then. What the guest does about it is
+    /// its own affair.
+    pub fn press(&self) -> bool {
+        let heard = self.key.press();
+        self.bell.ring();
+        heard
+    }
 }
 
 /// Refuses more devices than the board has places for.
@@ -54,12 +72,13 @@ pub(crate) struct Joint {
     bell: Bell,
     complain: Box<dyn Fn(dev_virtio::Broken) + Send + Sync>,
     when: When,
+    button: Option<PowerButton>,
 }
 
 impl Joint {
     /// Joins it to the transport in `slot`: the window behind which it is attended to, and what is kept of it.
     pub fn join<T: Transport>(self, slot: &Arc<Slot<T>>) -> (Attended<T>, Attached) {
-        let Joint { name, backend, dma, bell, complain, when } = self;
+        let Joint { name, backend, dma, bell, complain, when, button: _ } = self;
         if let When::Eagerly(_) = when {
             let bell = bell.clone();
             slot.connect(Arc::new(move |_| bell.ring()));
@@ -78,8 +97,11 @@ impl Plugging<'_> {
             return Ok(());
         };
         let (identity, joint) = self.joint(spec, virtio, place as usize, place)?;
+        if joint.button.is_some() {
+            self.devices.button.clone_from(&joint.button);
+        }
         let mut attached = None;
-        self.add_behind(placed, Mmio::new(identity), |slot| {
+        self.add_behind(placed, Mmio::new(identity).answering(virtio.answer()), |slot| {
             let (window, kept) = joint.join(slot);
             attached = Some(kept);
             Arc::new(window)
@@ -116,9 +138,10 @@ impl Plugging<'_> {
         let dma = Dma::new(Arc::clone(&self.memory), requester);
         let at_once = spec.clock == ClockKind::Virtual;
         let host = Host { name: &name, note: &spec.note, bell: &bell, at_once, cpus: self.board.cpus };
-        let (identity, backend) = host.backend(virtio)?;
+        let mut button = None;
+        let (identity, backend) = host.backend(virtio, &mut button)?;
         let (complain, when) = (Box::new(host.complain()), host.when());
-        Ok((identity, Joint { name, backend, dma, bell, complain, when }))
+        Ok((identity, Joint { name, backend, dma, bell, complain, when, button }))
     }
 }
 
@@ -134,8 +157,18 @@ struct Host<'a> {
 
 impl Host<'_> {
     /// What a device is and does.
-    fn backend(&self, virtio: &Virtio) -> Result<(Identity, Box<dyn Backend>), BuildError> {
+    fn backend(
+        &self,
+        virtio: &Virtio,
+        button: &mut Option<PowerButton>,
+    ) -> Result<(Identity, Box<dyn Backend>), BuildError> {
         Ok(match virtio {
+            Virtio::PowerButton => {
+                let key = Button::default();
+                // Without a thread there is nobody to hear of it.
+                *button = (!self.at_once).then(|| PowerButton { key: key.clone(), bell: self.bell.clone() });
+                (dev_virtio_input::identity(), Box::new(Keys::new(key)))
+            }
             Virtio::Entropy(source) => {
                 let source = Arc::clone(source);
                 let fill = move |bytes: &mut [u8]| {

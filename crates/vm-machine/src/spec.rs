@@ -1,6 +1,7 @@
 //! What a machine is built from.
 
 use crate::trace::Trace;
+use dev_virtio::Answer;
 use engine_kvm::Irqchip;
 use host_disk::Disk;
 use host_net::NetPort;
@@ -99,6 +100,8 @@ pub enum Virtio {
         /// Its link-layer address.
         mac: [u8; 6],
     },
+    /// A power button, which [`crate::Machine::power_button`] presses; over memory-mapped registers only.
+    PowerButton,
 }
 
 impl Virtio {
@@ -112,6 +115,15 @@ impl Virtio {
                 Protocol::Nine => "virtio-9p",
             },
             Virtio::Net { .. } => "virtio-net",
+            Virtio::PowerButton => "virtio-input",
+        }
+    }
+
+    /// How its configuration space answers the driver, if it does.
+    pub(crate) fn answer(&self) -> Option<Answer> {
+        match self {
+            Virtio::PowerButton => Some(Answer(dev_virtio_input::answer)),
+            _ => None,
         }
     }
 }
