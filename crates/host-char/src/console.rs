@@ -377,3 +377,7 @@ impl Writer {
 #[cfg(test)]
 #[path = "console_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "door_test.rs"]
+mod door_tests;

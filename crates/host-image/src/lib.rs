@@ -53,7 +53,7 @@ pub use catalog::{Architecture, DEFAULT_GUEST, IMAGES, ImageName, Loader, SUITE,
 pub use cpio::Newc;
 pub use error::Error;
 pub use initramfs::write_initramfs;
-pub use manifest::{ArchiveRecord, FileRecord, Manifest, PackageRecord, Role};
+pub use manifest::{ArchiveRecord, FileRecord, Manifest, PackageRecord, Role, rfc3339};
 pub use mirror::Mirror;
 pub use progress::{Bars, Progress, Silent, leave_bars};
 pub use runner::{Drive, Job, NoRunner, Program, Runner};

@@ -1,6 +1,7 @@
 //! The command line: verbs and options. Only what works is here.
 
 use crate::choice::{Bios, Clock, Console, Cpus, Machine, Memory};
+use crate::command_guest::{AttachOptions, ListOptions, RemoveOptions, StopOptions};
 use crate::cpu::Cpu;
 use crate::disk::DiskChoice;
 use crate::disk_image::DiskSize;
@@ -11,6 +12,7 @@ use crate::share::ShareChoice;
 use crate::virtio_bus::VirtioBus;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use host_guest::Name;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -19,6 +21,7 @@ Examples:
   hostel run               boot the default guest to a shell
   hostel run --help        every verb explains itself
   hostel image list        guests there are
+  hostel list              guests that were given a name
   hostel bench             how fast they run
 
 Exit status:
@@ -39,6 +42,14 @@ pub struct Command {
 pub enum Verb {
     /// Run a machine
     Run(Box<RunOptions>),
+    /// List the guests that have names, and whether they run
+    List(ListOptions),
+    /// Use the console of a guest that runs in the background
+    Attach(AttachOptions),
+    /// Have a guest power off, or end it
+    Stop(StopOptions),
+    /// Delete a guest and its disk
+    Remove(RemoveOptions),
     /// Fetch guest images and look at them
     Image(ImageOptions),
     /// Say what this host offers and what Hostel can use of it
@@ -88,11 +99,17 @@ Examples:
                                              x86-64, in the interpreter
   hostel run --machine microvm --engine kvm --kernel vmlinux
                                              the same on this host's processor
+  hostel run debian --name work              a guest that lasts: again with `hostel run --name work`
+  hostel run debian --name work --detach     the same in the background
   hostel run --print-config >my.toml         write a machine down,
   hostel run my.toml                         and run it again
 
 Keys, where standard input is a terminal:
-  Ctrl-A x quits, Ctrl-A h lists the others; Ctrl-C goes to the guest
+  Ctrl-A x quits, Ctrl-A p presses the guest's power button, Ctrl-A h lists the others; Ctrl-C goes
+  to the guest
+
+SIGTERM, SIGINT and SIGHUP have the guest power off; one that does not listen is stopped at once, and
+so is one that has not powered off after a minute or at a second signal.
 
 Exit status:
   0 if the guest powered off or Ctrl-A x was typed, or else what the guest ended with (255 if it is
@@ -182,6 +199,16 @@ pub struct RunOptions {
     /// again, the second bank, which keeps what is written
     #[arg(long, value_name = "FILE,...")]
     pub pflash: Vec<DiskChoice>,
+    /// Keep the guest by this name: its machine and its disk. Given again, goes on with them; other
+    /// options then hold for this run only
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<Name>,
+    /// Run the guest in the background once it has started; `hostel attach NAME` is its console
+    #[arg(long, short = 'd', requires = "name", conflicts_with = "print_config")]
+    pub detach: bool,
+    // The process that `--detach` starts.
+    #[arg(long, hide = true, requires = "detach")]
+    pub in_background: bool,
     #[command(flatten)]
     pub fetch: FetchOptions,
     /// Name translated code for Linux `perf`, in /tmp/perf-PID.map

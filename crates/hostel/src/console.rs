@@ -3,7 +3,7 @@
 use crate::choice;
 use crate::status::Why;
 use host_char::{
-    Backend, Bell, Command, Console, OnCommand, OnLost, OpenError, Port, Sink, Source, terminal,
+    Backend, Bell, Command, Console, Door, OnCommand, OnLost, OpenError, Port, Sink, Source, terminal,
 };
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -73,36 +73,35 @@ pub struct Joined {
 }
 
 impl Joined {
-    /// Opens the console of serial line `number` (from 0) and puts a terminal into raw mode. `stop` is called for the key that quits, and when
-    /// whoever read the output is gone.
+    /// Opens the console of serial line `number` (from 0) and puts a terminal into raw mode; standard input and output are those who
+    /// come through `door`, if there is one. `on_key` is called for the escape keys, `stop` when whoever read the output is gone.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub fn open(
         number: usize,
         choice: &choice::Console,
+        door: Option<Door>,
+        on_key: impl Fn(Command) + Send + 'static,
         stop: impl Fn(Why) + Clone + Send + 'static,
         say: impl Fn(&str) + Send + 'static + Copy,
     ) -> Result<Joined, OpenError> {
-        let backend = match choice {
-            choice::Console::Stdio => Backend::Stdio,
-            choice::Console::None => Backend::None,
-            choice::Console::Pty => Backend::Pty,
-            choice::Console::Unix(path) => Backend::Unix(path.clone()),
+        let background = door.is_some() && *choice == choice::Console::Stdio;
+        let keys = *choice == choice::Console::Stdio && !background && std::io::stdin().is_terminal();
+        let backend = match (choice, door) {
+            (choice::Console::Stdio, Some(door)) => Backend::Door(door),
+            (choice::Console::Stdio, None) => Backend::Stdio,
+            (choice::Console::None, _) => Backend::None,
+            (choice::Console::Pty, _) => Backend::Pty,
+            (choice::Console::Unix(path), _) => Backend::Unix(path.clone()),
         };
-        let keys = matches!(choice, choice::Console::Stdio) && std::io::stdin().is_terminal();
         let port = Port::open(backend)?;
         // Started in the background, there is nobody at the keys.
         if keys && terminal::is_raw() && std::io::stderr().is_terminal() {
             say("Ctrl-A x quits, Ctrl-A h lists the keys");
         }
-        let on_lost = on_lost(stop.clone(), say);
-        let on_command = move |command| {
-            if command == Command::Quit {
-                stop(Why::Quit);
-            }
-        };
-        let on_command: Option<OnCommand> = if keys { Some(Box::new(on_command)) } else { None };
+        let on_lost = on_lost(stop, say);
+        let on_command: Option<OnCommand> = if keys { Some(Box::new(on_key)) } else { None };
         let line = Arc::new(Line::default());
         let console =
             Console::start(port, Arc::clone(&line) as _, Arc::clone(&line) as _, on_command, on_lost)?;
@@ -112,6 +111,11 @@ impl Joined {
             say(&format!("{which} is at {}", path.display()));
         }
         Ok(Joined { line, console })
+    }
+
+    /// The guest's end, for who has something to send there.
+    pub fn line(&self) -> Arc<dyn Source> {
+        Arc::clone(&self.line) as _
     }
 
     /// Joins the console to this machine's serial line from now on.

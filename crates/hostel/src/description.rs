@@ -453,10 +453,14 @@ fn quoted(text: &str) -> String {
 
 /// A path as text, counted from the root: the file that it is written to may be moved.
 fn absolute(path: &Path) -> anyhow::Result<String> {
-    let absolute = std::path::absolute(path).context("cannot find the current directory")?;
-    match absolute.to_str() {
-        Some(text) => Ok(text.to_owned()),
-        None => bail!("the path {} is not UTF-8, which a TOML file must be; rename it", path.display()),
+    path_text(std::path::absolute(path).context("cannot find the current directory")?, path)
+}
+
+/// The text of a path, that of `path` as it is to be written.
+fn path_text(written: PathBuf, path: &Path) -> anyhow::Result<String> {
+    match written.into_os_string().into_string() {
+        Ok(text) => Ok(text),
+        Err(_) => bail!("the path {} is not UTF-8, which a TOML file must be; rename it", path.display()),
     }
 }
 
@@ -466,6 +470,22 @@ impl Description {
     /// # Errors
     /// If a path cannot be written.
     pub fn to_toml(&self, image: Option<&Image>) -> anyhow::Result<String> {
+        self.written(image, None)
+    }
+
+    /// The same for a file in `folder`, from which what is in it is counted.
+    ///
+    /// # Errors
+    /// If a path cannot be written.
+    pub fn to_toml_in(&self, folder: &Path) -> anyhow::Result<String> {
+        self.written(None, Some(folder))
+    }
+
+    fn written(&self, image: Option<&Image>, folder: Option<&Path>) -> anyhow::Result<String> {
+        let absolute = |path: &Path| match folder.and_then(|folder| path.strip_prefix(folder).ok()) {
+            Some(inside) => path_text(inside.to_owned(), path),
+            None => absolute(path),
+        };
         let Description {
             engine,
             machine,

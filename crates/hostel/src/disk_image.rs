@@ -289,6 +289,16 @@ pub fn create(options: &CreateOptions) -> anyhow::Result<u8> {
     Ok(status::SUCCESS)
 }
 
+/// Makes a qcow2 image at `path` that shows what `base` has, a file beside it of that size and format.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn overlay(path: &Path, size: u64, base: &str, format: Format) -> anyhow::Result<()> {
+    let new = NewOptions { format: Format::Qcow2, cluster: None };
+    let disk = new_disk(path, size, &new, Some((base.to_owned(), format.to_string())))?;
+    disk.close().with_context(|| cannot("write", path))
+}
+
 /// Makes an image larger or smaller.
 ///
 /// # Errors

@@ -5,10 +5,16 @@ use crate::consoles::Consoles;
 use crate::say;
 use crate::status::{self, Why};
 use anyhow::{Context, anyhow};
-use host_char::terminal;
+use host_char::{Command, Door, Source, terminal};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use vm_board::size::Size;
-use vm_machine::{BuildError, End, Final, Machine, Spec, Stopper};
+use vm_machine::{BuildError, End, Final, Machine, PowerButton, Spec, Stopper};
+
+/// How long a guest that a signal has asked to power off may take: less than the 90 seconds after which service managers kill.
+const GRACE: Duration = Duration::from_secs(60);
+/// The signal that asks for no courtesy, on every Linux that Hostel runs on.
+const SIGQUIT: i32 = 3;
 
 /// What others want of the machine that runs now.
 #[derive(Clone, Default)]
@@ -19,21 +25,34 @@ struct Wished {
     /// There is a machine, or there soon will be.
     begun: bool,
     stopper: Option<Stopper>,
+    button: Option<PowerButton>,
+    /// The guest was asked to power off by this signal.
+    asked: Option<i32>,
     why: Option<Why>,
 }
 
+/// What came of asking a guest to power off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// A driver of the guest's has heard it.
+    Heard,
+    /// There is no power button, or nobody listens to it.
+    Deaf,
+    /// The machine is being stopped already.
+    Ending,
+}
+
 impl Wish {
-    /// Has signals stop the machine once it begins; until then they end the process.
+    /// Has signals end the machine once it begins; until then they end the process.
     ///
     /// # Errors
     /// If they cannot be watched for.
     pub fn watch() -> anyhow::Result<Wish> {
         let wish = Wish::default();
         let signalled = wish.clone();
-        // A second signal does what it does by default, should the machine not stop.
         terminal::watch_signals(move |number| {
             if signalled.with(|wished| wished.begun) {
-                return signalled.stop(Why::Signal(number));
+                return signalled.signal(number);
             }
             host_image::leave_bars();
             false
@@ -46,8 +65,55 @@ impl Wish {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The process was sent a signal. The first asks the guest to power off, if it listens; the next stops the machine; one more
+    /// does what it does by default (false), should the machine not stop.
+    fn signal(&self, number: i32) -> bool {
+        let first = self.with(|wished| wished.asked.is_none());
+        if number == SIGQUIT || !first || self.ask() != Asked::Heard {
+            return self.stop(Why::Signal(number));
+        }
+        self.with(|wished| wished.asked = Some(number));
+        say::note("the guest was asked to power off; a second signal ends it at once");
+        let late = self.clone();
+        let watch = std::thread::Builder::new().name("grace".into()).spawn(move || {
+            std::thread::sleep(GRACE);
+            if late.with(|wished| wished.why.is_none()) {
+                say::note(&format!(
+                    "the guest has not powered off within {} s; it is ended now",
+                    GRACE.as_secs()
+                ));
+                late.stop(Why::Signal(number));
+            }
+        });
+        // Without the thread there is no second chance but a second signal.
+        drop(watch);
+        true
+    }
+
+    /// Presses the power button.
+    pub fn ask(&self) -> Asked {
+        self.with(|wished| match &wished.button {
+            _ if wished.why.is_some() => Asked::Ending,
+            Some(button) if button.press() => Asked::Heard,
+            _ => Asked::Deaf,
+        })
+    }
+
+    /// An escape key was typed.
+    fn key(&self, command: Command) {
+        match command {
+            Command::Quit => {
+                self.stop(Why::Quit);
+            }
+            Command::Power if self.ask() == Asked::Deaf => {
+                say::note("the guest does not listen to its power button; Ctrl-A x ends it at once");
+            }
+            Command::Power | Command::Help | Command::Break | Command::Detach | Command::Monitor => {}
+        }
+    }
+
     /// Stops the machine, and every later one; the first reason stands. False if that was wished already.
-    fn stop(&self, why: Why) -> bool {
+    pub fn stop(&self, why: Why) -> bool {
         self.with(|wished| {
             let first = wished.why.is_none();
             wished.why.get_or_insert(why);
@@ -59,12 +125,22 @@ impl Wish {
     }
 
     /// The machine that runs now.
-    fn aim(&self, stopper: Stopper) {
+    fn aim(&self, machine: &Machine) {
+        let stopper = machine.stopper();
         self.with(|wished| {
             if wished.why.is_some() {
                 stopper.stop();
             }
-            wished.stopper = Some(stopper);
+            (wished.stopper, wished.button) = (Some(stopper), machine.power_button());
+        });
+    }
+
+    /// The machine has ended with a reset. Whoever was told to end by a signal does not begin anew.
+    fn reset(&self) {
+        self.with(|wished| {
+            if let Some(number) = wished.asked {
+                wished.why.get_or_insert(Why::Signal(number));
+            }
         });
     }
 
@@ -84,33 +160,48 @@ fn build(spec: Spec) -> anyhow::Result<Machine> {
     })
 }
 
+/// Who is told that the machine is about to run, and of its first serial line.
+pub type Begun<'a> = Box<dyn FnOnce(Option<Arc<dyn Source>>) -> anyhow::Result<()> + 'a>;
+
 /// Runs machines built from `spec`, a new one after each reset, until one ends otherwise or as `wish` says. Gives the
-/// exit status.
+/// exit status. Standard input and output are those who come through `door`, if there is one.
 ///
 /// # Errors
 /// If a machine or the console cannot be had, or the machine ends by no wish of the guest's or the user's.
-pub fn live(wish: Wish, spec: impl Fn() -> anyhow::Result<Spec>, consoles: &Consoles) -> anyhow::Result<u8> {
+pub fn live(
+    wish: &Wish,
+    spec: impl Fn() -> anyhow::Result<Spec>,
+    consoles: &Consoles,
+    door: Option<Door>,
+    begun: Begun<'_>,
+) -> anyhow::Result<u8> {
     // Before the console: what is wrong with the machine is said on a terminal that is as it was.
     let mut machine = build(spec()?)?;
     wish.with(|wished| wished.begun = true);
-    let quit = wish.clone();
-    let stop = move |why| {
-        quit.stop(why);
-    };
     let mut joined = Vec::new();
     for (line, console) in consoles.iter().enumerate() {
-        joined.push(Joined::open(line, console, stop.clone(), say::note)?);
+        let (keys, quit) = (wish.clone(), wish.clone());
+        let key = move |command| keys.key(command);
+        let stop = move |why| {
+            quit.stop(why);
+        };
+        joined.push(Joined::open(line, console, door.clone(), key, stop, say::note)?);
     }
+    begun(joined.first().map(Joined::line))?;
     let end = loop {
         for (line, port) in joined.iter().zip(machine.consoles()) {
             line.attach(Arc::clone(port));
         }
-        wish.aim(machine.stopper());
+        wish.aim(&machine);
         let Final { end, compared, .. } = machine.run_in_slices(u64::MAX)?;
         if let Some(compared) = compared.filter(|_| !matches!(end, End::Failed(_) | End::Broken(_))) {
             say::note(&format!("translator and interpreter did the same over {compared} instructions"));
         }
-        if end != End::Reset || wish.why().is_some() {
+        if end != End::Reset {
+            break end;
+        }
+        wish.reset();
+        if wish.why().is_some() {
             break end;
         }
         machine = build(spec()?)?;

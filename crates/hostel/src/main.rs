@@ -5,22 +5,28 @@
 //! back into an exit status and at most one line on standard error ([`status`]).
 #![forbid(unsafe_code)]
 
+mod attach;
 mod bench;
 mod choice;
 mod command;
+mod command_guest;
 mod console;
 mod consoles;
 mod cpu;
 mod description;
+mod detach;
 mod disk;
 mod disk_image;
 mod doctor;
 mod engine;
 mod file;
 mod flash;
+mod guests;
 mod image;
 mod isa;
+mod keeper;
 mod life;
+mod named;
 mod net;
 mod origin;
 mod random;
@@ -56,6 +62,10 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         None => say::help(&[]),
         Some(Verb::Help { verb }) => say::help(&verb.iter().map(String::as_str).collect::<Vec<_>>()),
         Some(Verb::Run(options)) => run::run(*options),
+        Some(Verb::List(options)) => guests::list(&options),
+        Some(Verb::Attach(options)) => attach::attach(&options),
+        Some(Verb::Stop(options)) => guests::stop(&options),
+        Some(Verb::Remove(options)) => guests::remove(&options),
         Some(Verb::Image(options)) => image::image(options),
         Some(Verb::Bench(options)) => bench::bench(*options),
         Some(Verb::Isa(options)) => isa::isa(&options),

@@ -4,10 +4,11 @@ use crate::choice::{Bios, Machine};
 use crate::command::RunOptions;
 use crate::description::{Description, guest_append, no_kernel, resolve};
 use crate::flash::{loader, own_banks};
+use crate::keeper::Keeper;
 use crate::net::{self, Card};
 use crate::origin::Origin;
 use crate::virtio_bus::VirtioBus;
-use crate::{disk, file, life, random, resolv, say, second_stage, status, virtio_bus};
+use crate::{detach, disk, file, life, named, random, resolv, say, second_stage, status, virtio_bus};
 use anyhow::Context;
 use host_disk::Disk;
 use host_image::{Bars, Image, Loader, Store};
@@ -31,8 +32,12 @@ const NO_RANDOM: &str = "cannot read random numbers from /dev/urandom";
 ///
 /// # Errors
 /// If the machine cannot be described, built or run.
-pub fn run(options: RunOptions) -> anyhow::Result<u8> {
-    let (machine, origin) = resolve(&options)?;
+pub fn run(mut options: RunOptions) -> anyhow::Result<u8> {
+    if options.detach && !options.in_background {
+        return detach::start(&options);
+    }
+    let named = named::open(&mut options)?;
+    let (mut machine, origin) = resolve(&options)?;
     // Mistakes in the machine itself are told before anything is fetched.
     board(&machine, None).map_err(|error| origin.blame(keys(&error), error))?;
     let unknown = |error| match error {
@@ -57,6 +62,13 @@ pub fn run(options: RunOptions) -> anyhow::Result<u8> {
         }
         None => None,
     };
+    let image = match &named {
+        Some(named) if !named.is_there() => {
+            machine = named.make(&machine, image.as_ref())?;
+            None
+        }
+        _ => image,
+    };
     let mut files = Files::read(&machine, &origin, image.as_ref())?;
     files.perf_map = options.perf_map;
     let board = board(&machine, files.htif())?;
@@ -64,7 +76,7 @@ pub fn run(options: RunOptions) -> anyhow::Result<u8> {
         // The image's own comes first: it is the one that its initial RAM disk looks for.
         let choice = disk::DiskChoice { file: disk, overlay: true, ..disk::DiskChoice::default() };
         files.disks.push((choice.file.clone(), choice.open()?));
-        say::note("what this guest writes to its disk is gone when it ends");
+        say::note("what this guest writes to its disk is gone when it ends; --name NAME keeps it");
     }
     for choice in &machine.disks {
         let disk = choice.open().map_err(|error| origin.blame(&["disk"], error))?;
@@ -86,10 +98,25 @@ pub fn run(options: RunOptions) -> anyhow::Result<u8> {
         let bank = choice.open().map_err(|error| origin.blame(&["pflash"], error))?;
         files.flash.push((choice.file.clone(), bank));
     }
-    let ended = life::live(wish, || files.spec(&machine, &board), &machine.consoles);
+    let keeper = named.as_ref().map(|named| Keeper::new(named, options.in_background)).transpose()?;
+    let mut control = None;
+    let begun = Box::new(|line| {
+        if let (Some(keeper), Some(named)) = (&keeper, &named) {
+            control = Some(keeper.listen(wish.clone(), line)?);
+            if options.in_background {
+                detach::leave(named)?;
+            }
+        }
+        Ok(())
+    });
+    let door = keeper.as_ref().and_then(Keeper::door);
+    let ended = life::live(&wish, || files.spec(&machine, &board), &machine.consoles, door, begun);
     drop(resolv);
     let closed = disk::close(&files.disks);
-    last_word(ended, closed.and(disk::close(&files.flash)))
+    let word = last_word(ended, closed.and(disk::close(&files.flash)));
+    // Who waits for the end of the guest may have its disk from here on.
+    drop(control);
+    word
 }
 
 /// What is to be told of a machine that ended thus and whose disks were closed thus: the machine's own error first, the
@@ -247,7 +274,8 @@ impl Files {
         })
     }
 
-    /// The virtio devices, at memory-mapped registers and on PCI: the disks, network cards, shared folders and entropy, where the board has room for any.
+    /// The virtio devices, at memory-mapped registers and on PCI: the disks, network cards, shared folders,
+    /// entropy, and a power button where a place is left for it.
     fn virtio(&self, machine: &Description, source: RandomSource) -> (Vec<Virtio>, Vec<Virtio>) {
         let disks = self.disks.iter().enumerate();
         let disks =
@@ -260,7 +288,12 @@ impl Files {
             disks.chain(cards).chain(shares).chain([Virtio::Entropy(source)]).zip(virtio_bus::of(machine));
         let (mmio, pci): (Vec<_>, Vec<_>) = all.partition(|(_, bus)| *bus == VirtioBus::Mmio);
         let devices = |all: Vec<(Virtio, VirtioBus)>| all.into_iter().map(|(device, _)| device).collect();
-        (devices(mmio), devices(pci))
+        let (mut mmio, pci): (Vec<Virtio>, Vec<Virtio>) = (devices(mmio), devices(pci));
+        // With a virtual clock nobody could press it.
+        if machine.clock.0 == ClockKind::Real && mmio.len() < machine.machine.virtio_places().0 {
+            mmio.push(Virtio::PowerButton);
+        }
+        (mmio, pci)
     }
 }
 

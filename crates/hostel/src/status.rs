@@ -16,6 +16,8 @@ pub const LEAKS: u8 = 3;
 pub const HOSTEL: u8 = 125;
 /// A machine ended by signal n gives this plus n, as shells do.
 const SIGNAL: u8 = 128;
+/// What ends a process that is told to end, on every Linux that Hostel runs on.
+const SIGTERM: u8 = 15;
 
 /// Why a machine was stopped from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub enum Why {
     Quit,
     /// The process was sent this signal.
     Signal(i32),
+    /// `hostel stop` ended it.
+    Killed,
 }
 
 /// The exit status for a machine that ended so.
@@ -35,6 +39,7 @@ pub fn of(end: &End, why: Option<Why>) -> anyhow::Result<u8> {
         // A guest that powers off while it is being stopped has still powered off.
         (End::Exit(code), _) => Ok(code_of(*code)),
         (_, Some(Why::Quit)) => Ok(SUCCESS),
+        (_, Some(Why::Killed)) => Ok(SIGNAL + SIGTERM),
         (_, Some(Why::Signal(number))) => Ok(SIGNAL.saturating_add(u8::try_from(number).unwrap_or(0))),
         (End::Wedged { hart, first, last }, None) => bail!("hart {hart}: {}", wedged(first, last)),
         (End::Shutdown { cpu, fault }, None) => {
@@ -124,6 +129,7 @@ mod tests {
     fn signals_count_from_128_and_the_key_is_success() {
         assert_eq!(of(&End::Stopped, Some(Why::Signal(15))).unwrap(), 143);
         assert_eq!(of(&End::Stopped, Some(Why::Quit)).unwrap(), 0);
+        assert_eq!(of(&End::Stopped, Some(Why::Killed)).unwrap(), 143);
         assert_eq!(of(&End::Exit(3), Some(Why::Signal(15))).unwrap(), 3);
     }
 

@@ -106,6 +106,78 @@ pub const FLOOD: &[u32] = &[
     0xffdf_f06f, //    j     1b
 ];
 
+/// The power button's driver: sets up the event queue of the second virtio place, where a machine without disks has it, with four
+/// buffers, and sends '>'. When they have come back, it powers off if the first is the power key going down, else ends with code 7.
+pub const BUTTON: &[u32] = &[
+    0x0001_0397, //    auipc t2, 0x10
+    0x1000_22b7, //    lui   t0, 0x10002
+    0x0602_a823, //    sw    zero, 0x70(t0)
+    0x0010_0313, //    li    t1, 1
+    0x0662_a823, //    sw    t1, 0x70(t0)
+    0x0262_a223, //    sw    t1, 0x24(t0)
+    0x0262_a023, //    sw    t1, 0x20(t0)
+    0x0030_0313, //    li    t1, 3
+    0x0662_a823, //    sw    t1, 0x70(t0)
+    0x00b0_0313, //    li    t1, 11
+    0x0662_a823, //    sw    t1, 0x70(t0)
+    0x0202_a823, //    sw    zero, 0x30(t0)
+    0x0040_0313, //    li    t1, 4
+    0x0262_ac23, //    sw    t1, 0x38(t0)
+    0x0872_a023, //    sw    t2, 0x80(t0)
+    0x0000_1e37, //    lui   t3, 1
+    0x01c3_8eb3, //    add   t4, t2, t3
+    0x09d2_a823, //    sw    t4, 0x90(t0)
+    0x01ce_8f33, //    add   t5, t4, t3
+    0x0be2_a023, //    sw    t5, 0xa0(t0)
+    0x0010_0313, //    li    t1, 1
+    0x0462_a223, //    sw    t1, 0x44(t0)
+    0x00f0_0313, //    li    t1, 15
+    0x0662_a823, //    sw    t1, 0x70(t0)
+    0x01cf_0fb3, //    add   t6, t5, t3
+    0x0040_0513, //    li    a0, 4
+    0x000f_8593, //    mv    a1, t6
+    0x0080_0613, //    li    a2, 8
+    0x0020_0693, //    li    a3, 2
+    0x00b3_b023, // 1: sd    a1, 0(t2)
+    0x00c3_a423, //    sw    a2, 8(t2)
+    0x00d3_9623, //    sh    a3, 12(t2)
+    0x0085_8593, //    addi  a1, a1, 8
+    0x0103_8393, //    addi  t2, t2, 16
+    0xfff5_0513, //    addi  a0, a0, -1
+    0xfe05_14e3, //    bnez  a0, 1b
+    0x0010_0513, //    li    a0, 1
+    0x00ae_9323, //    sh    a0, 6(t4)
+    0x0020_0513, //    li    a0, 2
+    0x00ae_9423, //    sh    a0, 8(t4)
+    0x0030_0513, //    li    a0, 3
+    0x00ae_9523, //    sh    a0, 10(t4)
+    0x0040_0513, //    li    a0, 4
+    0x0ff0_000f, //    fence
+    0x00ae_9123, //    sh    a0, 2(t4)
+    0x0ff0_000f, //    fence
+    0x0402_a823, //    sw    zero, 0x50(t0)
+    0x1000_05b7, //    lui   a1, 0x10000
+    0x03e0_0613, //    li    a2, '>'
+    0x00c5_8023, //    sb    a2, 0(a1)
+    0x002f_5583, // 2: lhu   a1, 2(t5)
+    0xfea5_9ee3, //    bne   a1, a0, 2b
+    0x000f_b583, //    ld    a1, 0(t6)
+    0x0074_0637, //    lui   a2, 0x740
+    0x0016_0613, //    addi  a2, a2, 1
+    0x01e5_1693, //    slli  a3, a0, 30
+    0x00d6_0633, //    add   a2, a2, a3
+    0x0010_0737, //    lui   a4, 0x100
+    0x00c5_9a63, //    bne   a1, a2, 3f
+    0x0000_5337, //    lui   t1, 5
+    0x5553_0313, //    addi  t1, t1, 0x555
+    0x0067_2023, //    sw    t1, 0(a4)
+    0x0000_006f, //    j     .
+    0x0007_3337, // 3: lui   t1, 0x73
+    0x3333_0313, //    addi  t1, t1, 0x333
+    0x0067_2023, //    sw    t1, 0(a4)
+    0x0000_006f, //    j     .
+];
+
 /// Waits for ever.
 pub const WAIT: &[u32] = &[
     0x1050_0073, // 1: wfi
@@ -327,6 +399,16 @@ impl Files {
         self.cache_files(name, &files);
     }
 
+    /// Puts a guest into the cache that has a disk of these bytes, too.
+    pub fn cache_with_disk(&self, name: &str, kernel: &[u32], disk: &[u8]) {
+        let files = [
+            ("vmlinux", "kernel", &flat(kernel)[..]),
+            ("initramfs.cpio", "initrd", b"070701"),
+            ("root.raw", "disk", disk),
+        ];
+        self.cache_files(name, &files);
+    }
+
     /// Puts an image into the cache that is no guest.
     pub fn cache_firmware(&self, name: &str) {
         self.cache_files(name, &[("fw.bin", "firmware", b"code")]);
@@ -353,6 +435,7 @@ impl Files {
         Command::new(cargo_bin!("hostel"))
             .current_dir(self.path())
             .env("XDG_CACHE_HOME", self.path().join("cache"))
+            .env("XDG_DATA_HOME", self.path().join("data"))
             .timeout(Duration::from_secs(20))
             .args(arguments)
     }
@@ -371,6 +454,7 @@ impl Files {
     pub fn process(&self, arguments: &[&str]) -> std::process::Command {
         let mut command = std::process::Command::new(cargo_bin!("hostel"));
         command.current_dir(self.path()).env("XDG_CACHE_HOME", self.path().join("cache")).args(arguments);
+        command.env("XDG_DATA_HOME", self.path().join("data"));
         command
     }
 }
