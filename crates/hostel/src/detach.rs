@@ -1,7 +1,7 @@
 //! `hostel run --detach`: a guest in the background, which is this program again, as a process of its own.
 //!
-//! Until the guest runs, that process is at the terminal: it shows progress and errors, and Ctrl-C ends it. Then it says so to
-//! the one that waits, and leaves the terminal for a session and a log file of its own.
+//! Until the guest runs, that process is at the terminal: it shows progress and errors, and as long as it fetches something,
+//! Ctrl-C ends it. Then it says so to the one that waits, and leaves the terminal for a session and a log file of its own.
 
 use crate::command::RunOptions;
 use crate::named::{LOG, Named};
@@ -42,16 +42,24 @@ pub fn start(options: &RunOptions) -> anyhow::Result<u8> {
     Ok(ended.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(status::HOSTEL))
 }
 
+/// Begins a session of its own: what is started from here on, such as the processes that serve folders, is not ended with the
+/// terminal either.
+///
+/// # Errors
+/// If the host refuses.
+pub fn session() -> anyhow::Result<()> {
+    rustix::process::setsid().map(|_| ()).map_err(io::Error::from).context("cannot leave the terminal")
+}
+
 /// Leaves the terminal: the guest runs.
 ///
 /// # Errors
-/// If the log cannot be written, or the process cannot have a session of its own.
+/// If the log cannot be written.
 pub fn leave(named: &Named) -> anyhow::Result<()> {
     let path = named.folder().join(LOG);
     let log = File::options().create(true).write(true).truncate(true).mode(0o600).open(&path);
     let log = log.with_context(|| format!("cannot write {}", path.display()))?;
     let nothing = File::options().write(true).open("/dev/null").context("cannot open /dev/null")?;
-    rustix::process::setsid().map_err(io::Error::from).context("cannot leave the terminal")?;
     // Who waits may be gone: then nobody is told.
     let _ = io::stdout().write_all(READY).and_then(|()| io::stdout().flush());
     let done = rustix::stdio::dup2_stderr(log.as_fd()).and(rustix::stdio::dup2_stdout(nothing.as_fd()));

@@ -69,6 +69,9 @@ pub fn run(mut options: RunOptions) -> anyhow::Result<u8> {
         }
         _ => image,
     };
+    if options.in_background {
+        detach::session()?;
+    }
     let mut files = Files::read(&machine, &origin, image.as_ref())?;
     files.perf_map = options.perf_map;
     let board = board(&machine, files.htif())?;
