@@ -8,6 +8,7 @@ use crate::command::RunOptions;
 use crate::description::{Description, guest_append};
 use crate::disk::DiskChoice;
 use crate::disk_image;
+use crate::flash::loader;
 use anyhow::{Context, bail};
 use host_disk::{Format, OpenOptions};
 use host_guest::{GuestError, Held, Home, MACHINE, Name};
@@ -65,7 +66,8 @@ pub fn open(options: &mut RunOptions) -> anyhow::Result<Option<Named>> {
         }
         options.what = Some(home.folder(&name).join(MACHINE).into());
     }
-    if !there && options.what.is_none() && options.kernel.is_none() && options.bios.is_none() {
+    let files = options.kernel.is_some() || options.bios.is_some() || !options.pflash.is_empty();
+    if !there && options.what.is_none() && !files {
         // A name that was mistyped makes no guest.
         bail!("there is no guest {name}; say what to make it of, as in `hostel run debian --name {name}`");
     }
@@ -89,6 +91,11 @@ impl Named {
     /// If its files cannot be made; then there is none of it.
     pub fn make(&self, machine: &Description, image: Option<&Image>) -> anyhow::Result<Description> {
         let held = self.held.as_ref().context("internal error: a guest is made that nobody has")?;
+        if let (Some(guest), Some(_)) = (&machine.guest, loader(machine)) {
+            bail!(
+                "{guest} is a firmware, which a guest with a name must have as files: give --pflash or --kernel in its place"
+            );
+        }
         let folder = self.folder();
         let machine = self.machine(machine, image, &folder);
         self.home.make(&self.name, held, |new| -> Result<(), Making> {
