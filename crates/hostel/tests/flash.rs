@@ -171,7 +171,7 @@ fn flash_that_cannot_be() {
     wrong(
         &["m.toml"],
         str![
-            "m.toml:1:3: the machine starts from the first bank of its flash memory, so code must not change; write code,ro"
+            "m.toml:1:1: the machine starts from the first bank of its flash memory, so code must not change; write code,ro"
         ],
     );
 }
