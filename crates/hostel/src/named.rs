@@ -4,7 +4,7 @@
 //! folder is on another file system: whatever becomes of the cache, a guest keeps the base that its disk was made on, and the
 //! kernel whose modules are on it.
 
-use crate::command::RunOptions;
+use crate::command::{FetchOptions, RunOptions};
 use crate::description::{Description, guest_append};
 use crate::disk::DiskChoice;
 use crate::disk_image;
@@ -65,6 +65,8 @@ pub fn open(options: &mut RunOptions) -> anyhow::Result<Option<Named>> {
             );
         }
         options.what = Some(home.folder(&name).join(MACHINE).into());
+        // It has all its files: who repeats how it was made wants it, and no image.
+        options.fetch = FetchOptions::default();
     }
     let files = options.kernel.is_some() || options.bios.is_some() || !options.pflash.is_empty();
     if !there && options.what.is_none() && !files {

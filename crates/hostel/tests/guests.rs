@@ -103,7 +103,7 @@ fn a_guest_is_made_once_and_gone_on_with() {
     // Without the cache, by its name alone or with what it was made from.
     std::fs::remove_dir_all(files.path().join("cache")).unwrap();
     files.hostel(&["run", "--name", "work"]).assert().code(0).stderr_eq("");
-    files.hostel(&["run", "debian-busybox", "--name", "work"]).assert().code(0).stderr_eq("");
+    files.hostel(&["run", "debian-busybox", "--name", "work", "--offline"]).assert().code(0).stderr_eq("");
     let printed = files.hostel(&["run", "--name", "work", "--print-config"]).assert().code(0).stderr_eq("");
     let printed = String::from_utf8(printed.get_output().stdout.clone()).unwrap();
     assert!(printed.contains("memory = \"64M\"") && printed.contains("/guests/work/kernel\""), "{printed}");
