@@ -46,7 +46,10 @@ pub struct Target {
 }
 
 /// The lines of `targets! { … }`: `"NAME" KIND PATH, "ABOUT";`.
-fn targets(source: &str) -> Result<Vec<Target>> {
+///
+/// # Errors
+/// If there is no list, or a line of it is not of this form.
+pub fn targets(source: &str) -> Result<Vec<Target>> {
     let list = source.split("\ntargets! {").nth(1).context("fuzz/src/targets.rs has no `targets! {`")?;
     let list = list.split("\n}").next().unwrap_or_default();
     let mut all = Vec::new();

@@ -28,6 +28,7 @@ mod guest;
 mod process;
 mod tidy;
 mod tidy_arrows;
+mod tidy_attacks;
 mod tidy_lists;
 mod tidy_manifests;
 mod tidy_sizes;

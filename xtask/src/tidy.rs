@@ -3,7 +3,7 @@
 //! Each `tidy_*.rs` holds the rules about one kind of thing and their tests; this file runs them.
 
 use crate::tree::{self, Tree};
-use crate::{tidy_arrows, tidy_manifests, tidy_sizes, tidy_sources, tidy_words};
+use crate::{tidy_arrows, tidy_attacks, tidy_manifests, tidy_sizes, tidy_sources, tidy_words};
 use anyhow::Result;
 use std::fmt;
 use std::path::Path;
@@ -49,6 +49,7 @@ pub fn findings(root: &Path) -> Result<Vec<Finding>> {
     let tree = Tree::read(root)?;
     let mut all = Vec::new();
     tidy_arrows::check(&tree, &mut all);
+    tidy_attacks::check(&tree, &mut all);
     tidy_manifests::check(&tree, &mut all);
     tidy_sizes::check(&tree, &mut all);
     tidy_sources::check(&tree, &mut all);
