@@ -141,6 +141,7 @@ targets! {
     "virtio-input" Device dev_virtio_input::fuzz::input, "virtio: the power button, by drivers of any kind";
     "control" Parser host_guest::fuzz::control, "the control socket of a guest: requests, answers, names";
     "virtio-queue" Device dev_virtio::fuzz::queue, "virtio: queues in any memory, and a device that works on them";
+    "virtio-blk" Device dev_virtio_blk::fuzz::blk, "virtio block device: any driver, on a disk that minds what it is asked";
     "virtio-fs" Device dev_virtio_share::fuzz::fs, "virtio-fs: any driver, and a server of any replies";
     "virtio-9p" Device dev_virtio_share::fuzz::nine, "virtio-9p, likewise";
     "virtio-net" Device dev_virtio_net::fuzz::card, "virtio network device: any driver, and any frames";

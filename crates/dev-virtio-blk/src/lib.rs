@@ -12,6 +12,8 @@
 mod backend;
 mod config;
 mod flight;
+#[doc(hidden)]
+pub mod fuzz;
 mod request;
 
 #[cfg(test)]
