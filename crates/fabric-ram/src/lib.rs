@@ -16,6 +16,7 @@ pub use watch::Watch;
 pub use word::Word;
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use support_hostmap::MemoryMap;
@@ -82,6 +83,26 @@ impl GuestRam {
         }
         let last = offset.saturating_add(len - 1) / PAGE;
         (offset / PAGE..=last).for_each(|page| self.written(page * PAGE));
+    }
+
+    /// Gives the host what of the range are whole pages of its own: they hold zeroes from then on, and take none of its memory
+    /// until they are touched. It is a store like any other: code of these pages is no longer what it was, and they are dirty.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the range leaves the arena; otherwise what the host says, and nothing is changed.
+    pub fn release(&self, range: Range<u64>) -> io::Result<()> {
+        if range.start > range.end || range.end > self.size {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let page = support_hostmap::page_size() as u64;
+        let (start, end) = (range.start.next_multiple_of(page), range.end / page * page);
+        if start >= end {
+            return Ok(());
+        }
+        // Both lie in the arena, which is no larger than what can be addressed.
+        self.map.discard(start as usize..end as usize)?;
+        self.written_range(start, end - start);
+        Ok(())
     }
 
     /// A pointer to `T` at `offset`, if it is aligned and lies inside.
@@ -228,6 +249,28 @@ mod tests {
             }
         });
         assert_eq!(ram.load::<u32>(16), Some(40_000));
+    }
+
+    #[test]
+    #[allow(clippy::reversed_empty_ranges, reason = "such a range is what is tested")]
+    fn released_pages_are_whole_and_dirty_and_their_code_is_old() {
+        let page = support_hostmap::page_size() as u64;
+        let ram = GuestRam::new(4 * page).unwrap();
+        ram.fill(0, 4 * page, 7).unwrap();
+        ram.dirty().take();
+        ram.watch().add(2 * page);
+        let before = ram.watch().version(2 * page);
+        ram.release(page - 1..3 * page + 1).unwrap();
+        assert_ne!(ram.watch().version(2 * page), before);
+        assert_eq!(ram.dirty().take(), (page / PAGE..3 * page / PAGE).collect::<Vec<_>>());
+        let at = [page - 1, page, 3 * page - 1, 3 * page].map(|at| ram.load::<u8>(at).unwrap());
+        assert_eq!(at, [7, 0, 0, 7]);
+        ram.release(1..page).unwrap();
+        ram.release(4 * page..4 * page).unwrap();
+        assert_eq!((ram.load::<u8>(1), ram.dirty().take()), (Some(7), vec![]), "no whole page");
+        for range in [page..0, 0..4 * page + 1, 0..u64::MAX, u64::MAX..u64::MAX] {
+            assert!(ram.release(range).is_err());
+        }
     }
 
     #[test]

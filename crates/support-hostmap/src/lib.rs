@@ -25,6 +25,7 @@ use rustix::mm::{
 };
 use std::ffi::c_void;
 use std::io;
+use std::ops::Range;
 use std::ptr::NonNull;
 
 /// A zero-filled, read-write mapping of anonymous memory. Pages cost nothing until they are touched.
@@ -70,6 +71,35 @@ impl MemoryMap {
     pub fn len(&self) -> usize {
         self.len
     }
+
+    /// Gives the pages of `range` back to the host: they are as if they had never been touched, all zeroes. Both ends are
+    /// multiples of [`page_size`].
+    ///
+    /// A transfer that the kernel has begun goes on in the pages that were there, and nobody sees what it writes.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a range that is none of whole pages inside; otherwise what the host says, and nothing is changed.
+    pub fn discard(&self, range: Range<usize>) -> io::Result<()> {
+        let whole = |at: usize| at.is_multiple_of(page_size());
+        if range.start > range.end || range.end > self.len || !whole(range.start) || !whole(range.end) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        if range.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: the range lies inside the mapping, which stays; that its bytes change is no more than what `Pieces::fill`
+        // does to them, as private anonymous memory reads as zeroes behind this (madvise(2)).
+        let advised = unsafe {
+            let start = self.address.as_ptr().add(range.start);
+            madvise(start.cast(), range.len(), Advice::LinuxDontNeed)
+        };
+        Ok(advised?)
+    }
+}
+
+/// Bytes of a page of the host: the grain in which memory can be given back.
+pub fn page_size() -> usize {
+    rustix::param::page_size()
 }
 
 impl Drop for MemoryMap {
@@ -234,6 +264,48 @@ mod tests {
             map.address().as_ptr().add(4096).write(7);
             assert_eq!(map.address().as_ptr().add(4096).read(), 7);
         }
+    }
+
+    /// Whether the host has memory for the page at that address (proc_pid_pagemap(5)).
+    fn is_present(address: usize) -> bool {
+        use std::os::unix::fs::FileExt;
+        let mut entry = [0; 8];
+        let file = std::fs::File::open("/proc/self/pagemap").unwrap();
+        file.read_exact_at(&mut entry, (address / page_size() * 8) as u64).unwrap();
+        entry[7] & 0x80 != 0
+    }
+
+    #[test]
+    fn pages_that_are_discarded_are_the_hosts_and_read_as_zeroes() {
+        let page = page_size();
+        let map = std::sync::Arc::new(MemoryMap::new(4 * page).unwrap());
+        let all = Pieces::one(&map, 0..4 * page).unwrap();
+        all.fill(0, 4 * page, 7).unwrap();
+        let present = || [0, 1, 2, 3].map(|n| is_present(map.address().as_ptr() as usize + n * page));
+        assert_eq!(present(), [true; 4]);
+        map.discard(page..3 * page).unwrap();
+        assert_eq!(present(), [true, false, false, true]);
+        let bytes = all.to_vec();
+        assert!(bytes[page..3 * page].iter().all(|&byte| byte == 0));
+        assert!(bytes[..page].iter().chain(&bytes[3 * page..]).all(|&byte| byte == 7));
+        all.fill(page, 1, 9).unwrap();
+        assert_eq!((all.to_vec()[page], present()[1]), (9, true), "it can be used again");
+    }
+
+    #[test]
+    #[allow(clippy::reversed_empty_ranges, reason = "such a range is what is tested")]
+    fn only_whole_pages_inside_are_discarded() {
+        let page = page_size();
+        let map = std::sync::Arc::new(MemoryMap::new(2 * page).unwrap());
+        let all = Pieces::one(&map, 0..2 * page).unwrap();
+        all.fill(0, 2 * page, 7).unwrap();
+        for range in [0..1, 1..page, 0..3 * page, page..0, 2 * page..3 * page, 0..usize::MAX - page + 1] {
+            let error = map.discard(range.clone()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{range:?}");
+        }
+        map.discard(page..page).unwrap();
+        map.discard(2 * page..2 * page).unwrap();
+        assert!(all.to_vec().iter().all(|&byte| byte == 7));
     }
 
     #[test]
