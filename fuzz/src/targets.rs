@@ -145,5 +145,6 @@ targets! {
     "virtio-fs" Device dev_virtio_share::fuzz::fs, "virtio-fs: any driver, and a server of any replies";
     "virtio-9p" Device dev_virtio_share::fuzz::nine, "virtio-9p, likewise";
     "virtio-net" Device dev_virtio_net::fuzz::card, "virtio network device: any driver, and any frames";
+    "virtio-balloon" Device dev_virtio_balloon::fuzz::balloon, "virtio memory balloon: a driver that gives any memory away";
     "network" Parser host_net::fuzz::network, "the user network: frames, sockets and time, with every frame to the guest checked";
 }

@@ -6,6 +6,7 @@ use crate::plug::Plugging;
 use crate::spec::{ClockKind, Note, Spec, Virtio};
 use dev_core::Slot;
 use dev_virtio::{Attend, Attendant, Attended, Backend, Identity, Mmio, Rng, Transport, When};
+use dev_virtio_balloon::Balloon;
 use dev_virtio_blk::Blk;
 use dev_virtio_input::{Button, Keys};
 use dev_virtio_net::Net;
@@ -207,6 +208,13 @@ impl Host<'_> {
                 }
                 let identity = dev_virtio_net::identity(*mac, &**port, ports.len());
                 (identity, Box::new(Net::new(ports).map_err(BuildError::Thread)?))
+            }
+            Virtio::Balloon { bytes } => {
+                let tell = self.teller();
+                let refused = move |error: &io::Error| {
+                    tell(&format!("this host does not take the guest's memory back: {error}"));
+                };
+                (dev_virtio_balloon::identity(*bytes), Box::new(Balloon::new(refused)))
             }
         })
     }

@@ -102,6 +102,11 @@ pub enum Virtio {
     },
     /// A power button, which [`crate::Machine::power_button`] presses; over memory-mapped registers only.
     PowerButton,
+    /// A memory balloon.
+    Balloon {
+        /// Bytes that the guest is asked to put into it at its start.
+        bytes: u64,
+    },
 }
 
 impl Virtio {
@@ -124,6 +129,7 @@ impl Virtio {
         match self {
             Virtio::PowerButton => Some(Answer(dev_virtio_input::answer)),
             _ => None,
+            Virtio::Balloon { .. } => "virtio-balloon",
         }
     }
 }
