@@ -38,7 +38,7 @@ fn attack_with_a_run_over_the_end_of_memory() {
 
 #[test]
 fn attack_with_reports_outside_memory() {
-    for at in [0, RAM - PAGE, RAM + SIZE - PAGE, RAM + SIZE, u64::MAX - PAGE, u64::MAX & !0xfff] {
+    for at in [0, RAM - PAGE, RAM + SIZE - PAGE, RAM + SIZE, u64::MAX - PAGE, !0xfff] {
         let machine = Machine::new(0);
         machine.start(PLAIN, REPORTING);
         machine.strike(2, &[(at, 2 * PAGE as u32, true)]);

@@ -1,5 +1,6 @@
 //! The command line: verbs and options. Only what works is here.
 
+use crate::balloon::Balloon;
 use crate::choice::{Bios, Clock, Console, Cpus, Machine, Memory};
 use crate::command_guest::{AttachOptions, ListOptions, RemoveOptions, StopOptions};
 use crate::cpu::Cpu;
@@ -184,6 +185,11 @@ pub struct RunOptions {
     /// [default: mmio if there is room for all, else pci for the disks]
     #[arg(long, value_name = "BUS")]
     pub virtio: Option<VirtioBus>,
+    /// How much of its memory a guest on the board virt gives back at its start, into a memory
+    /// balloon, as far as it does not need it; none for no balloon, by which it also reports what
+    /// is free [default: 0 where a place is left]
+    #[arg(long, value_name = "SIZE | none")]
+    pub balloon: Option<Balloon>,
     /// A network card of the board virt: user, a NAT in a process of its own, and ,host=allow for
     /// one whose gateway is the host's loopback, ,mtu=N and others; tap=NAME, a tap device, and
     /// ,queues=N or ,mtu=N; both with ,mac=ADDRESS; none for no card; given again, the next one

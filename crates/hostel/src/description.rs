@@ -1,5 +1,6 @@
 //! What machine is to run: the options of the command line over those of a file over the defaults.
 
+use crate::balloon::Balloon;
 use crate::choice::{Bios, Clock, Console, Cpus, Machine, Memory};
 use crate::command::RunOptions;
 use crate::consoles::Consoles;
@@ -55,6 +56,8 @@ pub struct Description {
     pub shares: Vec<ShareChoice>,
     /// Where virtio devices are attached that do not say it themselves; without, where there is room.
     pub virtio: Option<VirtioBus>,
+    /// The memory balloon; without, one that asks for nothing, where a place is left.
+    pub balloon: Option<Balloon>,
     /// The network cards.
     pub nets: Vec<NetChoice>,
     /// What the banks of the flash memory hold.
@@ -78,6 +81,7 @@ struct Partial {
     initrd: Option<PathBuf>,
     append: Option<String>,
     virtio: Option<VirtioBus>,
+    balloon: Option<Balloon>,
     disk: Option<Vec<DiskChoice>>,
     share: Option<Vec<ShareChoice>>,
     net: Option<Vec<NetChoice>>,
@@ -144,6 +148,7 @@ pub fn resolve(options: &RunOptions) -> anyhow::Result<(Description, Origin)> {
         disks: Some(options.disk.clone()).filter(|all| !all.is_empty()).or(file.disk).unwrap_or_default(),
         shares: Some(options.share.clone()).filter(|all| !all.is_empty()).or(file.share).unwrap_or_default(),
         virtio: options.virtio.or(file.virtio),
+        balloon: options.balloon.or(file.balloon),
         nets: Vec::new(),
         flash: Some(options.pflash.clone()).filter(|all| !all.is_empty()).or(file.pflash).unwrap_or_default(),
     };
@@ -182,6 +187,7 @@ fn override_by(options: &RunOptions, file: &mut Partial, origin: &mut Origin) {
         ("initrd", options.initrd.is_some()),
         ("append", options.append.is_some()),
         ("virtio", options.virtio.is_some()),
+        ("balloon", options.balloon.is_some()),
         ("disk", !options.disk.is_empty()),
         ("share", !options.share.is_empty()),
         ("net", !options.net.is_empty()),
@@ -218,7 +224,8 @@ fn check(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::
     check_disks(machine).map_err(|error| (&["disk", "machine", "guest"] as &[_], error))?;
     check_shares(machine).map_err(|error| (&["share", "machine"] as &[_], error))?;
     check_nets(machine).map_err(|error| (&["net", "clock", "machine"] as &[_], error))?;
-    virtio_bus::check(machine).map_err(|error| (&["virtio", "disk", "net", "machine"] as &[_], error))?;
+    virtio_bus::check(machine)
+        .map_err(|error| (&["virtio", "balloon", "disk", "net", "machine"] as &[_], error))?;
     flash::check_loader(machine)?;
     flash::check(machine).map_err(|error| (&["pflash", "machine"] as &[_], error))?;
     if machine.machine.x86() {
@@ -502,6 +509,7 @@ impl Description {
             disks,
             shares,
             virtio,
+            balloon,
             nets,
             flash,
         } = self;
@@ -548,6 +556,7 @@ impl Description {
         }
         lines.extend(append.map(|append| format!("append = {}", quoted(&append))));
         lines.extend(virtio.map(|bus| format!("virtio = {}", quoted(&bus.to_string()))));
+        lines.extend(balloon.map(|balloon| format!("balloon = {}", quoted(&balloon.to_string()))));
         // Where a card would be a guest's by itself, that there is none is said.
         let unlike = nets.is_empty() && !usual_nets(self).is_empty();
         lines.extend(unlike.then(|| "net = []".to_owned()));

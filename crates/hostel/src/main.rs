@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod attach;
+mod balloon;
 mod bench;
 mod choice;
 mod command;

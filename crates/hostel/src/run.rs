@@ -1,5 +1,6 @@
 //! `hostel run`.
 
+use crate::balloon::Balloon;
 use crate::choice::{Bios, Machine};
 use crate::command::RunOptions;
 use crate::description::{Description, guest_append, no_kernel, resolve};
@@ -164,7 +165,11 @@ fn board(machine: &Description, htif: Option<HtifWords>) -> Result<Board, BoardE
         serial: Serial::default(),
         htif,
         serial_cards: machine.consoles.len().saturating_sub(machine.machine.serial_lines()) as u32,
-        virtio_cards: virtio_bus::of(machine).into_iter().filter(|bus| *bus == VirtioBus::Pci).count() as u32,
+        virtio_cards: virtio_bus::of(machine)
+            .into_iter()
+            .chain(virtio_bus::of_balloon(machine))
+            .filter(|bus| *bus == VirtioBus::Pci)
+            .count() as u32,
     };
     match machine.machine {
         Machine::Virt => vm_board::virt::virt(&config),
@@ -278,7 +283,7 @@ impl Files {
     }
 
     /// The virtio devices, at memory-mapped registers and on PCI: the disks, network cards, shared folders,
-    /// entropy, and a power button where a place is left for it.
+    /// entropy, and a power button and a memory balloon where places are left for them.
     fn virtio(&self, machine: &Description, source: RandomSource) -> (Vec<Virtio>, Vec<Virtio>) {
         let disks = self.disks.iter().enumerate();
         let disks =
@@ -291,10 +296,16 @@ impl Files {
             disks.chain(cards).chain(shares).chain([Virtio::Entropy(source)]).zip(virtio_bus::of(machine));
         let (mmio, pci): (Vec<_>, Vec<_>) = all.partition(|(_, bus)| *bus == VirtioBus::Mmio);
         let devices = |all: Vec<(Virtio, VirtioBus)>| all.into_iter().map(|(device, _)| device).collect();
-        let (mut mmio, pci): (Vec<Virtio>, Vec<Virtio>) = (devices(mmio), devices(pci));
+        let (mut mmio, mut pci): (Vec<Virtio>, Vec<Virtio>) = (devices(mmio), devices(pci));
         // With a virtual clock nobody could press it.
         if machine.clock.0 == ClockKind::Real && mmio.len() < machine.machine.virtio_places().0 {
             mmio.push(Virtio::PowerButton);
+        }
+        let balloon = Virtio::Balloon { bytes: machine.balloon.map_or(0, Balloon::bytes) };
+        match virtio_bus::of_balloon(machine) {
+            Some(VirtioBus::Mmio) => mmio.push(balloon),
+            Some(VirtioBus::Pci) => pci.push(balloon),
+            None => {}
         }
         (mmio, pci)
     }

@@ -1,11 +1,14 @@
 //! Where virtio devices are attached: to the board's places at memory-mapped registers, or to PCI.
 
+use crate::balloon::Balloon;
 use crate::choice::{ChoiceError, Machine, one_of};
 use crate::description::{Description, image};
 use crate::text::from_text;
 use anyhow::bail;
 use std::fmt;
 use std::str::FromStr;
+use vm_board::size::Size;
+use vm_machine::ClockKind;
 
 /// A bus that virtio devices are attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +85,24 @@ pub fn of(machine: &Description) -> Vec<VirtioBus> {
     }
 }
 
+/// Where the memory balloon is attached, if the machine has one: behind all others, where a place is left, as nobody asks for
+/// it. At memory-mapped registers the power button takes one before it.
+pub fn of_balloon(machine: &Description) -> Option<VirtioBus> {
+    if machine.balloon == Some(Balloon::None) {
+        return None;
+    }
+    let (mmio, pci) = machine.machine.virtio_places();
+    let all = of(machine);
+    let used = |bus| all.iter().filter(|it| **it == bus).count();
+    let button = usize::from(machine.clock.0 == ClockKind::Real);
+    let free = |bus| match bus {
+        VirtioBus::Mmio => used(bus) + button < mmio,
+        VirtioBus::Pci => used(bus) < pci,
+    };
+    let wanted = machine.virtio.map_or([VirtioBus::Mmio, VirtioBus::Pci], |bus| [bus, bus]);
+    wanted.into_iter().find(|bus| free(*bus))
+}
+
 /// Refuses more devices on a bus than the board has room for.
 ///
 /// # Errors
@@ -100,6 +121,21 @@ pub fn check(machine: &Description) -> anyhow::Result<()> {
                 machine.machine
             );
         }
+    }
+    match (machine.balloon, of_balloon(machine)) {
+        (Some(_), _) if mmio + pci == 0 => {
+            bail!("the board {} has no place for a memory balloon; leave --balloon out", machine.machine)
+        }
+        (Some(Balloon::Bytes(bytes)), _) if bytes >= machine.memory.0 => bail!(
+            "a memory balloon of {} leaves nothing of the guest's {}; choose a smaller --balloon",
+            Size(bytes),
+            Size(machine.memory.0)
+        ),
+        (Some(Balloon::Bytes(_)), None) => bail!(
+            "the board {} has no place left for a memory balloon; leave --balloon out, or a disk",
+            machine.machine
+        ),
+        _ => {}
     }
     if let (Some(bus), true) = (machine.virtio, all.is_empty()) {
         bail!("the board {} has no virtio devices to put on bus {bus}; leave --virtio out", machine.machine);

@@ -121,6 +121,7 @@ impl Virtio {
             },
             Virtio::Net { .. } => "virtio-net",
             Virtio::PowerButton => "virtio-input",
+            Virtio::Balloon { .. } => "virtio-balloon",
         }
     }
 
@@ -129,7 +130,6 @@ impl Virtio {
         match self {
             Virtio::PowerButton => Some(Answer(dev_virtio_input::answer)),
             _ => None,
-            Virtio::Balloon { .. } => "virtio-balloon",
         }
     }
 }
