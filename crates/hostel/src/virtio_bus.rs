@@ -162,7 +162,9 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::{Command, Verb};
     use VirtioBus::{Mmio, Pci};
+    use clap::Parser;
 
     /// Disks with these wishes, and an entropy device with none.
     fn placed(disks: &[Option<VirtioBus>], mmio: usize) -> Vec<VirtioBus> {
@@ -183,5 +185,25 @@ mod tests {
         assert_eq!(placed(&[Some(Pci), None], 2), [Pci, Mmio, Mmio]);
         assert_eq!(placed(&[Some(Mmio), None, None], 3), [Mmio, Pci, Pci, Mmio]);
         assert_eq!(placed(&[Some(Mmio); 2], 1), [Mmio, Mmio, Pci]);
+    }
+
+    /// Where a machine of these options has its balloon.
+    fn balloon(arguments: &[&str]) -> Option<VirtioBus> {
+        let all = ["hostel", "run", "--kernel", "k"].iter().chain(arguments);
+        let Some(Verb::Run(options)) = Command::parse_from(all).verb else { panic!("it is run") };
+        of_balloon(&crate::description::resolve(&options).unwrap().0)
+    }
+
+    #[test]
+    fn a_balloon_is_where_a_place_is_left() {
+        assert_eq!(balloon(&[]), Some(Mmio));
+        assert_eq!(balloon(&["--balloon", "none"]), None);
+        assert_eq!(balloon(&["--virtio", "pci"]), Some(Pci));
+        // Seven places are those of disks and entropy, and the last one is the power button's.
+        let disks = ["--disk", "d"].repeat(6);
+        assert_eq!(balloon(&disks), Some(Pci));
+        let virtual_clock = [&disks[..], &["--clock", "virtual"]].concat();
+        assert_eq!(balloon(&virtual_clock), Some(Mmio));
+        assert_eq!(balloon(&[&disks[..], &["--virtio", "mmio"]].concat()), None);
     }
 }

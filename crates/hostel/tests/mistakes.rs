@@ -221,6 +221,13 @@ fn values_that_no_option_takes() {
             ]],
         ),
         (
+            "--balloon",
+            "some",
+            str![[
+                r#"invalid value 'some' for '--balloon <SIZE | none>': "some" is no amount of memory; write bytes or a number with K, M, G or T, such as 512M; see `hostel run --help`"#
+            ]],
+        ),
+        (
             "--engine",
             "tcg",
             str![[
@@ -323,6 +330,16 @@ fn options_without_effect() {
         &files,
         &["--print-config", "--offline"],
         str!["the argument '--print-config' cannot be used with '--offline'; see `hostel run --help`"],
+    );
+    check(
+        &files,
+        &["--machine", "spike", "--kernel", "k", "--balloon", "1M"],
+        str!["the board spike has no place for a memory balloon; leave --balloon out"],
+    );
+    check(
+        &files,
+        &["--kernel", "k", "--memory", "1G", "--balloon", "1024M"],
+        str!["a memory balloon of 1 GiB leaves nothing of the guest's 1 GiB; choose a smaller --balloon"],
     );
     check(
         &files,
