@@ -164,6 +164,11 @@ impl Guest {
         }
     }
 
+    /// The process that runs it.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Types a command that ends the guest, whose program must then end with status 0.
     ///
     /// # Errors
