@@ -185,9 +185,9 @@ pub struct RunOptions {
     /// [default: mmio if there is room for all, else pci for the disks]
     #[arg(long, value_name = "BUS")]
     pub virtio: Option<VirtioBus>,
-    /// How much of its memory a guest on the board virt gives back at its start, into a memory
-    /// balloon, as far as it does not need it; none for no balloon, by which it also reports what
-    /// is free [default: 0 where a place is left]
+    /// A memory balloon on the board virt, by which the guest reports what is free of its memory, and
+    /// the host has it back: how much the guest is to give up beside that at its start, until it needs
+    /// it; none for no balloon [default: 0 where a place is left]
     #[arg(long, value_name = "SIZE | none")]
     pub balloon: Option<Balloon>,
     /// A network card of the board virt: user, a NAT in a process of its own, and ,host=allow for
