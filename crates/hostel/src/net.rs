@@ -307,7 +307,14 @@ pub fn cards(
         Side::Tap { .. } => None,
     });
     match user {
-        Some(config) => config.publish.extend_from_slice(publish),
+        Some(config) => {
+            // What is published already is not published again: who repeats how a guest was made asks for nothing new.
+            for one in publish {
+                if one.bind.port() == 0 || !config.publish.contains(one) {
+                    config.publish.push(*one);
+                }
+            }
+        }
         None if publish.is_empty() => {}
         None => bail!("--publish has no effect without a user network; add --net user"),
     }
@@ -435,6 +442,10 @@ mod tests {
         assert_eq!(of(&both, None, &port()).unwrap(), [tap, published.clone()]);
         assert!(of(&[NetGiven::None, NetGiven::Card(user.clone())], None, &[]).is_err());
         assert!(of(&[NetGiven::None], None, &port()).is_err() && of(&[], Some(vec![]), &port()).is_err());
+        assert_eq!(
+            cards(&[], Some(vec![published.clone()]), vec![], &port()).unwrap(),
+            std::slice::from_ref(&published)
+        );
         assert_eq!(cards(&[], None, vec![], &port()).unwrap(), [published], "a port wants a network");
     }
 }
