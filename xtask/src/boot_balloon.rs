@@ -19,14 +19,14 @@ fn resident(process: u32) -> Result<u64> {
     Ok(kib / 1024)
 }
 
-/// It fills memory, frees it, and the host has it without a word of anybody.
+/// It fills memory, frees it, and the host has it without a word of anybody. The driver is a module, which may come a little
+/// behind the prompt: it then reports what is free already.
 pub fn reports(setup: &Setup) -> Result<()> {
     cached(&setup.hostel, "debian")?;
     let mut guest = setup.starts("# ", &["debian", "--offline", "--memory", "1G"])?;
     guest.waits_for("login: ")?;
     guest.typed("root\n")?;
     guest.prompts()?;
-    guest.answers("lsmod", &["virtio_balloon"])?;
     guest.says(&format!("head -c {FILLED}M /dev/urandom >/dev/shm/filled"))?;
     let full = resident(guest.process())?;
     ensure!(full > FILLED, "{full} MiB are resident while the guest uses {FILLED} MiB");
@@ -41,10 +41,7 @@ pub fn reports(setup: &Setup) -> Result<()> {
         ensure!(waited < setup.patience, "{now} MiB of {full} MiB are still resident after {waited:?}");
         std::thread::sleep(Duration::from_millis(500));
     }
-    // What it uses again is there.
-    let sum = "head -c 100M /dev/zero >/dev/shm/x; cksum </dev/shm/x; head -c 100M /dev/zero | cksum";
-    let said = guest.says(sum)?;
-    let sums: Vec<&str> = said.lines().filter(|line| line.trim().ends_with(" 104857600")).collect();
-    ensure!(sums.len() == 2 && sums.first() == sums.last(), "memory is not what was written:\n{said}");
+    // What it uses again is there: the sum is that of so many zeroes (cksum(1)).
+    guest.answers("head -c 100M /dev/zero >/dev/shm/x; cksum </dev/shm/x", &["2755649025 104857600"])?;
     guest.ends_after("poweroff")
 }
