@@ -59,15 +59,16 @@ fn disks_come_first_and_entropy_is_always_there() {
 fn devices_are_on_pci_if_so_said_or_if_there_is_no_room() {
     let files = Files::new();
     files.add("d", [0; 4096]);
-    let (disk, entropy, nothing) = (2, 4, 63);
+    // Where nothing else is, the power button and the balloon are.
+    let (disk, entropy, balloon, button, nothing) = (2, 4, 5, 18, 63);
     for (more, at_registers, on_pci) in [
         (&[][..], entropy, nothing),
         (&["--virtio", "mmio"], entropy, nothing),
-        (&["--virtio", "pci"], 0, entropy),
-        (&["--virtio", "pci", "--disk", "d"], 0, disk),
+        (&["--virtio", "pci"], button, entropy),
+        (&["--virtio", "pci", "--disk", "d"], button, disk),
         (&["--virtio", "pci", "--disk", "d,bus=mmio"], disk, entropy),
         (&["--disk", "d,bus=pci"], entropy, disk),
-        (&["--disk=d,ro"; 7], disk, nothing),
+        (&["--disk=d,ro"; 7], disk, balloon),
         (&["--disk=d,ro"; 8], entropy, disk),
     ] {
         first(&files, more, at_registers);

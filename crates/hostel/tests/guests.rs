@@ -147,7 +147,8 @@ fn a_guest_keeps_its_base_and_has_its_disk() {
     assert_eq!(std::fs::read(folder.join("base")).unwrap(), vec![7; 1 << 20]);
     let machine = std::fs::read_to_string(folder.join("machine.toml")).unwrap();
     assert!(machine.contains("systemd.hostname=work\""), "{machine}");
-    assert!(machine.ends_with("\n[[disk]]\nfile = \"disk.qcow2\"\nformat = \"qcow2\"\n"), "{machine}");
+    let rest = "\n[[disk]]\nfile = \"disk.qcow2\"\nformat = \"qcow2\"\n\n[[net]]\nkind = \"user\"\n";
+    assert!(machine.ends_with(rest), "{machine}");
 }
 
 #[test]
