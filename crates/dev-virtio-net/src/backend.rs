@@ -7,7 +7,6 @@ use crate::receive::{Inlet, Manner, Receiver};
 use crate::transmit::Transmitter;
 use dev_virtio::{Backend, Broken, Desk, Watched};
 use host_net::{NetPort, Offloads};
-use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 
@@ -28,8 +27,6 @@ pub struct Net {
     running: bool,
     /// What the ports were told that the driver takes.
     agreed: Offloads,
-    /// What was last waited for: two bits a port.
-    watched: Cell<u64>,
 }
 
 impl Net {
@@ -53,7 +50,6 @@ impl Net {
             up: true,
             running: false,
             agreed: Offloads::default(),
-            watched: Cell::new(0),
         })
     }
 
@@ -110,18 +106,6 @@ impl Net {
             desk.change_config(STATUS, &[if up { LINK_UP } else { 0 }, 0]);
         }
     }
-
-    /// What to wait for: a bit for frames to come and one for room, for each port.
-    fn wanted(&self) -> u64 {
-        let mut bits = 0;
-        for (at, inlet) in self.inlets.iter().enumerate() {
-            let ready = self.running && inlet.port.is_up();
-            let takes = self.receivers.get(at % self.active).is_some_and(|receiver| !receiver.starved);
-            let waits = self.transmitters.get(at).is_some_and(Transmitter::waits);
-            bits |= u64::from(ready && takes) << (2 * at) | u64::from(ready && waits) << (2 * at + 1);
-        }
-        bits
-    }
 }
 
 impl Backend for Net {
@@ -152,9 +136,6 @@ impl Backend for Net {
             self.receive(desk)?;
         }
         self.look_at_link(desk);
-        if self.wanted() != self.watched.get() {
-            desk.watch_anew();
-        }
         Ok(())
     }
 
@@ -172,12 +153,13 @@ impl Backend for Net {
         self.agree(Offloads::default());
     }
 
+    /// For frames to come, as long as there are buffers for them, and for room for those that were refused.
     fn watched(&self) -> Vec<Watched> {
-        let wanted = self.wanted();
-        self.watched.set(wanted);
         let watch = |(at, inlet): (usize, &Inlet)| {
-            let (read, write) = (wanted >> (2 * at) & 1 != 0, wanted >> (2 * at + 1) & 1 != 0);
-            Watched { fd: Arc::clone(&inlet.fd), read, write }
+            let ready = self.running && inlet.port.is_up();
+            let takes = self.receivers.get(at % self.active).is_some_and(|receiver| !receiver.starved);
+            let waits = self.transmitters.get(at).is_some_and(Transmitter::waits);
+            Watched { fd: Arc::clone(&inlet.fd), read: ready && takes, write: ready && waits }
         };
         self.inlets.iter().enumerate().map(watch).collect()
     }

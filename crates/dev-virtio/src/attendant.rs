@@ -144,11 +144,6 @@ impl<'a> Desk<'a> {
         matches!(self.queues.get(queue), Some(Some(_)))
     }
 
-    /// [`Backend::watched`] gives something else from now on: whoever waits for that is to ask again.
-    pub fn watch_anew(&mut self) {
-        self.more |= self.eager;
-    }
-
     /// Asks to be rung; true if there is a request already.
     ///
     /// # Errors
