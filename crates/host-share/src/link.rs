@@ -192,20 +192,9 @@ impl ShareLink {
     /// `WouldBlock` if the process has enough to do: wait until the descriptor can be written, but go on receiving. Any
     /// other: it has ended.
     pub fn send(&self, token: u64, request: &[u8]) -> io::Result<()> {
-        self.send_pieces(token, &[request])
-    }
-
-    /// As [`ShareLink::send`], of a request in pieces (at most 1023), as it lies in guest memory.
-    ///
-    /// # Errors
-    /// As there; `InvalidInput` if it is too long.
-    pub fn send_pieces(&self, token: u64, request: &[&[u8]]) -> io::Result<()> {
-        if request.iter().map(|p| p.len()).sum::<usize>() > LONGEST_REQUEST {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
+        within(request.len())?;
         let token = token.to_le_bytes();
-        let pieces: Vec<IoSlice<'_>> =
-            std::iter::once(&token[..]).chain(request.iter().copied()).map(IoSlice::new).collect();
+        let pieces = [IoSlice::new(&token), IoSlice::new(request)];
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         rustix::net::sendmsg(&self.socket, &pieces, &mut SendAncillaryBuffer::default(), flags)?;
         Ok(())
@@ -216,10 +205,14 @@ impl ShareLink {
     /// # Errors
     /// As there; `InvalidInput` if it is too long or in more than 1023 ranges.
     pub fn send_mapped(&self, token: u64, request: &Pieces) -> io::Result<()> {
-        if request.len() > LONGEST_REQUEST {
-            return Err(io::ErrorKind::InvalidInput.into());
+        within(request.len())?;
+        match support_hostmap::send_message(&*self.socket, &token.to_le_bytes(), request) {
+            Ok(_) => Ok(()),
+            Err(error) if error.raw_os_error() == Some(Errno::MSGSIZE.raw_os_error()) => {
+                Err(io::ErrorKind::InvalidInput.into())
+            }
+            Err(error) => Err(error),
         }
-        support_hostmap::send(&*self.socket, &token.to_le_bytes(), request)
     }
 
     /// Receives a reply: its bytes into `reply`, whose contents are replaced, and returns its token. None if there is none
@@ -315,6 +308,11 @@ impl AsFd for ShareLink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// Refuses a request that is longer than the process takes.
+fn within(length: usize) -> io::Result<()> {
+    if length > LONGEST_REQUEST { Err(io::ErrorKind::InvalidInput.into()) } else { Ok(()) }
 }
 
 /// Waits until there is something to receive; false if there is not in that time.

@@ -16,7 +16,7 @@ mod uring;
 pub use lock::{is_byte_locked, release_byte, share_byte};
 pub use message::{read_frame, receive_message, send_message, write_frame};
 pub use pieces::Pieces;
-pub use transfer::{read_at, send, write_at};
+pub use transfer::{read_at, write_at};
 pub use uring::{Completion, Operation, Uring};
 
 use rustix::mm::{

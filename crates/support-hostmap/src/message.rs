@@ -97,8 +97,10 @@ mod tests {
         a.send(b"0123456789abc").unwrap();
         assert_eq!(receive_message(&b, &mut head, &into).unwrap(), 10);
         assert_eq!(into.to_vec(), b"3456789");
+        while send_message(&a, b"12", &from).is_ok() {}
+        assert_eq!(send_message(&a, b"12", &from).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(b);
-        assert!(send_message(&a, b"", &from).is_err());
+        assert!(send_message(&a, b"", &from).is_err(), "and no signal");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Transfers straight into and out of a mapping: of files, by preadv2(2) and pwritev2(2), and of messages, by sendmsg(2).
+//! File transfers straight into and out of a mapping: preadv2(2) and pwritev2(2).
 
 use crate::Pieces;
 use std::io;
@@ -72,36 +72,6 @@ fn transfer(file: impl AsFd, offset: u64, pieces: &Pieces, nowait: bool, call: C
     }
 }
 
-/// Sends `head` and behind it `pieces` as one message on a socket that keeps messages apart. Does not wait, and raises no signal.
-///
-/// # Errors
-/// `WouldBlock` if there is no room now; `InvalidInput` for more ranges than a call takes; what the kernel says of the rest. A
-/// signal is not among it, the call is made again.
-pub fn send(socket: impl AsFd, head: &[u8], pieces: &Pieces) -> io::Result<()> {
-    let mut vectors = vec![libc::iovec { iov_base: head.as_ptr().cast_mut().cast(), iov_len: head.len() }];
-    vectors.extend(pieces.vectors(0, MOST_RANGES));
-    if vectors.len() > MOST_RANGES {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    // SAFETY: all bytes zero are a message header without name, ranges and control data.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = vectors.as_mut_ptr();
-    message.msg_iovlen = vectors.len() as _;
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    loop {
-        // SAFETY: the header's ranges are `vectors`, of which the first is `head`, only read from here, and the others lie in
-        // the mapping that `pieces` keeps alive; others may access those meanwhile, as no reference to them exists.
-        let sent = unsafe { libc::sendmsg(socket.as_fd().as_raw_fd(), &raw const message, flags) };
-        if sent >= 0 {
-            return Ok(());
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,26 +130,5 @@ mod tests {
             Ok(count) => assert_eq!((count, pieces.to_vec()), (4, b"abcd".to_vec())),
             Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EOPNOTSUPP)),
         }
-    }
-
-    #[test]
-    fn a_message_is_sent_whole_or_not_at_all() {
-        let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
-        let map = Arc::new(MemoryMap::new(65536).unwrap());
-        let pieces = Pieces::new(&map, [20..23, 0..2]).unwrap();
-        pieces.copy_in(0, b"abcde").unwrap();
-        send(&ours, b"12", &pieces).unwrap();
-        let mut all = [0; 16];
-        assert_eq!(theirs.recv(&mut all).unwrap(), 7);
-        assert_eq!(&all[..7], b"12abcde");
-        let none = Pieces::new(&map, []).unwrap();
-        send(&ours, b"12", &none).unwrap();
-        assert_eq!(theirs.recv(&mut all).unwrap(), 2);
-        let many = Pieces::new(&map, (0..1024).map(|n| n * 4..n * 4 + 1)).unwrap();
-        assert_eq!(send(&ours, b"12", &many).unwrap_err().kind(), io::ErrorKind::InvalidInput);
-        while send(&ours, b"12", &pieces).is_ok() {}
-        assert_eq!(send(&ours, b"12", &pieces).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        drop(theirs);
-        assert!(send(&ours, b"12", &pieces).is_err(), "and no signal");
     }
 }
