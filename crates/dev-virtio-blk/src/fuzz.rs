@@ -2,17 +2,15 @@
 
 use crate::config::{WRITEBACK, bit};
 use crate::{Blk, identity};
-use dev_core::Slot;
-use dev_virtio::{Attendant, Attended, Mmio, When, feature};
-use fabric_bus::{Bus, BusBuilder, Dma, Target};
-use fabric_clock::{Clock, Timers};
-use fabric_ram::{GuestRam, PAGE};
+use dev_virtio::fuzz_driver::{Driver, RAM, memory, number};
+use dev_virtio::{Mmio, feature};
+use fabric_bus::Target;
+use fabric_ram::PAGE;
 use host_disk::{Disk, DiskError, SECTOR};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use support_hostmap::Pieces;
 
-const RAM: u64 = 0x8000_0000;
 const PAGES: u64 = 32;
 /// Sectors of the disk.
 const SECTORS: u64 = 64;
@@ -87,90 +85,40 @@ impl Disk for Fussy {
     }
 }
 
-fn number<const N: usize>(bytes: &mut &[u8]) -> u64 {
-    let (head, rest) = bytes.split_at(N.min(bytes.len()));
-    *bytes = rest;
-    head.iter().fold(0, |n, &byte| n << 8 | u64::from(byte))
-}
+/// Queues that there are.
+const QUEUES: u64 = 2;
 
-/// A block device behind its registers.
+/// A block device behind its registers, and its disk.
 struct Machine {
-    bus: Arc<Bus>,
-    window: Attended<Mmio>,
-    attendant: Arc<Attendant<Mmio>>,
+    driver: Driver,
     disk: Arc<Fussy>,
     offered: u64,
 }
 
 impl Machine {
     fn new(read_only: bool) -> Option<Machine> {
-        let ram = Arc::new(GuestRam::new(PAGES * PAGE).ok()?);
-        let mut builder = BusBuilder::new(ram);
-        builder.ram("ram", RAM, PAGES * PAGE, 0, true).ok()?;
-        let bus = Arc::new(builder.build());
         let disk = Fussy::new(read_only);
-        let identity = identity(&*disk, 2);
+        let identity = identity(&*disk, QUEUES as u32);
         let (offered, queues) = (identity.features, identity.queues.len());
-        let timers = Timers::new(Arc::new(Clock::virtual_()));
-        let slot = Slot::new(Mmio::new(identity), Vec::new(), &timers);
-        let blk = Box::new(Blk::straight(Arc::clone(&disk) as _, "a name", queues, Box::new(|_| ())));
-        let attendant = Attendant::new(Arc::clone(&slot), Dma::new(Arc::clone(&bus), 0), blk, |_| ());
-        let window = Attended::new(slot, Arc::clone(&attendant), When::AtOnce);
-        Some(Machine { bus, window, attendant, disk, offered })
+        let blk = Blk::straight(Arc::clone(&disk) as _, "a name", queues, Box::new(|_| ()));
+        let driver = Driver::new(memory(PAGES)?, Mmio::new(identity), Box::new(blk));
+        Some(Machine { driver, disk, offered })
     }
 
-    fn write(&self, offset: u64, value: u64) {
-        assert!(self.window.write(offset, 4, value).is_ok());
-    }
-
-    /// Starts with queues of 8 that have a page of memory each.
     fn start(&self, features: u64) {
-        self.write(0x70, 0);
-        self.write(0x70, 3);
-        for half in 0..2 {
-            self.write(0x24, half);
-            self.write(0x20, (features & self.offered) >> (32 * half) & 0xffff_ffff);
-        }
-        self.write(0x70, 11);
-        for queue in 0..2 {
-            let at = RAM + queue * PAGE;
-            self.write(0x30, queue);
-            self.write(0x38, 8);
-            for (low, at) in [(0x80, at), (0x90, at + 0x400), (0xa0, at + 0x800)] {
-                self.write(low, at & 0xffff_ffff);
-            }
-            self.write(0x44, 1);
-        }
-        self.write(0x70, 15);
-    }
-
-    /// A descriptor of a queue.
-    fn describe(&self, queue: u64, index: u16, at: u64, len: u64, flags: u16) -> Option<()> {
-        let (place, ram) = (queue * PAGE + 16 * u64::from(index % 8), self.bus.ram());
-        ram.store(place, at)?;
-        ram.store(place + 8, len as u32)?;
-        ram.store(place + 12, flags)?;
-        ram.store(place + 14, index.wrapping_add(1) % 8)
-    }
-
-    /// Makes the descriptor of that index the next request.
-    fn offer(&self, queue: u64, index: u16) -> Option<()> {
-        let (page, ram) = (queue * PAGE, self.bus.ram());
-        let next: u16 = ram.load(page + 0x402)?;
-        ram.store(page + 0x404 + 2 * u64::from(next % 8), index % 8)?;
-        ram.store(page + 0x402, next.wrapping_add(1))
+        self.driver.start(features & self.offered, QUEUES);
     }
 
     /// A request in three descriptors: header, data, and room for the status behind those of the other queue.
     fn ask(&self, queue: u64, kind: u64, sector: u64, data: (u64, u64, bool)) -> Option<()> {
         let (at, len, to_device) = data;
         let header = (8 + queue) * PAGE;
-        self.bus.ram().store(header, kind as u32)?;
-        self.bus.ram().store(header + 8, sector)?;
-        self.describe(queue, 0, RAM + header, 16, 1)?;
-        self.describe(queue, 1, at, len, if to_device { 1 } else { 3 })?;
-        self.describe(queue, 2, RAM + header + 64, 1, 2)?;
-        self.offer(queue, 0)
+        self.driver.bus.ram().store(header, kind as u32)?;
+        self.driver.bus.ram().store(header + 8, sector)?;
+        self.driver.describe(queue, 0, RAM + header, 16, 1)?;
+        self.driver.describe(queue, 1, at, len, if to_device { 1 } else { 3 })?;
+        self.driver.describe(queue, 2, RAM + header + 64, 1, 2)?;
+        self.driver.offer(queue, 0)
     }
 
     /// Does one step that the bytes tell.
@@ -191,20 +139,20 @@ impl Machine {
             4..=5 => {
                 let (index, at) = (number::<1>(bytes) as u16, number::<2>(bytes) << 1);
                 let (len, flags) = (number::<2>(bytes), number::<1>(bytes) as u16 & 7);
-                let _ = self.describe(queue, index, RAM + at, len, flags);
+                let _ = self.driver.describe(queue, index, RAM + at, len, flags);
             }
-            6 => drop(self.offer(queue, number::<1>(bytes) as u16)),
+            6 => drop(self.driver.offer(queue, number::<1>(bytes) as u16)),
             7..=8 => {
                 let (at, value) = (number::<2>(bytes), number::<4>(bytes));
-                let _ = self.bus.ram().store(((at << 1) % (PAGES * PAGE)) & !3, value as u32);
+                let _ = self.driver.bus.ram().store(((at << 1) % (PAGES * PAGE)) & !3, value as u32);
             }
-            9 => drop(self.window.write(CONFIG + WRITEBACK as u64, 1, number::<1>(bytes))),
+            9 => drop(self.driver.window.write(CONFIG + WRITEBACK as u64, 1, number::<1>(bytes))),
             // Seldom: from then on less is promised.
             10 => self.disk.fails.store(number::<1>(bytes) == 1, Ordering::Relaxed),
-            11 => self.attendant.quiesce(),
+            11 => self.driver.attendant.quiesce(),
             12 => self.start(features),
-            13 => drop(self.attendant.attend()),
-            _ => self.write(0x50, queue),
+            13 => drop(self.driver.attendant.attend()),
+            _ => self.driver.write(0x50, queue),
         }
     }
 }
@@ -232,18 +180,22 @@ pub fn blk(mut bytes: &[u8]) {
     }
     // A driver in order is served, whatever came before.
     machine.disk.fails.store(false, Ordering::Relaxed);
-    machine.write(0x70, 0);
-    let _ = machine.bus.ram().fill(0, PAGES * PAGE, 0);
+    machine.driver.write(0x70, 0);
+    let _ = machine.driver.bus.ram().fill(0, PAGES * PAGE, 0);
     machine.start(feature::VERSION_1);
     let (place, last) = (16 * PAGE, SECTORS - 1);
-    assert!(machine.bus.ram().store(8 * PAGE + 64, 0xffu8).is_some());
+    assert!(machine.driver.bus.ram().store(8 * PAGE + 64, 0xffu8).is_some());
     assert!(machine.ask(0, 0, last, (RAM + place, SECTOR, false)).is_some());
-    machine.write(0x50, 0);
+    machine.driver.write(0x50, 0);
     let expected = machine.disk.bytes.lock().unwrap_or_else(PoisonError::into_inner);
     let expected = expected.get((last * SECTOR) as usize..).unwrap_or_default();
     let mut read = vec![0; SECTOR as usize];
-    assert!(machine.bus.ram().copy_out(place, &mut read).is_some());
-    assert_eq!(machine.bus.ram().load::<u8>(8 * PAGE + 64), Some(0), "the status of a driver in order");
+    assert!(machine.driver.bus.ram().copy_out(place, &mut read).is_some());
+    assert_eq!(
+        machine.driver.bus.ram().load::<u8>(8 * PAGE + 64),
+        Some(0),
+        "the status of a driver in order"
+    );
     assert!(read == expected, "what a driver in order reads is not what is on the disk");
 }
 

@@ -101,18 +101,14 @@ pub fn nine(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::indexing_slicing)]
+    use dev_core::chipset::noise;
 
     #[test]
     fn drivers_and_servers_of_any_bytes() {
-        let mut state = 1u64;
-        for _ in 0..2000 {
-            let mut next = || {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                (state >> 33) as u8
-            };
+        for round in 1..=2000 {
             // Most are small numbers, so that rings and descriptors meet.
-            let bytes: Vec<u8> =
-                (0..600).map(|_| if next() & 3 == 0 { next() } else { next() & 15 }).collect();
+            let small = |two: &[u8]| if two[0] & 3 == 0 { two[1] } else { two[1] & 15 };
+            let bytes: Vec<u8> = noise(round, 1200).chunks_exact(2).map(small).collect();
             super::fs(&bytes);
             super::nine(&bytes);
         }

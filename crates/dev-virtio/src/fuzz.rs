@@ -1,14 +1,14 @@
 //! Fuzz entries: any bytes, played on the registers, and as the memory of a queue.
 
-use crate::attendant::{Backend, Desk};
+use crate::attendant::Backend;
 use crate::common::Identity;
+use crate::fuzz_driver::{Driver, Echo, RAM, memory, number};
 use crate::queue::{Position, Queue, Setup};
-use crate::{Attendant, Attended, Broken, Mmio, When, feature};
+use crate::{Mmio, feature};
+use dev_core::Plugged;
 use dev_core::chipset::Chipset;
-use dev_core::{Plugged, Slot};
-use fabric_bus::{BusBuilder, Dma, Target};
-use fabric_clock::{Clock, Timers};
-use fabric_ram::{GuestRam, PAGE};
+use fabric_bus::{Dma, Target};
+use fabric_ram::PAGE;
 use std::sync::Arc;
 
 pub use crate::fuzz_pci::pci;
@@ -52,41 +52,14 @@ fn chipset() -> Chipset<Mmio> {
     }
 }
 
-/// Gives back what it has read.
-struct Echo;
-
-impl Backend for Echo {
-    fn serve(&mut self, desk: &mut Desk<'_>, _rung: u64) -> Result<(), Broken> {
-        for queue in 0..3 {
-            desk.drain(queue, |desk, chain| {
-                let mut bytes = [0; 64];
-                let read = chain.read(desk.dma, 0, &mut bytes)?;
-                let written = chain.write(desk.dma, 3, bytes.get(..read).unwrap_or_default())?;
-                desk.push(queue, &chain, written as u32)
-            })?;
-        }
-        Ok(())
-    }
-}
-
-const RAM: u64 = 0x8000_0000;
-
-fn number<const N: usize>(bytes: &mut &[u8]) -> u64 {
-    let (head, rest) = bytes.split_at(N.min(bytes.len()));
-    *bytes = rest;
-    head.iter().fold(0, |n, &byte| n << 8 | u64::from(byte))
-}
-
 /// Memory of four pages that holds `bytes`, over and over.
-fn memory(bytes: &[u8]) -> Option<Arc<fabric_bus::Bus>> {
-    let ram = Arc::new(GuestRam::new(4 * PAGE).ok()?);
+fn filled(bytes: &[u8]) -> Option<Arc<fabric_bus::Bus>> {
+    let bus = memory(4)?;
     for (at, part) in (0..4 * PAGE).step_by(bytes.len().max(1)).zip(std::iter::repeat(bytes)) {
         let room = usize::try_from(4 * PAGE - at).ok()?.min(part.len());
-        ram.copy_in(at, part.get(..room)?)?;
+        bus.ram().copy_in(at, part.get(..room)?)?;
     }
-    let mut builder = BusBuilder::new(ram);
-    builder.ram("ram", RAM, 4 * PAGE, 0, true).ok()?;
-    Some(Arc::new(builder.build()))
+    Some(bus)
 }
 
 /// How a driver negotiates and sets a queue up, by the first bytes; the rest.
@@ -110,7 +83,7 @@ fn set_up(mut bytes: &[u8]) -> (u64, Setup, &[u8]) {
 /// the same behind registers, where the machine must go on and the device come back.
 pub fn queue(bytes: &[u8]) {
     let (features, setup, rest) = set_up(bytes);
-    let Some(bus) = memory(rest) else { return };
+    let Some(bus) = filled(rest) else { return };
     let dma = Dma::new(Arc::clone(&bus), 0);
     let size = setup.size;
     if let Ok(mut queue) = Queue::new(&setup, features, Position::default()) {
@@ -132,13 +105,13 @@ pub fn queue(bytes: &[u8]) {
             }
         }
     }
-    behind_registers(bus, features, &setup, (identity(), Box::new(Echo)));
+    behind_registers(bus, features, &setup, (identity(), Box::new(Echo::default())));
 }
 
 /// The same of a device of a kind of its own: all its queues (three at most) are set up alike.
 pub fn device(bytes: &[u8], identity: Identity, backend: Box<dyn Backend>) {
     let (features, setup, rest) = set_up(bytes);
-    if let Some(bus) = memory(rest) {
+    if let Some(bus) = filled(rest) {
         behind_registers(bus, features, &setup, (identity, backend));
     }
 }
@@ -149,39 +122,20 @@ fn behind_registers(
     setup: &Setup,
     (identity, backend): (Identity, Box<dyn Backend>),
 ) {
-    let dma = Dma::new(Arc::clone(&bus), 0);
-    let slot = Slot::new(Mmio::new(identity), Vec::new(), &Timers::new(Arc::new(Clock::virtual_())));
-    let attendant = Attendant::new(Arc::clone(&slot), dma, backend, |_| ());
-    let window = Attended::new(Arc::clone(&slot), Arc::clone(&attendant), When::AtOnce);
-    let write = |offset, value| assert!(window.write(offset, 4, value).is_ok());
+    let driver = Driver::new(bus, Mmio::new(identity), backend);
     let start = |setup: &Setup| {
-        write(0x70, 3);
-        for half in 0..2 {
-            write(0x24, half);
-            write(0x20, features >> (32 * half) & 0xffff_ffff);
-        }
-        write(0x70, 11);
-        for queue in 0..3 {
-            write(0x30, queue);
-            write(0x38, u64::from(setup.size));
-            for (low, at) in [(0x80, setup.descriptors), (0x90, setup.driver), (0xa0, setup.device)] {
-                write(low, at & 0xffff_ffff);
-                write(low + 4, at >> 32);
-            }
-            write(0x44, 1);
-        }
-        write(0x70, 15);
-        write(0x50, 1);
-        window.read(0x70, 4)
+        driver.set_up(features, &[*setup; 3]);
+        driver.write(0x50, 1);
+        driver.window.read(0x70, 4)
     };
     assert_eq!(start(setup).map(|status| status & 15), Ok(15));
-    let saved = slot.save();
-    attendant.quiesce();
-    assert!(slot.restore(&saved).is_ok());
-    attendant.attend_all();
-    write(0x70, 0);
+    let saved = driver.slot.save();
+    driver.attendant.quiesce();
+    assert!(driver.slot.restore(&saved).is_ok());
+    driver.attendant.attend_all();
+    driver.write(0x70, 0);
     // A queue that is in order works, whatever came before.
-    let _ = bus.ram().fill(0, 4 * PAGE, 0);
+    let _ = driver.bus.ram().fill(0, 4 * PAGE, 0);
     let sound = Setup { size: 8, ready: true, descriptors: RAM, driver: RAM + PAGE, device: RAM + 2 * PAGE };
     assert_eq!(start(&sound), Ok(15));
 }

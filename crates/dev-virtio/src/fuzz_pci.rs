@@ -1,13 +1,13 @@
 //! Fuzz entry: any bytes, played on a device on PCI: its configuration space, its BARs, the driver's memory.
 
-use crate::attendant::{Backend, Desk};
 use crate::common::Identity;
-use crate::{Attendant, Attended, Broken, Pci, When, feature};
+use crate::fuzz_driver::{Echo, RAM, memory};
+use crate::{Attendant, Attended, Pci, When, feature};
 use dev_core::Plugged;
 use dev_pci::{ComplexBuilder, PciFunction, Placement, RootComplex, Space};
-use fabric_bus::{Bus, BusBuilder, Dma, Target};
+use fabric_bus::{Bus, Dma, Target};
 use fabric_clock::{Clock, Timers};
-use fabric_ram::{GuestRam, PAGE};
+use fabric_ram::PAGE;
 use std::sync::Arc;
 
 /// The function: device 4 of bus 0. Where its BARs are put, from the first address of the window of memory on.
@@ -15,7 +15,6 @@ const FUNCTION: u64 = 4 << 15;
 const WINDOW: u64 = 0x4000_0000;
 const VECTORS: u64 = 0x1_0000;
 const BAR: u64 = 0x2_0000;
-const RAM: u64 = 0x8000_0000;
 const PAGES: u64 = 4;
 const QUEUES: u64 = 3;
 
@@ -45,41 +44,6 @@ const COMMON: [(u64, u8); 20] = [
     (0x3000, 2),
 ];
 
-/// Gives back what it has read, some of it later.
-#[derive(Default)]
-struct Echo {
-    kept: Vec<(usize, crate::Chain)>,
-}
-
-impl Backend for Echo {
-    fn serve(&mut self, desk: &mut Desk<'_>, _rung: u64) -> Result<(), Broken> {
-        for queue in 0..QUEUES as usize {
-            desk.drain(queue, |desk, chain| {
-                if chain.readable_len() % 3 == 1 {
-                    self.kept.push((queue, chain));
-                    return Ok(());
-                }
-                let mut bytes = [0; 64];
-                let read = chain.read(desk.dma, 0, &mut bytes)?;
-                let written = chain.write(desk.dma, 3, bytes.get(..read).unwrap_or_default())?;
-                desk.push(queue, &chain, written as u32)
-            })?;
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, desk: &mut Desk<'_>) -> Result<(), Broken> {
-        for (queue, chain) in std::mem::take(&mut self.kept) {
-            desk.push(queue, &chain, 0)?;
-        }
-        Ok(())
-    }
-
-    fn stop(&mut self) {
-        self.kept.clear();
-    }
-}
-
 struct Machine {
     bus: Arc<Bus>,
     complex: Arc<RootComplex>,
@@ -90,9 +54,7 @@ struct Machine {
 }
 
 fn machine() -> Option<Machine> {
-    let mut builder = BusBuilder::new(Arc::new(GuestRam::new(PAGES * PAGE).ok()?));
-    builder.ram("ram", RAM, PAGES * PAGE, 0, true).ok()?;
-    let bus = Arc::new(builder.build());
+    let bus = memory(PAGES)?;
     let dma = Dma::new(Arc::clone(&bus), FUNCTION as u32 >> 12);
     let features = feature::USUAL | feature::RING_PACKED;
     let identity = Identity {

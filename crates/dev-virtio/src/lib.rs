@@ -18,6 +18,8 @@ mod chain;
 mod common;
 #[doc(hidden)]
 pub mod fuzz;
+#[doc(hidden)]
+pub mod fuzz_driver;
 mod fuzz_pci;
 mod mmio;
 mod packed;
