@@ -98,7 +98,6 @@ impl Blocks {
             };
             if fresh {
                 self.checked(place, cpu.code_fence);
-                cpu.code_pages.insert(pc);
                 self.remember(cpu.code, pc, cpu.code_fence, block.span);
                 return Ok(block.span);
             }
@@ -115,7 +114,6 @@ impl Blocks {
             // translations and is only found by virtual address.
             None => self.decode_crossing(cpu, source, pc, place.fp)?,
         };
-        cpu.code_pages.insert(pc);
         self.remember(cpu.code, pc, cpu.code_fence, span);
         Ok(span)
     }
@@ -165,7 +163,6 @@ impl Blocks {
         if let Some(decoded) = Decoded::of(&cpu.legal, low, || Some(high)) {
             self.push(&decoded, start, 0, fp);
         }
-        cpu.code_pages.insert(second);
         Ok(Span { start, len: 1, bytes: 4, code })
     }
 

@@ -2,7 +2,7 @@
 
 use crate::cpu::Cpu;
 use crate::interp::REQUESTS;
-use engine_mmu::{Context, Key, Pages};
+use engine_mmu::{Context, Key, Pages, SHARED};
 use fabric_clock::Nanos;
 use isa_riscv::{AccessKind, Hart, Mode, WalkContext, csr_fields::mstatus, enabled_interrupts};
 
@@ -36,8 +36,8 @@ struct Pair {
     status: u64,
     /// The stamp of all contexts when they were found; they are in force as long as it is the same.
     stamp: u64,
-    /// They, and whether loads need no table.
-    contexts: Option<(Context, Context, bool)>,
+    /// They, whether loads need no table, and whether that of fetches is one of several address spaces.
+    contexts: Option<(Context, Context, bool, bool)>,
 }
 
 impl Entered {
@@ -74,17 +74,17 @@ impl Cpu {
         if pair.satp == satp
             && pair.status == status
             && pair.stamp == stamp
-            && let Some((data, code, linear)) = pair.contexts
+            && let Some((data, code, linear, shared)) = pair.contexts
         {
-            (self.data, self.code, self.linear) = (data, code, linear);
+            (self.data, self.code, self.linear, self.code_shared) = (data, code, linear, shared);
             self.code_floats = self.floats();
             self.note_interrupts();
             return;
         }
         self.find_contexts();
         let stamp = self.contexts.stamp();
-        *self.entered.slot(satp, status) =
-            Pair { satp, status, stamp, contexts: Some((self.data, self.code, self.linear)) };
+        let contexts = Some((self.data, self.code, self.linear, self.code_shared));
+        *self.entered.slot(satp, status) = Pair { satp, status, stamp, contexts };
         self.note_interrupts();
     }
 
@@ -94,8 +94,10 @@ impl Cpu {
         let permissions = csr.mstatus & (mstatus::SUM | mstatus::MXR);
         let data = Key { space: self.space_of(mode), mode: mode as u32 | permissions as u32 };
         self.linear = self.may_load_linearly(data.space);
-        let code =
-            Key { space: self.space_of(self.hart.mode), mode: self.hart.mode as u32 | CODE | self.floats() };
+        let space = self.space_of(self.hart.mode);
+        self.code_shared = self.shares(space);
+        let space = if self.code_shared { SHARED } else { space };
+        let code = Key { space, mode: self.hart.mode as u32 | CODE | self.floats() };
         self.code_floats = self.floats();
         self.data = self.context(data);
         let (code, reused) = self.contexts.get(code);
@@ -186,8 +188,8 @@ impl Cpu {
 
     /// `sfence.vma`: forgets translations of `va` (all) under `asid` (any).
     pub fn fence_vma(&mut self, va: Option<u64>, asid: Option<u16>) {
-        let concerns =
-            |key: Key| key.space != 0 && asid.is_none_or(|a| key.space >> 44 & 0xffff == u64::from(a));
+        let of = |space: u64| asid.is_none_or(|a| space >> 44 & 0xffff == u64::from(a));
+        let concerns = |key: Key| key.space != 0 && key.space != SHARED && of(key.space);
         match va {
             Some(va) if !self.contexts.maybe_large(va) => {
                 for context in self.contexts.matching(concerns) {
@@ -196,13 +198,19 @@ impl Cpu {
                     self.fetch.forget(context, va);
                     self.regions.forget(context, va);
                 }
-                if self.code_pages.contains(va) {
-                    self.renew_code();
+                let code = |key: Key| key.mode & CODE != 0 && concerns(key);
+                let shared = self.contexts.shared().covers(va);
+                if shared {
+                    self.contexts.share_anew();
+                }
+                if self.contexts.flush_relying(va, code) || shared {
+                    self.enter_context();
                 }
             }
             _ => {
                 let unmoved = self.unmoved(concerns);
                 self.contexts.flush(|key| concerns(key) && !unmoved.contains(&key));
+                self.contexts.shared_mut().doubt(of);
                 self.enter_context();
             }
         }
@@ -234,12 +242,5 @@ impl Cpu {
     /// virtual address is found only if it has done so since.
     pub fn fence_code(&mut self) {
         self.code_fence += 1;
-    }
-
-    /// Makes every block be looked up by physical address again.
-    fn renew_code(&mut self) {
-        self.code_pages.clear();
-        self.contexts.flush(|key| key.mode & CODE != 0);
-        self.enter_context();
     }
 }

@@ -4,7 +4,7 @@ use crate::context::Entered;
 use crate::native::Native;
 use crate::trap::Traps;
 use engine_core::{Firmware, TimeSource};
-use engine_mmu::{Context, Contexts, PageFilter, Regions, Table};
+use engine_mmu::{Context, Contexts, Regions, Table};
 use fabric_bus::Bus;
 use fabric_ram::GuestRam;
 use fabric_wire::PendingWord;
@@ -62,6 +62,8 @@ pub struct Cpu {
     pub code: Context,
     /// What of the modes beside privilege that holds for ([`Cpu::floats`]).
     pub code_floats: u32,
+    /// That is one of several address spaces.
+    pub code_shared: bool,
     /// In which tables walks ended.
     pub regions: Regions,
     /// What PMP said when it was last asked.
@@ -86,10 +88,10 @@ pub struct Cpu {
     pub alone: bool,
     /// What `lr` has reserved.
     pub reservation: Reservation,
-    /// Pages that code was found in.
-    pub code_pages: PageFilter,
     /// Instructions retired at the last fence of a whole address space.
     pub fenced_at: u64,
+    /// How many of the instructions retired so far are those that looks at what address spaces have in common made up for.
+    pub looked_upto: u64,
     /// The rows that the hart has.
     pub legal: Legal,
     /// Bits of a jump's target that must be 0: bit 1 without C (IALIGN is 32 then).

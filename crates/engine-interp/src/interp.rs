@@ -8,7 +8,7 @@ use crate::mark::Mark;
 use crate::native::Native;
 use crate::trap::Traps;
 use engine_core::{Exit, Firmware, Hosted, TimeSource, Vcpu};
-use engine_mmu::{Context, Contexts, Key, PageFilter, Regions, Table};
+use engine_mmu::{Context, Contexts, Key, Regions, Table};
 use fabric_bus::Bus;
 use fabric_wire::PendingWord;
 use isa_riscv::{Exception, Extension, Hart, Legal, PmpStretch, pending_interrupt, take_trap, wakes};
@@ -84,6 +84,7 @@ impl Interp {
             fetch: Table::biased(arena),
             data: none,
             code: none,
+            code_shared: false,
             regions: Regions::default(),
             stretch: PmpStretch::NONE,
             code_floats: 0,
@@ -97,8 +98,8 @@ impl Interp {
             stop: Stop::Leave,
             alone: false,
             reservation: Reservation::default(),
-            code_pages: PageFilter::default(),
             fenced_at: 0,
+            looked_upto: 0,
             legal: Legal::of(&features),
             unaligned: if features.has(Extension::C) { 0 } else { 2 },
             code_fence: 1,
@@ -204,7 +205,7 @@ impl Interp {
     pub fn run_rest(&mut self) -> Option<Exit> {
         let Rest { block_pc, span, done, pc, context, fence } = self.rest.take()?;
         let cpu = &mut self.cpu;
-        let there = pc == cpu.hart.pc && context == cpu.code && fence == cpu.code_fence;
+        let there = pc == cpu.hart.pc && context.number() == cpu.code.number() && fence == cpu.code_fence;
         if !there || cpu.retired >= cpu.stop_at {
             return None;
         }

@@ -19,9 +19,11 @@ mod cpu;
 mod environment;
 mod handlers;
 mod interp;
+mod look;
 mod machine;
 mod mark;
 mod native;
+mod share;
 mod translate;
 mod trap;
 

@@ -6,7 +6,6 @@
 //! the whole walk, which alone decides.
 
 use crate::cpu::Cpu;
-use engine_mmu::{Pages, Regions};
 use fabric_bus::Page;
 use isa_riscv::{
     AccessFault, AccessKind, Exception, Mode, PageVerdict, PmpStretch, PteMemory, Translation, Trap,
@@ -55,7 +54,7 @@ impl Cpu {
         let (address, page_bits) = if walk_context.levels() == 0 {
             (va, 64)
         } else {
-            let (table, level) = self.regions.find(self.context_of(kind), va)?;
+            let (table, level) = self.regions.find(self.region_context(kind)?, va)?;
             let found = walk_leaf(&mut Leaves { cpu: self }, walk_context, va, kind, table, level).ok()?;
             (found.pa, found.page_bits)
         };
@@ -115,6 +114,15 @@ impl Cpu {
         if kind == AccessKind::Fetch { self.code } else { self.data }
     }
 
+    /// The context for which it is known in which table walks end: one of several address spaces cannot say.
+    #[inline(always)]
+    fn region_context(&self, kind: AccessKind) -> Option<engine_mmu::Context> {
+        match kind {
+            AccessKind::Fetch if self.code_shared => (self.hart.data_mode() == Mode::S).then_some(self.data),
+            _ => Some(self.context_of(kind)),
+        }
+    }
+
     /// Remembers that the page of `va`, a part of a page of 2^`page_bits` bytes, is in RAM at `offset`; or at least, if
     /// that does not hold for the `whole` of it, that it is about to be written.
     #[inline(always)]
@@ -127,7 +135,12 @@ impl Cpu {
             self.contexts.note_large(va, 1 << page_bits);
         }
         if kind == AccessKind::Fetch {
-            self.contexts.rely(self.code, va, whole.then_some(offset));
+            if self.code_shared {
+                self.rely_shared(va, offset, page_bits, whole);
+            }
+            if !self.code_shared {
+                self.contexts.rely(self.code, va, whole.then_some(offset));
+            }
         }
         if whole && !(write && self.ram.watch().holds(offset)) {
             let context = self.context_of(kind);
@@ -141,13 +154,15 @@ impl Cpu {
 
     /// Remembers in which table the walk of `va` ended, if later walks may read it whatever part of it they want.
     fn remember_region(&mut self, found: &Translation, context: &WalkContext, va: u64, kind: AccessKind) {
-        if let Some((table, level)) = self.last_table(found, context) {
-            self.regions.fill(self.context_of(kind), va, table, level);
+        if let Some(of) = self.region_context(kind)
+            && let Some((table, level)) = self.last_table(found, context)
+        {
+            self.regions.fill(of, va, table, level);
         }
     }
 
     /// The arena offset of the table in which a walk ended, if all of it may be read, and its level.
-    fn last_table(&self, found: &Translation, context: &WalkContext) -> Option<(u64, u32)> {
+    pub(crate) fn last_table(&self, found: &Translation, context: &WalkContext) -> Option<(u64, u32)> {
         let &pte = found.pte_addresses().last()?;
         let readable = self.hart.csr.pmp.page_verdict(pte, AccessKind::Load, Mode::S) == PageVerdict::All;
         match self.bus.page(pte) {
@@ -158,42 +173,18 @@ impl Cpu {
         }
     }
 
-    /// Whether walks by the page tables as they are now would find all this code where it was found before, and change
-    /// nothing in memory.
-    pub(crate) fn is_still_there(&self, context: &WalkContext, pages: &Pages) -> bool {
-        let mut last = None;
-        pages.iter().all(|(&va, &offset)| {
-            let region = Regions::number(va);
-            let found = match last {
-                Some((at, (table, level))) if at == region => {
-                    walk_leaf(&mut Leaves { cpu: self }, context, va, AccessKind::Fetch, table, level)
-                }
-                _ => {
-                    let mut tables = Unchanged(Tables { cpu: self });
-                    let found = walk(&mut tables, context, va, AccessKind::Fetch);
-                    let table = found.as_ref().ok().and_then(|found| self.last_table(found, context));
-                    last = table.map(|table| (region, table));
-                    found
-                }
-            };
-            found.is_ok_and(|found| {
-                let known = found.page_bits <= 12 || self.contexts.maybe_large(va);
-                known && matches!(self.bus.page(found.pa), Page::Ram { offset: at, .. } if at == offset)
-            })
-        })
-    }
-
     /// Forgets all that the tables hold, and all that PMP has said.
     pub(crate) fn forget_translations(&mut self) {
         self.stretch = PmpStretch::NONE;
+        self.contexts.share_anew();
         self.contexts.flush(|_| true);
         self.enter_context();
     }
 }
 
 /// Page-table memory as a walk of this hart sees it.
-struct Tables<'a> {
-    cpu: &'a Cpu,
+pub(crate) struct Tables<'a> {
+    pub cpu: &'a Cpu,
 }
 
 impl Tables<'_> {
@@ -219,22 +210,9 @@ impl PteMemory for Tables<'_> {
     }
 }
 
-/// The same for one that must change nothing.
-struct Unchanged<'a>(Tables<'a>);
-
-impl PteMemory for Unchanged<'_> {
-    fn read_pte(&mut self, pa: u64) -> Result<u64, AccessFault> {
-        self.0.read_pte(pa)
-    }
-
-    fn compare_exchange_pte(&mut self, _: u64, _: u64, _: u64) -> Result<bool, AccessFault> {
-        Err(AccessFault)
-    }
-}
-
 /// The tables in which walks have ended, by offsets in the arena instead of addresses.
-struct Leaves<'a> {
-    cpu: &'a Cpu,
+pub(crate) struct Leaves<'a> {
+    pub cpu: &'a Cpu,
 }
 
 impl PteMemory for Leaves<'_> {

@@ -1,4 +1,4 @@
-//! The code cache: memory whose halves are filled from one end, one with what is usually run and one with the rest, and
+//! The code cache: memory in two parts that are filled from one end, one with what is usually run and one with the rest, and
 //! emptied as a whole; and what is in it.
 
 use engine_emit::{Code, Layout, Link, Room, Shared, Whither, shared};
@@ -6,16 +6,31 @@ use engine_mmu::AddressMap;
 use std::io;
 use support_hostmap::{CodeMap, HUGE};
 
-/// Bytes of host code that a cache holds, if nobody wants it otherwise.
-pub(crate) const SIZE: usize = 64 << 20;
+/// Bytes of host code that the caches of a machine may hold together, if each then holds as much as it should: what a Debian runs
+/// until it asks who logs in is 110 MiB.
+const MACHINE: usize = 512 << 20;
+/// The least and the most that one should hold. What is not filled is no memory of the host's.
+const ONE: [usize; 2] = [64 << 20, 256 << 20];
 /// The least: the shared code and a few blocks.
 const LEAST: usize = 4 * ROOM;
 /// Bytes of the cache for each block that it may know: those that must be interpreted take no room there.
 const SPARSE: usize = 64;
 /// Bytes of a huge page from which on it pays to have one.
 const GATHERED: usize = 256 << 10;
-/// Room that a block finds at least in each half.
+/// Room that a block finds at least in each part.
 const ROOM: usize = 32 << 10;
+
+/// Bytes of host code that the cache of each of so many harts holds, if nobody wants it otherwise.
+pub fn cache_size(harts: u64) -> usize {
+    let [least, most] = ONE;
+    MACHINE.checked_div(harts as usize).unwrap_or(most).clamp(least, most)
+}
+
+/// Where the second part of a cache begins: what is seldom run takes five bytes for three of what is usually run.
+fn middle(size: usize) -> usize {
+    let page = if size < 16 * HUGE { 4096 } else { HUGE };
+    (size / 8 * 3).next_multiple_of(page)
+}
 
 /// Where a block is in guest memory, and the modes that its meaning depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -137,7 +152,7 @@ pub(crate) struct Page {
 /// All translations of one processor.
 pub(crate) struct Cache {
     map: CodeMap,
-    /// How far the halves are filled.
+    /// How far the parts are filled.
     filled: [usize; 2],
     begin: [usize; 2],
     /// How far they are made of huge pages.
@@ -169,13 +184,13 @@ impl Cache {
         if !map.write(0, &code.bytes) {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        let map_len = map.len();
-        let begin = [code.bytes.len().next_multiple_of(64), map_len / 2];
+        let middle = middle(map.len());
+        let begin = [code.bytes.len().next_multiple_of(64), middle];
         Ok(Cache {
             map,
             filled: begin,
             begin,
-            gathered: [0, map_len / 2],
+            gathered: [0, middle],
             enter: code.enter,
             shared: code.shared,
             blocks: Vec::new(),
@@ -204,9 +219,9 @@ impl Cache {
         self.begin[0]
     }
 
-    /// Where the halves end.
+    /// Where the parts end.
     fn ends(&self) -> [usize; 2] {
-        [self.map.len() / 2, self.map.len()]
+        [middle(self.map.len()), self.map.len()]
     }
 
     /// Whether a block may not fit any more: then the cache must be emptied.

@@ -36,7 +36,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let (tiers, cache) = (Tiers::default(), crate::cache::SIZE);
+        let (tiers, cache) = (Tiers::default(), crate::cache::cache_size(1));
         Options { threshold: 16, tiers, harts: 1, cache, meddle: None, perf_map: None }
     }
 }

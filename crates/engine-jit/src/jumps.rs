@@ -53,9 +53,6 @@ impl Jumps {
     /// Takes note of the host's code for the program counter, which was not known.
     pub fn insert(&mut self, cpu: &mut Cpu, host: u64) {
         let (pc, context) = (cpu.hart.pc, cpu.code.number());
-        cpu.code_pages.insert(pc);
-        // It may go on in the next page.
-        cpu.code_pages.insert(pc.wrapping_add(2));
         self.turn = self.turn.wrapping_add(1);
         let turn = self.turn;
         let (places, place) = self.places(pc, context);

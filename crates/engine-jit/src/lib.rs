@@ -23,6 +23,7 @@ mod trace;
 mod translate;
 mod trial;
 
+pub use cache::cache_size;
 pub use jit::{Counts, Jit, Options};
 pub use perf_map::PerfMap;
 pub use region::Tiers;

@@ -4,7 +4,7 @@
 
 mod pair;
 
-use engine_core::Vcpu;
+use engine_core::{Exit, Vcpu};
 use engine_jit::{Options, Tiers};
 use fabric_ram::PAGE;
 use isa_riscv::rows::Row;
@@ -14,11 +14,13 @@ use pair::programs::{any_branch, any_plain, plain};
 use pair::sv39::*;
 use pair::*;
 
-const START: u64 = 0x4000_0000;
+/// Where the pages begin: where processes are, or where kernels are, whose address spaces share what is known of code.
+const STARTS: [u64; 2] = [0x4000_0000, 0xffff_ffc0_4000_0000];
 /// Virtual pages of code, and physical ones, the first of which is page 1 of RAM.
 const PLACES: u64 = 10;
 const PAGES: u64 = 6;
-const DATA_VA: u64 = START + 0x20 * PAGE;
+/// How far from there the data is.
+const DATA_VA: u64 = 0x20 * PAGE;
 const TABLES: [u64; 2] = [RAM + 40 * PAGE, RAM + 44 * PAGE];
 
 /// An instruction for the place at this distance from the start of the page. Jumps go to where instructions begin, two bytes
@@ -81,7 +83,7 @@ fn page_of_code(random: &mut Random, rows: &[&Row]) -> Vec<u8> {
 
 /// Maps one page of code in a space; gives its address. The first two are always there.
 fn map(pair: &mut Pair, random: &mut Random, space: &Space, place: u64, user: bool) -> u64 {
-    let va = START + place * PAGE;
+    let va = space.start + place * PAGE;
     let mut rights = CODE | if user { U } else { 0 };
     if place > 1 {
         rights ^= random.one_of(&[0, 0, 0, 0, 0, A, A, V, X, U]);
@@ -93,7 +95,7 @@ fn map(pair: &mut Pair, random: &mut Random, space: &Space, place: u64, user: bo
 
 /// Maps one page of data in a space; gives its address.
 fn map_data(pair: &mut Pair, random: &mut Random, space: &Space, user: bool) -> u64 {
-    let va = DATA_VA + PAGE * random.below(3);
+    let va = space.start + DATA_VA + PAGE * random.below(3);
     let rights = DATA_PAGE | if user { U } else { 0 };
     let changed = random.one_of(&[0, 0, 0, V, W, D]);
     space.map(pair, va, DATA + PAGE * random.below(3), rights ^ changed);
@@ -134,8 +136,9 @@ fn change(pair: &mut Pair, random: &mut Random, rows: &[&Row], spaces: &[(Space,
 fn hart(random: &mut Random, spaces: &[(Space, bool); 2]) -> Hart {
     const FS: u64 = 3 << 13;
     const SUM: u64 = 1 << 18;
-    let pc = START + random.one_of(&[0x802, 0xff2, 0xffe]);
     let [(space, user), (other, other_user)] = *spaces;
+    let pc = space.start + random.one_of(&[0x802, 0xff2, 0xffe]);
+    let data = space.start + DATA_VA;
     let mut hart = random.hart(&Features::FULL, pc);
     let paged = space.hart(pc);
     (hart.mode, hart.csr.satp, hart.csr.pmp) = (paged.mode, paged.csr.satp, paged.csr.pmp.clone());
@@ -145,17 +148,18 @@ fn hart(random: &mut Random, spaces: &[(Space, bool); 2]) -> Hart {
         hart.mode = isa_riscv::Mode::U;
     }
     hart.csr.mstatus |= SUM;
-    (hart.x[1], hart.x[8], hart.x[9]) = (pc, DATA_VA + 2048, DATA_VA + PAGE - random.below(64));
+    (hart.x[1], hart.x[8], hart.x[9]) = (pc, data + 2048, data + PAGE - random.below(64));
     let exchange = random.below(3) != 0;
     hart.x[27] = if exchange { space.satp() ^ other.satp() } else { 0 };
     // MPP goes with what the pages are.
     let privilege = if exchange && user != other_user { 1 << 11 } else { 0 };
     hart.x[26] = privilege | random.one_of(&[0, 0, FS]);
-    hart.x[28] = START + 0x802;
+    hart.x[28] = space.start + 0x802;
     hart
 }
 
-fn check(options: Options, first: u64, rounds: u64) {
+/// `run` runs both for some instructions and compares them.
+fn check_by(run: fn(&mut Pair, u64) -> Result<Exit, String>, options: Options, first: u64, rounds: u64) {
     let Some(mut pair) = Pair::new(options) else { return };
     let mut random = Random::new(first);
     let rows = plain();
@@ -168,15 +172,16 @@ fn check(options: Options, first: u64, rounds: u64) {
             let code = page_of_code(&mut random, &rows);
             pair.put(page(1 + n), &code);
         }
+        let start = random.one_of(&STARTS);
         let spaces = [(TABLES[0], 1), (TABLES[1], 2)].map(|(tables, asid)| {
             let user = random.below(2) == 0;
-            let space = Space::new(&mut pair, tables, asid, START);
+            let space = Space::new(&mut pair, tables, asid, start);
             for place in 0..PLACES {
                 map(&mut pair, &mut random, &space, place, user);
             }
             for n in 0..3 {
                 let rights = DATA_PAGE | if user { U } else { 0 };
-                space.map(&mut pair, DATA_VA + n * PAGE, DATA + n * PAGE, rights);
+                space.map(&mut pair, start + DATA_VA + n * PAGE, DATA + n * PAGE, rights);
             }
             (space, user)
         });
@@ -184,12 +189,21 @@ fn check(options: Options, first: u64, rounds: u64) {
         pair.set(&hart);
         for slice in 0..40 {
             let n = 1 + random.below(300);
-            let result = pair.run(n);
+            let result = run(&mut pair, n);
             assert!(result.is_ok(), "round {round}, slice {slice}: {}\n{hart:x?}", result.unwrap_err());
             change(&mut pair, &mut random, &rows, &spaces);
         }
     }
     pair.assert_translated();
+}
+
+fn check(options: Options, first: u64, rounds: u64) {
+    check_by(Pair::run, options, first, rounds);
+}
+
+#[test]
+fn pages_in_any_order_and_an_interpreter_that_remembers_nothing() {
+    check_by(Pair::run_forgetful, eager(), seed(66), count(30));
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! Contexts: which number stands for which address space and mode right now.
 
 use crate::PAGE_MASK;
+use crate::shared::{SHARED, Shared};
 use std::collections::BTreeMap;
 
 /// What makes two accesses to one virtual address differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// The address space (RISC-V: `satp`; 0 where addresses are physical).
+    /// The address space (RISC-V: `satp`; 0 where addresses are physical; [`SHARED`] for several of them).
     pub space: u64,
     /// Privilege and every status bit that changes permissions, packed by the engine.
     pub mode: u32,
@@ -55,9 +56,13 @@ pub type Pages = BTreeMap<u64, u64>;
 #[derive(Clone, Debug)]
 pub struct Contexts {
     live: Vec<Live>,
+    /// The number and the tag of the next one.
     next: u64,
+    next_tag: u64,
     /// Counts what was forgotten.
     stamp: u64,
+    /// What address spaces have in common.
+    shared: Shared,
     /// Virtual ranges (first, last byte) that were filled from large pages: one page-table entry
     /// there stands for many table entries. Forgotten when no translating context is left.
     large: Vec<(u64, u64)>,
@@ -65,12 +70,19 @@ pub struct Contexts {
 
 impl Default for Contexts {
     fn default() -> Self {
-        Contexts { live: Vec::new(), next: 1, stamp: 0, large: Vec::new() }
+        Contexts {
+            live: Vec::new(),
+            next: 1,
+            next_tag: 1,
+            stamp: 0,
+            shared: Shared::default(),
+            large: Vec::new(),
+        }
     }
 }
 
 /// How many contexts are kept; the oldest is forgotten beyond that.
-const KEPT: usize = 64;
+const KEPT: usize = 128;
 /// The most pages of a context of which it is noted where they are.
 const MOST_PAGES: usize = 1 << 14;
 /// How many separate ranges of large pages are told apart.
@@ -83,7 +95,7 @@ impl Contexts {
     const TAGS: u64 = 0x1ff;
 
     /// The context of `key`, and whether all tags are used up and begin again: then every table must be
-    /// cleared before the context is used.
+    /// cleared before the context is used, and others that are there have other tags.
     pub fn get(&mut self, key: Key) -> (Context, bool) {
         // The last ones used are at the end, and asked for most.
         if let Some(at) = self.live.iter().rposition(|live| live.key == key) {
@@ -92,22 +104,52 @@ impl Contexts {
             self.live.push(found);
             return (context, false);
         }
-        let number = self.next;
-        self.next += 1;
-        let tag = (number - 1) % Self::TAGS + 1;
-        let wrapped = tag == 1 && number != 1;
-        if wrapped {
-            self.live.clear();
-            self.large.clear();
-            self.stamp += 1;
-        }
-        let context = Context { number, tag: tag << 3 };
         if self.live.len() == KEPT {
-            self.live.remove(0);
+            // One of several address spaces is wanted by all of them, though it may not have been asked for lately.
+            let oldest = self.live.iter().position(|live| live.key.space != SHARED);
+            self.live.remove(oldest.unwrap_or(0));
             self.stamp += 1;
         }
+        let wrapped = self.next_tag > Self::TAGS;
+        if wrapped {
+            self.tags_again();
+        }
+        let context = Context { number: self.next, tag: self.next_tag << 3 };
+        self.next += 1;
+        self.next_tag += 1;
         self.live.push(Live { key, context, relied_on: Some(Pages::new()) });
         (context, wrapped)
+    }
+
+    /// Gives those that are there the first tags. Their numbers stay.
+    fn tags_again(&mut self) {
+        for (tag, live) in (1..).zip(&mut self.live) {
+            live.context.tag = tag << 3;
+        }
+        self.next_tag = self.live.len() as u64 + 1;
+        self.stamp += 1;
+    }
+
+    /// What address spaces have in common.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The same to change, after which no context may be the one that it was.
+    pub fn shared_mut(&mut self) -> &mut Shared {
+        self.stamp += 1;
+        &mut self.shared
+    }
+
+    /// `space` has all that address spaces have in common: contexts stay what they are.
+    pub fn admit(&mut self, space: u64) {
+        self.shared.admit(space);
+    }
+
+    /// Forgets the contexts of [`SHARED`], and begins their list again.
+    pub fn share_anew(&mut self) {
+        self.flush(|key| key.space == SHARED);
+        self.shared_mut().restart();
     }
 
     /// Forgets the contexts whose key satisfies `which`: their entries match nothing any more.
@@ -140,6 +182,20 @@ impl Contexts {
             }
             _ => live.relied_on = None,
         }
+    }
+
+    /// Forgets the contexts whose key satisfies `which` and in which, as far as is known, somebody relies on where the page of
+    /// `va` is; gives whether there was one.
+    pub fn flush_relying(&mut self, va: u64, which: impl Fn(Key) -> bool) -> bool {
+        let page = va & !PAGE_MASK;
+        let before = self.live.len();
+        self.live.retain(|live| {
+            let relies = live.relied_on.as_ref().is_none_or(|pages| pages.contains_key(&page));
+            !(relies && which(live.key))
+        });
+        let any = self.live.len() != before;
+        self.stamp += u64::from(any);
+        any
     }
 
     /// The contexts whose key satisfies `which`, where it is known what is relied on in them, and that.
@@ -214,7 +270,29 @@ mod tests {
             assert_eq!(context.number(), i + 1);
             assert!(context.tag() != 0 && context.tag() & !0xff8 == 0 && seen.insert(context.tag()));
         }
-        assert_eq!(wraps, 19);
+        // The first time all tags are free, then all but those of the contexts that are kept.
+        assert_eq!(wraps, 1 + (10_000 - 511) / (511 - KEPT as u64 + 1));
+    }
+
+    #[test]
+    fn contexts_outlive_their_tags() {
+        let mut c = Contexts::default();
+        let shared = c.get(key(SHARED)).0;
+        for n in 0..300 {
+            c.get(key(n));
+        }
+        let before = c.get(key(299)).0;
+        let wrapped = (300..).find(|n| c.get(key(*n)).1);
+        assert!(wrapped.is_some());
+        let (again, after) = (c.get(key(SHARED)).0, c.get(key(299)));
+        assert_eq!(again.number(), shared.number());
+        if KEPT > 210 {
+            assert_eq!((after.0.number(), after.1), (before.number(), false));
+        }
+        let mut tags: Vec<u64> = c.matching(|_| true).map(Context::tag).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        assert_eq!(tags.len(), c.live.len());
     }
 
     #[test]

@@ -14,12 +14,14 @@ mod contexts;
 mod filter;
 mod hash;
 mod regions;
+mod shared;
 mod table;
 
 pub use contexts::{Context, Contexts, Key, Pages};
 pub use filter::PageFilter;
 pub use hash::{AddressHasher, AddressMap};
 pub use regions::Regions;
+pub use shared::{Mapping, SHARED, Shared, Standing};
 pub use table::{ENTRIES, Entry, Table};
 
 /// Bits of an address inside a page.

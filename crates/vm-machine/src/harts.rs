@@ -79,8 +79,8 @@ impl Machine {
                     let (threshold, harts) = (u32::from(threshold), u64::from(self.spec.board.cpus));
                     let perf_map = self.spec.perf_map.then(PerfMap::of_process).transpose();
                     let perf_map = perf_map.map_err(BuildError::PerfMap)?;
-                    let usual = engine_jit::Options::default();
-                    let options = engine_jit::Options { threshold, tiers, harts, perf_map, ..usual };
+                    let (usual, cache) = (engine_jit::Options::default(), engine_jit::cache_size(harts));
+                    let options = engine_jit::Options { threshold, tiers, harts, cache, perf_map, ..usual };
                     Box::new(Jit::new(config, options).map_err(BuildError::CodeCache)?)
                 }
                 Engine::Check(JitOptions { threshold, tiers }) => {

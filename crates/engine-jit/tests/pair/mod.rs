@@ -156,6 +156,21 @@ impl Pair {
         self.differ().map_or(Ok(exit), Err)
     }
 
+    /// The same with an interpreter that walks the page tables for each instruction.
+    pub fn run_forgetful(&mut self, n: u64) -> Result<Exit, String> {
+        let exit = self.jit.cpu.run(n);
+        let cpu = &mut self.interp.cpu;
+        let mut steps = (0..n).map(|_| {
+            cpu.flush_pages();
+            cpu.run(1)
+        });
+        let other = steps.find(|exit| *exit != Exit::Budget).unwrap_or(Exit::Budget);
+        if exit != other {
+            return Err(format!("the translator ended with {exit:x?}, the interpreter with {other:x?}"));
+        }
+        self.differ().map_or(Ok(exit), Err)
+    }
+
     /// Panics unless most instructions ran in translated code: a comparison of the interpreter with itself finds nothing.
     pub fn assert_translated(&self) {
         let (translated, all) = (self.jit.cpu.counts().translated, self.jit.cpu.retired());
