@@ -297,14 +297,6 @@ impl Asm {
         dynasm!(self.ops ; .arch x64 ; test Rq(d.0), Rq(d.0));
     }
 
-    /// `lea d, [s + k]`
-    pub fn lea(&mut self, d: Reg, s: Reg, k: i32) {
-        match i8::try_from(k) {
-            Ok(k) => dynasm!(self.ops ; .arch x64 ; lea Rq(d.0), [BYTE Rq(s.0) + k]),
-            Err(_) => dynasm!(self.ops ; .arch x64 ; lea Rq(d.0), [DWORD Rq(s.0) + k]),
-        }
-    }
-
     /// `lea d, [a + b]`
     pub fn lea_sum(&mut self, d: Reg, a: Reg, b: Reg) {
         dynasm!(self.ops ; .arch x64 ; lea Rq(d.0), [Rq(a.0) + Rq(b.0)]);
@@ -461,49 +453,6 @@ impl Asm {
         dynasm!(self.ops ; .arch x64 ; inc QWORD [DWORD rbp + m]);
     }
 
-    /// `cmp d, [base + k]`
-    pub fn cmp_at(&mut self, d: Reg, base: Reg, k: i8) {
-        dynasm!(self.ops ; .arch x64 ; cmp Rq(d.0), [BYTE Rq(base.0) + k]);
-    }
-
-    /// `jmp [base + k]`
-    pub fn jmp_at(&mut self, base: Reg, k: i8) {
-        dynasm!(self.ops ; .arch x64 ; jmp QWORD [BYTE Rq(base.0) + k]);
-    }
-
-    /// Loads `1 << log` bytes at `a + b`, extended.
-    pub fn load_sum(&mut self, signed: bool, log: u32, d: Reg, a: Reg, b: Reg) {
-        match (signed, log) {
-            (_, 3) => dynasm!(self.ops ; .arch x64 ; mov Rq(d.0), [Rq(a.0) + Rq(b.0)]),
-            (true, 0) => dynasm!(self.ops ; .arch x64 ; movsx Rq(d.0), BYTE [Rq(a.0) + Rq(b.0)]),
-            (true, 1) => dynasm!(self.ops ; .arch x64 ; movsx Rq(d.0), WORD [Rq(a.0) + Rq(b.0)]),
-            (true, _) => dynasm!(self.ops ; .arch x64 ; movsxd Rq(d.0), DWORD [Rq(a.0) + Rq(b.0)]),
-            (false, 0) => dynasm!(self.ops ; .arch x64 ; movzx Rd(d.0), BYTE [Rq(a.0) + Rq(b.0)]),
-            (false, 1) => dynasm!(self.ops ; .arch x64 ; movzx Rd(d.0), WORD [Rq(a.0) + Rq(b.0)]),
-            (false, _) => dynasm!(self.ops ; .arch x64 ; mov Rd(d.0), [Rq(a.0) + Rq(b.0)]),
-        }
-    }
-
-    /// Stores the low `1 << log` bytes of `s` at `a + b`.
-    pub fn save_sum(&mut self, log: u32, a: Reg, b: Reg, s: Reg) {
-        match log {
-            0 => dynasm!(self.ops ; .arch x64 ; mov [Rq(a.0) + Rq(b.0)], Rb(s.0)),
-            1 => dynasm!(self.ops ; .arch x64 ; mov [Rq(a.0) + Rq(b.0)], Rw(s.0)),
-            2 => dynasm!(self.ops ; .arch x64 ; mov [Rq(a.0) + Rq(b.0)], Rd(s.0)),
-            _ => dynasm!(self.ops ; .arch x64 ; mov [Rq(a.0) + Rq(b.0)], Rq(s.0)),
-        }
-    }
-
-    /// Stores a constant of `1 << log` bytes at `a + b`.
-    pub fn save_sum_imm(&mut self, log: u32, a: Reg, b: Reg, k: i32) {
-        match log {
-            0 => dynasm!(self.ops ; .arch x64 ; mov BYTE [Rq(a.0) + Rq(b.0)], BYTE k as i8),
-            1 => dynasm!(self.ops ; .arch x64 ; mov WORD [Rq(a.0) + Rq(b.0)], WORD k as i16),
-            2 => dynasm!(self.ops ; .arch x64 ; mov DWORD [Rq(a.0) + Rq(b.0)], DWORD k),
-            _ => dynasm!(self.ops ; .arch x64 ; mov QWORD [Rq(a.0) + Rq(b.0)], DWORD k),
-        }
-    }
-
     /// `lea rsp, [rsp + k]`
     pub fn move_stack(&mut self, k: i32) {
         dynasm!(self.ops ; .arch x64 ; lea rsp, [rsp + k]);
@@ -545,39 +494,6 @@ impl Asm {
             (true, false) => dynasm!(self.ops ; .arch x64 ; lock cmpxchg [Rq(a.0)], Rd(s.0)),
             (false, true) => dynasm!(self.ops ; .arch x64 ; cmpxchg [Rq(a.0)], Rq(s.0)),
             (false, false) => dynasm!(self.ops ; .arch x64 ; cmpxchg [Rq(a.0)], Rd(s.0)),
-        }
-    }
-
-    /// Loads `1 << log` bytes at `a + k`, extended.
-    pub fn load_at(&mut self, signed: bool, log: u32, d: Reg, a: Reg, k: i32) {
-        match (signed, log) {
-            (_, 3) => dynasm!(self.ops ; .arch x64 ; mov Rq(d.0), [Rq(a.0) + k]),
-            (true, 0) => dynasm!(self.ops ; .arch x64 ; movsx Rq(d.0), BYTE [Rq(a.0) + k]),
-            (true, 1) => dynasm!(self.ops ; .arch x64 ; movsx Rq(d.0), WORD [Rq(a.0) + k]),
-            (true, _) => dynasm!(self.ops ; .arch x64 ; movsxd Rq(d.0), DWORD [Rq(a.0) + k]),
-            (false, 0) => dynasm!(self.ops ; .arch x64 ; movzx Rd(d.0), BYTE [Rq(a.0) + k]),
-            (false, 1) => dynasm!(self.ops ; .arch x64 ; movzx Rd(d.0), WORD [Rq(a.0) + k]),
-            (false, _) => dynasm!(self.ops ; .arch x64 ; mov Rd(d.0), [Rq(a.0) + k]),
-        }
-    }
-
-    /// Stores the low `1 << log` bytes of `s` at `a + k`.
-    pub fn save_at(&mut self, log: u32, a: Reg, k: i32, s: Reg) {
-        match log {
-            0 => dynasm!(self.ops ; .arch x64 ; mov [Rq(a.0) + k], Rb(s.0)),
-            1 => dynasm!(self.ops ; .arch x64 ; mov [Rq(a.0) + k], Rw(s.0)),
-            2 => dynasm!(self.ops ; .arch x64 ; mov [Rq(a.0) + k], Rd(s.0)),
-            _ => dynasm!(self.ops ; .arch x64 ; mov [Rq(a.0) + k], Rq(s.0)),
-        }
-    }
-
-    /// Stores a constant of `1 << log` bytes at `a + k`.
-    pub fn save_at_imm(&mut self, log: u32, a: Reg, k: i32, c: i32) {
-        match log {
-            0 => dynasm!(self.ops ; .arch x64 ; mov BYTE [Rq(a.0) + k], BYTE c as i8),
-            1 => dynasm!(self.ops ; .arch x64 ; mov WORD [Rq(a.0) + k], WORD c as i16),
-            2 => dynasm!(self.ops ; .arch x64 ; mov DWORD [Rq(a.0) + k], DWORD c),
-            _ => dynasm!(self.ops ; .arch x64 ; mov QWORD [Rq(a.0) + k], DWORD c),
         }
     }
 

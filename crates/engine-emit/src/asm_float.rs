@@ -176,7 +176,10 @@ impl Asm {
 
     /// `vmovsd d, [a + k]`
     pub fn load_at_f(&mut self, d: Xmm, a: Reg, k: i32) {
-        dynasm!(self.ops ; .arch x64 ; vmovsd Rx(d.0), QWORD [Rq(a.0) + k]);
+        match i8::try_from(k) {
+            Ok(k) => dynasm!(self.ops ; .arch x64 ; vmovsd Rx(d.0), QWORD [BYTE Rq(a.0) + k]),
+            Err(_) => dynasm!(self.ops ; .arch x64 ; vmovsd Rx(d.0), QWORD [DWORD Rq(a.0) + k]),
+        }
     }
 
     /// `vmovsd [a + k], s`, or the low half only.
