@@ -32,26 +32,46 @@ fn middle(size: usize) -> usize {
     (size / 8 * 3).next_multiple_of(page)
 }
 
+/// Binary logarithm of a page's size.
+const PAGE_BITS: u32 = engine_mmu::PAGE_MASK.count_ones();
+
 /// Where a block is in guest memory, and the modes that its meaning depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Place {
     /// Offset in the RAM arena.
     pub arena: u64,
-    /// Where the second half of its only instruction is if that goes on in the next page.
-    pub second: Option<u64>,
+    /// The number of the page in which its only instruction goes on, and 1; 0 if it does not.
+    second: u32,
     /// The modes, as [`crate::operations::modes`] has them.
     pub modes: u32,
 }
 
 impl Place {
+    /// Where a block is; `second` is where the second half of its only instruction is, if that goes on in the next page. `None`
+    /// for places far outside any memory.
+    pub fn new(arena: u64, second: Option<u64>, modes: u32) -> Option<Place> {
+        let second = second.map_or(Ok(0), |at| u32::try_from((at >> PAGE_BITS) + 1)).ok()?;
+        Some(Place { arena, second, modes })
+    }
+
+    /// The same place in another page, `arena`, which it does not leave.
+    pub fn elsewhere(self, arena: u64) -> Place {
+        Place { arena, second: 0, ..self }
+    }
+
+    /// Where the second half of its only instruction is, if that goes on in the next page.
+    pub fn second(self) -> Option<u64> {
+        self.second.checked_sub(1).map(|page| u64::from(page) << PAGE_BITS)
+    }
+
     /// The pages it is in.
     pub fn pages(self) -> impl Iterator<Item = u64> {
-        [Some(self.arena), self.second].into_iter().flatten().map(page_of)
+        [Some(self.arena), self.second()].into_iter().flatten().map(page_of)
     }
 
     /// Where its halfword number `n` is.
     pub fn halfword(self, n: u64) -> u64 {
-        self.second.filter(|_| n > 0).unwrap_or(self.arena + 2 * n)
+        self.second().filter(|_| n > 0).unwrap_or(self.arena + 2 * n)
     }
 }
 
@@ -115,6 +135,22 @@ impl Translation {
     }
 }
 
+/// What is looked up by the place of a block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    /// The block's number.
+    pub number: u32,
+    /// [`Translation::indirect`], 0 for `None`: the cache begins with the shared code.
+    indirect: u32,
+}
+
+impl Known {
+    /// Where an indirect jump enters, in offsets of the cache, unless it begins with what must be interpreted.
+    pub fn indirect(self) -> Option<usize> {
+        (self.indirect != 0).then_some(self.indirect as usize)
+    }
+}
+
 /// A block of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Member {
@@ -160,7 +196,7 @@ pub(crate) struct Cache {
     pub enter: u64,
     pub shared: Shared,
     pub blocks: Vec<Translation>,
-    pub by_place: AddressMap<Place, u32>,
+    pub by_place: AddressMap<Place, Known>,
     pub pages: AddressMap<u64, Page>,
     /// Links by their numbers.
     pub sites: Vec<Site>,
@@ -345,8 +381,9 @@ impl Cache {
     /// Takes note of a block.
     pub fn remember(&mut self, block: Translation) -> u32 {
         let (number, place) = (self.blocks.len() as u32, block.place);
+        let indirect = block.indirect.map_or(0, |at| at as u32);
         self.blocks.push(block);
-        self.by_place.insert(place, number);
+        self.by_place.insert(place, Known { number, indirect });
         for page in place.pages() {
             self.pages.entry(page).or_default().blocks.push(number);
         }
@@ -362,7 +399,7 @@ impl Cache {
     /// Whether block `number` was not killed.
     pub fn holds(&self, number: u32) -> bool {
         let place = self.blocks.get(number as usize).map(|block| block.place);
-        place.and_then(|place| self.by_place.get(&place)) == Some(&number)
+        place.and_then(|place| self.by_place.get(&place)).is_some_and(|known| known.number == number)
     }
 
     /// Makes everything that jumps to block `number` leave instead, and forgets it.

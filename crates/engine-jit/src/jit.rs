@@ -1,6 +1,6 @@
 //! The engine: the run loop around translated code.
 
-use crate::cache::{Cache, Place, Site};
+use crate::cache::{Cache, Known, Place, Site};
 use crate::jumps::Jumps;
 use crate::layout::layout;
 use crate::operations::modes;
@@ -314,7 +314,7 @@ fn place(cpu: &mut Cpu, find: fn(&mut Cpu, u64) -> Option<u64>) -> Option<Place>
     if pc & PAGE_MASK == PAGE_MASK - 1 && cpu.ram.load::<u16>(arena)? & 3 == 3 {
         second = Some(find(cpu, pc.wrapping_add(2))?);
     }
-    Some(Place { arena, second, modes: modes(cpu) })
+    Place::new(arena, second, modes(cpu))
 }
 
 /// MXCSR for a rounding mode: all exceptions masked, no flag up.
@@ -341,8 +341,8 @@ impl Translator {
         if let Some(host) = self.jumps.get(cpu) {
             return Some(host);
         }
-        let number = self.block(cpu)?;
-        let host = self.cache.address(self.cache.blocks.get(number as usize)?.indirect?);
+        let indirect = self.block(cpu)?.indirect()?;
+        let host = self.cache.address(indirect);
         self.jumps.insert(cpu, host);
         Some(host)
     }
@@ -359,14 +359,14 @@ impl Translator {
     /// fetched.
     pub fn known(&mut self, cpu: &mut Cpu) -> Option<u32> {
         let place = place(cpu, remembered)?;
-        self.cache.by_place.get(&place).copied()
+        self.cache.by_place.get(&place).map(|known| known.number)
     }
 
-    /// The number of the block at the program counter; translates what has run often enough.
-    fn block(&mut self, cpu: &mut Cpu) -> Option<u32> {
+    /// The block at the program counter; translates what has run often enough.
+    fn block(&mut self, cpu: &mut Cpu) -> Option<Known> {
         let place = place(cpu, fetched)?;
-        if let Some(&number) = self.cache.by_place.get(&place) {
-            return Some(number);
+        if let Some(&known) = self.cache.by_place.get(&place) {
+            return Some(known);
         }
         let at = (place.arena >> 1 ^ place.arena >> 17 ^ u64::from(place.modes) << 3) as usize & (HEATS - 1);
         let heat = self.heat.get_mut(at)?;
@@ -374,7 +374,8 @@ impl Translator {
             *heat = heat.saturating_add(1);
             return None;
         }
-        self.translate(cpu, place)
+        self.translate(cpu, place)?;
+        self.cache.by_place.get(&place).copied()
     }
 
     /// Links `site` to the block at the program counter; gives where to enter that.
@@ -395,7 +396,7 @@ impl Translator {
             }
             return Some(host);
         }
-        let number = self.block(cpu)?;
+        let Known { number, .. } = self.block(cpu)?;
         let host = self.find(cpu)?;
         if self.cache.emptied != emptied {
             // The link went with its block.

@@ -7,7 +7,7 @@
 //! With [`Tiers::Second`] each block becomes the first one of a region, as soon as it is there and again when more is known of what it
 //! goes on to.
 
-use crate::cache::{Member, Place, page_of};
+use crate::cache::{Member, page_of};
 use crate::jit::Translator;
 use crate::join::words;
 use crate::operations::{emitter_modes, operation};
@@ -117,9 +117,8 @@ impl Translator {
         } else {
             page_of(cpu.fetch.find(cpu.code, base.wrapping_add_signed(at))?)
         };
-        let place = Place { arena: page + (at as u64 & PAGE_MASK), second: None, ..from };
-        let number = *self.cache.by_place.get(&place)?;
-        self.cache.blocks.get(number as usize)?.indirect.map(|_| Member { number, at })
+        let known = *self.cache.by_place.get(&from.elsewhere(page + (at as u64 & PAGE_MASK)))?;
+        known.indirect().map(|_| Member { number: known.number, at })
     }
 
     /// Where the code of a block ends.
@@ -221,7 +220,7 @@ impl Translator {
         let page_va = va & !PAGE_MASK;
         let start = (block.place.arena & PAGE_MASK) as i64;
         let mut members = self.members(cpu, Member { number: first, at: start }, page_va);
-        let in_one_page = block.place.second.is_none();
+        let in_one_page = block.place.second().is_none();
         // Places count from the first page.
         let before = members.iter().map(|member| page_at(member.at)).min().unwrap_or(0);
         members.iter_mut().for_each(|member| member.at -= before);

@@ -84,7 +84,7 @@ impl Translator {
             let mut length = 2;
             if low & 3 == 3 {
                 // One that goes on in the next page depends on two translations, so it is a block of its own.
-                let high = if at + 2 < left { Some(place.arena + at + 2) } else { place.second };
+                let high = if at + 2 < left { Some(place.arena + at + 2) } else { place.second() };
                 let Some(high) = high.and_then(|at| cpu.ram.load::<u16>(at)) else { break };
                 word |= u32::from(high) << 16;
                 length = 4;
