@@ -14,6 +14,7 @@ mod alu;
 mod asm;
 #[allow(clippy::useless_conversion, reason = "as there")]
 mod asm_float;
+#[allow(clippy::useless_conversion, reason = "as there")]
 mod asm_memory;
 mod atomic;
 mod cold;
