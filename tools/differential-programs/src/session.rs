@@ -231,6 +231,8 @@ pub fn trace(arguments: &Arguments, range: &str) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use random_programs::assembler::Assembler;
+    use random_programs::layout::{SERVICE, WINDOW};
     use random_programs::{Function, How, Op};
 
     #[test]
@@ -269,6 +271,24 @@ mod tests {
         let mut coverage = Coverage::default();
         coverage.add(INTERP, &program).unwrap();
         assert_eq!((coverage.done, coverage.astray), (1, 0), "{}", coverage.report());
+    }
+
+    #[test]
+    fn a_program_that_jumps_to_a_place_of_the_runtimes_ends() {
+        for astray in [0x70, 0x30_5555_0070, SERVICE + WINDOW + 0x70, 0xdead_0000_1111_0504] {
+            let mut program = program(1, 0);
+            let mut code = Assembler::new(0);
+            code.li(1, astray);
+            code.opi("jalr", 0, 1, 0);
+            program.functions = vec![Function { body: vec![Op::Code(code.finish())], tail: None, gap: 0 }];
+            let pair = Pair { first: INTERP, second: INTERP };
+            let Outcome::Same { done: true, retired } =
+                pair.compare(&program, &Stops::new(&program)).unwrap()
+            else {
+                panic!("no end after a jump to {astray:#x}")
+            };
+            assert!(retired < 1000, "{retired} instructions after a jump to {astray:#x}");
+        }
     }
 
     #[test]

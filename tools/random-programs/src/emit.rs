@@ -310,9 +310,10 @@ impl Emit<'_> {
     }
 
     /// Only if what it returns to is still there: a trap in between has left its own address, to which it would return
-    /// again and again.
+    /// again and again. Nor may the context be another by then, which would go on with one's code and the other's stack.
     fn a_return(&mut self, supervisor: bool, user: bool) {
         let [t0, t1, t2] = self.program.registers.address;
+        let busy = self.program.registers.busy;
         let next = self.a.label();
         let (epc, status, mode, name) = if supervisor {
             ("sepc", "sstatus", mstatus::SPP, "sret")
@@ -322,6 +323,7 @@ impl Emit<'_> {
         let (interrupts, before) =
             if supervisor { (mstatus::SIE, mstatus::SPIE) } else { (mstatus::MIE, mstatus::MPIE) };
         let status = ("csr", number(status));
+        self.a.opi("addi", busy, 0, 1);
         self.a.op("csrrci", &[status, ("zimm", interrupts as i64)]);
         self.a.address_of(t0, next);
         self.a.csrrw(0, epc, t0);
@@ -334,5 +336,6 @@ impl Emit<'_> {
         self.a.branch("bne", t0, t2, next);
         self.a.op(name, &[]);
         self.a.bind(next);
+        self.a.opi("addi", busy, 0, 0);
     }
 }

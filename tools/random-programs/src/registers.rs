@@ -15,7 +15,7 @@ pub struct Registers {
     pub linear: i64,
     /// What is left of the loop passes and calls that the program may do.
     pub fuel: i64,
-    /// Not 0 between a change of code or page tables and the fence for it.
+    /// Not 0 between a change of code or page tables and the fence for it, and where the context must not be switched.
     pub busy: i64,
     /// Counters of loops, by level.
     pub counters: [i64; LEVELS],

@@ -2,8 +2,9 @@
 //!
 //! The handler in M-mode notes each trap in a log and then
 //!
-//! - on a fetch that faults: ends the program or switches to another context, if the address asks for that; goes on at
-//!   the same place in the code as the context maps it; or, if that is what faulted, in M-mode, which can fetch it all;
+//! - on a fetch that faults: ends the program or switches to another context, if the address asks for that; ends it, too,
+//!   if the place in the code is the start's or this handler's, where a program that has gone astray must not go on; goes
+//!   on at the same place as the context maps it; or, if that is what faulted, in M-mode, which can fetch it all;
 //! - on a page fault in the data, every other time: permits everything in the page's table and tries again;
 //! - on an illegal instruction while the floating-point unit is off: turns it on and tries again;
 //! - on an interrupt: silences what raised it; the timer's may switch context;
@@ -130,11 +131,15 @@ impl<'a> Handler<'a> {
         a.csrrw(0, "mepc", 28);
     }
 
-    /// A service, the right address for the same place, or M-mode.
+    /// A service, the right address for the same place, or M-mode; the end, if the place is none of the program's.
     fn fetch(&mut self, next: Option<u64>) {
         let count = self.program.spaces.contexts.len() as i64;
         let (switch, alias) = (self.switch, self.alias);
         let a = &mut *self.a;
+        let end = a.label();
+        low_bits(a, 27, 28);
+        a.li(30, S_HANDLER);
+        a.branch("bltu", 27, 30, end);
         a.op("srli", &[("rd", 29), ("rs1", 28), ("shamt", 16)]);
         a.li(30, SERVICE >> 16);
         a.op("sub", &[("rd", 29), ("rs1", 29), ("rs2", 30)]);
@@ -142,6 +147,7 @@ impl<'a> Handler<'a> {
         a.branch("beq", 30, 0, alias);
         a.opi("addi", 29, 29, -(EXIT as i64) - 1);
         a.branch("bge", 29, 0, switch);
+        a.bind(end);
         self.leave();
         exit(self.a, self.program, next);
         self.a.bind(switch);
@@ -150,7 +156,6 @@ impl<'a> Handler<'a> {
         a.bind(alias);
         a.ld(29, CURRENT as i64, 31);
         a.ld(30, record::CODE as i64, 29);
-        low_bits(a, 27, 28);
         a.op("add", &[("rd", 27), ("rs1", 27), ("rs2", 30)]);
         a.opi("addi", 29, 0, 0);
         a.branch("beq", 27, 28, switch);
