@@ -88,11 +88,14 @@ impl fmt::Display for Machine {
 impl FromStr for Machine {
     type Err = ChoiceError;
     fn from_str(text: &str) -> Result<Self, ChoiceError> {
-        one_of("machine", text, &[Machine::Virt, Machine::Spike, Machine::SifiveU, Machine::Microvm])
+        one_of("machine", text, &Machine::ALL)
     }
 }
 
 impl Machine {
+    /// Every board.
+    pub const ALL: [Machine; 4] = [Machine::Virt, Machine::Spike, Machine::SifiveU, Machine::Microvm];
+
     /// How many serial lines there always are.
     pub fn serial_lines(self) -> usize {
         match self {
@@ -175,8 +178,13 @@ impl fmt::Display for Clock {
 impl FromStr for Clock {
     type Err = ChoiceError;
     fn from_str(text: &str) -> Result<Self, ChoiceError> {
-        one_of("clock", text, &[Clock(ClockKind::Real), Clock(ClockKind::Virtual)])
+        one_of("clock", text, &Clock::ALL)
     }
+}
+
+impl Clock {
+    /// Both.
+    pub const ALL: [Clock; 2] = [Clock(ClockKind::Real), Clock(ClockKind::Virtual)];
 }
 
 /// An amount of memory, in bytes.

@@ -2,10 +2,12 @@
 
 use crate::balloon::Balloon;
 use crate::choice::{Bios, Clock, Console, Cpus, Machine, Memory};
+use crate::command_docs::{CompletionsOptions, ManOptions};
 use crate::command_guest::{AttachOptions, ListOptions, RemoveOptions, StopOptions};
+use crate::command_image::ImageOptions;
+use crate::complete;
 use crate::cpu::Cpu;
 use crate::disk::DiskChoice;
-use crate::disk_image::DiskSize;
 use crate::engine::Engine;
 use crate::isa::InstructionSet;
 use crate::net::NetGiven;
@@ -13,6 +15,7 @@ use crate::share::ShareChoice;
 use crate::virtio_bus::VirtioBus;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use clap_complete::{ArgValueCandidates, ArgValueCompleter};
 use host_guest::Name;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -59,6 +62,10 @@ pub enum Verb {
     Bench(Box<MeasureOptions>),
     /// Say which instructions a virtual machine monitor must see, and whether they trap
     Isa(IsaOptions),
+    /// Print what makes a shell complete the words of a `hostel` command line
+    Completions(CompletionsOptions),
+    /// Print a manual page, or write all of them
+    Man(ManOptions),
     /// Serve a virtual machine's network on the socket that is standard input
     // Hidden: virtual machines start it.
     #[command(hide = true)]
@@ -122,7 +129,7 @@ Exit status:
 pub struct RunOptions {
     /// A guest of `hostel image list`, or a machine description [default: the first guest there, if
     /// neither a kernel nor a firmware file is given]
-    #[arg(value_name = "GUEST | FILE.toml")]
+    #[arg(value_name = "GUEST | FILE.toml", add = ArgValueCompleter::new(complete::machine_or_guest))]
     pub what: Option<OsString>,
     /// What executes the instructions: interp; for RISC-V boards jit, or check, which compares both
     /// on one hart, with a virtual clock; for microvm kvm, or kvm,irqchip=user, which keeps the
@@ -130,14 +137,14 @@ pub struct RunOptions {
     /// times (0 to 255) before it is translated, jit,tier=N and check,tier=N have the first or the
     /// second tier of translation only [default: jit for RISC-V boards where this host can, else
     /// interp]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::engine))]
     pub engine: Option<Engine>,
     /// The board: virt, spike, sifive_u, microvm [default: virt, or what the guest is for]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::machines))]
     pub machine: Option<Machine>,
     /// The CPU: max, or an instruction set such as rv64gc_zba_sv39; on microvm only max [default:
     /// max; on sifive_u the U54's]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::cpus))]
     pub cpu: Option<Cpu>,
     /// Number of harts: at most 512; on sifive_u 4, on microvm 1 [default: 1; on sifive_u 4]
     #[arg(long, value_name = "N")]
@@ -147,7 +154,7 @@ pub struct RunOptions {
     pub memory: Option<Memory>,
     /// What runs first in M-mode: builtin, none, or a firmware file [default: builtin; on microvm
     /// none, as it has no firmware]
-    #[arg(long, value_name = "NAME | FILE", value_parser = OsStringValueParser::new().try_map(Bios::try_from))]
+    #[arg(long, value_name = "NAME | FILE", value_parser = OsStringValueParser::new().try_map(Bios::try_from), add = ArgValueCompleter::new(complete::bios))]
     pub bios: Option<Bios>,
     /// The kernel, or a boot loader in its place: ELF, Linux Image or flat binary; on microvm a
     /// bzImage, or ELF with a PVH entry
@@ -161,40 +168,40 @@ pub struct RunOptions {
     pub append: Option<String>,
     /// Guest time: real, or virtual, which counts instructions [default: real; virtual
     /// with --engine check]
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", add = ArgValueCandidates::new(complete::clocks))]
     pub clock: Option<Clock>,
     /// The serial line: stdio, none, pty or unix=PATH; given again, the next line [default: stdio,
     /// the others none]
-    #[arg(long, value_name = "WHERE")]
+    #[arg(long, value_name = "WHERE", add = ArgValueCandidates::new(complete::consoles))]
     pub console: Vec<Console>,
     /// A disk of the board virt: a file, and ,ro for one that cannot be written, ,overlay for one
     /// whose changes are forgotten, ,format=raw or qcow2 [default: as its beginning tells],
     /// ,cache=none to go past the host's cache, ,backing=FILE (or any) for a file elsewhere that
     /// the image may be built on, ,bus=mmio or pci [default: as --virtio says]; given again, the
     /// next disk
-    #[arg(long, value_name = "FILE[,...]")]
+    #[arg(long, value_name = "FILE[,...]", add = ArgValueCompleter::new(complete::disk))]
     pub disk: Vec<DiskChoice>,
     /// A folder that the guest on the board virt sees, by the tag TAG [default: share, then share2
     /// and so on], which the guest debian has at /mnt/TAG: ,ro for one that it cannot change, ,9p to
     /// carry it by 9P instead of virtio-fs, ,cache=always for one that nobody else changes,
     /// ,cache=none to ask the host each time [default: auto, at most a second old], ,owner=UID:GID
     /// for whose your files are in the guest [default: root's]; given again, the next folder
-    #[arg(long, value_name = "DIR[:TAG][,...]")]
+    #[arg(long, value_name = "DIR[:TAG][,...]", add = ArgValueCompleter::new(complete::share))]
     pub share: Vec<ShareChoice>,
     /// What virtio devices are attached to: mmio, the eight places of the board virt, or pci
     /// [default: mmio if there is room for all, else pci for the disks]
-    #[arg(long, value_name = "BUS")]
+    #[arg(long, value_name = "BUS", add = ArgValueCandidates::new(complete::buses))]
     pub virtio: Option<VirtioBus>,
     /// A memory balloon on the board virt, by which the guest reports what is free of its memory, and
     /// the host has it back: how much the guest is to give up beside that at its start, until it needs
     /// it; none for no balloon [default: 0 where a place is left]
-    #[arg(long, value_name = "SIZE | none")]
+    #[arg(long, value_name = "SIZE | none", add = ArgValueCandidates::new(complete::balloons))]
     pub balloon: Option<Balloon>,
     /// A network card of the board virt: user, a NAT in a process of its own, and ,host=allow for
     /// one whose gateway is the host's loopback, ,mtu=N and others; tap=NAME, a tap device, and
     /// ,queues=N or ,mtu=N; both with ,mac=ADDRESS; none for no card; given again, the next one
     /// [default: user for a guest with a root disk, else none]
-    #[arg(long, value_name = "NAME[,...]")]
+    #[arg(long, value_name = "NAME[,...]", add = ArgValueCompleter::new(complete::net))]
     pub net: Vec<NetGiven>,
     /// Offer a port of the guest's on the host's 127.0.0.1, or at ADDR, by the user network; may be
     /// given again
@@ -203,11 +210,11 @@ pub struct RunOptions {
     /// Flash memory of the board virt: a file of 32 MiB, with what --disk takes behind it; the first
     /// bank, which must be ,ro, has the program that starts in the kernel's place, such as EDK2; given
     /// again, the second bank, which keeps what is written
-    #[arg(long, value_name = "FILE,...")]
+    #[arg(long, value_name = "FILE,...", add = ArgValueCompleter::new(complete::disk))]
     pub pflash: Vec<DiskChoice>,
     /// Keep the guest by this name: its machine and its disk. Given again, goes on with them; other
     /// options then hold for this run only
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::guests))]
     pub name: Option<Name>,
     /// Run the guest in the background once it has started; `hostel attach NAME` is its console
     #[arg(long, short = 'd', requires = "name", conflicts_with = "print_config")]
@@ -223,182 +230,6 @@ pub struct RunOptions {
     /// Print the machine as TOML, for `hostel run FILE.toml`, and do not run it
     #[arg(long, conflicts_with_all = ["mirror", "suite", "offline"])]
     pub print_config: bool,
-}
-
-const IMAGE_EXAMPLES: &str = "\
-Examples:
-  hostel image list
-  hostel image get debian-busybox                  fetch it, or say that it is there
-  hostel image get debian-busybox --refresh        fetch it anew
-  hostel image info opensbi                        what it was made from
-  hostel image create disk.qcow2 20G               a disk for a guest
-  hostel image check disk.qcow2                    whether it is sound
-  hostel image convert disk.qcow2 disk.raw --format raw
-  hostel run --bios $(hostel image path opensbi)/fw_dynamic.bin --kernel Image";
-
-/// Options of `hostel image`.
-#[derive(Debug, Args)]
-#[command(after_help = IMAGE_EXAMPLES, disable_help_subcommand = true)]
-pub struct ImageOptions {
-    /// What to do.
-    #[command(subcommand)]
-    pub verb: Option<ImageVerb>,
-}
-
-/// What can be done with images.
-#[derive(Debug, Subcommand)]
-pub enum ImageVerb {
-    /// List every image and whether it is in the cache
-    #[command(after_help = "Examples:\n  hostel image list")]
-    List,
-    /// Fetch an image if it is not in the cache, and print the paths of its files
-    #[command(after_help = "Examples:\n  hostel image get debian-busybox\n  \
-                            hostel image get debian-busybox --refresh --mirror http://HOST/debian")]
-    Get {
-        /// The image
-        name: String,
-        #[command(flatten)]
-        fetch: FetchOptions,
-        /// Fetch it even if it is in the cache; if that fails, the old one stays
-        #[arg(long, conflicts_with = "offline")]
-        refresh: bool,
-        /// Check the contents of cached files too, not only their sizes
-        #[arg(long, conflicts_with = "refresh")]
-        check: bool,
-    },
-    /// Say what a disk image is, or check a guest image's files and say what it was made from
-    #[command(after_help = "Examples:\n  hostel image info debian-busybox\n  hostel image info disk.qcow2")]
-    Info {
-        /// A guest image of `hostel image list`, or the file of a disk image
-        #[arg(value_name = "NAME | FILE")]
-        name: PathBuf,
-        /// The disk image's format: raw or qcow2 [default: what it looks like]
-        #[arg(long, value_name = "FORMAT")]
-        from: Option<host_disk::Format>,
-    },
-    /// Print the directory of the cache, or of an image's files in it
-    #[command(after_help = "Examples:\n  hostel image path\n  ls -l $(hostel image path debian-busybox)")]
-    Path {
-        /// The image
-        name: Option<String>,
-    },
-    /// Look for errors in a disk image, and repair them
-    #[command(after_help = CHECK_NOTES)]
-    Check(CheckOptions),
-    /// Copy a disk image to another one, without what is zero
-    #[command(after_help = "Examples:\n  hostel image convert disk.raw disk.qcow2\n  \
-                            hostel image convert top.qcow2 flat.raw --format raw")]
-    Convert(ConvertOptions),
-    /// Make an empty disk image
-    #[command(after_help = "Examples:\n  hostel image create disk.qcow2 20G\n  \
-                            hostel image create top.qcow2 --base disk.qcow2 --base-format qcow2")]
-    Create(CreateOptions),
-    /// Make a disk image larger or smaller
-    #[command(after_help = "Examples:\n  hostel image resize disk.qcow2 40G\n  \
-                            hostel image resize disk.qcow2 +10G")]
-    Resize(ResizeOptions),
-}
-
-/// How to read a disk image.
-#[derive(Clone, Debug, Args)]
-pub struct DiskSource {
-    /// The image's format: raw or qcow2 [default: what it looks like]
-    #[arg(long, value_name = "FORMAT")]
-    pub from: Option<host_disk::Format>,
-    /// A file outside the image's folder that it may be built on, or `any`; may be given again
-    #[arg(long, value_name = "FILE | any")]
-    pub backing: Vec<PathBuf>,
-}
-
-const CHECK_NOTES: &str = "\
-Examples:
-  hostel image check disk.qcow2
-  hostel image check disk.qcow2 --repair leaks   only give back lost space
-  hostel image check disk.qcow2 --repair all     entries that lead nowhere are removed
-
-The image must not be in use.
-
-Exit status, after repairs:
-  0 if it is clean, 2 if it is corrupt, 3 if only space is lost, 125 if it cannot be checked";
-
-/// Options of `hostel image check`.
-#[derive(Debug, Args)]
-pub struct CheckOptions {
-    /// The disk image
-    pub file: PathBuf,
-    /// Repair what can be: leaks, counts (what is counted and nothing else) or all
-    #[arg(long, value_name = "WHAT", value_enum)]
-    pub repair: Option<RepairChoice>,
-    /// Say nothing but the exit status
-    #[arg(long)]
-    pub quiet: bool,
-}
-
-/// What to repair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum RepairChoice {
-    /// Lost space
-    Leaks,
-    /// Lost space, reference counts and flags
-    Counts,
-    /// Everything
-    All,
-}
-
-/// Options of `hostel image convert`.
-#[derive(Debug, Args)]
-pub struct ConvertOptions {
-    /// The image to copy
-    pub source: PathBuf,
-    /// The image to make; there must be none
-    pub target: PathBuf,
-    #[command(flatten)]
-    pub disk: DiskSource,
-    #[command(flatten)]
-    pub new: NewOptions,
-}
-
-/// What a new disk image is to be.
-#[derive(Debug, Args)]
-pub struct NewOptions {
-    /// The new image's format: raw or qcow2
-    #[arg(long, value_name = "FORMAT", default_value = "qcow2")]
-    pub format: host_disk::Format,
-    /// Bytes of a cluster of a qcow2 image: 512 to 2M [default: 64K]
-    #[arg(long, value_name = "SIZE")]
-    pub cluster: Option<DiskSize>,
-}
-
-/// Options of `hostel image create`.
-#[derive(Debug, Args)]
-pub struct CreateOptions {
-    /// The image to make; there must be none
-    pub file: PathBuf,
-    /// Its size, such as 20G [default: that of its base]
-    #[arg(required_unless_present = "base")]
-    pub size: Option<DiskSize>,
-    #[command(flatten)]
-    pub new: NewOptions,
-    /// What the image shows where it was not written: another image's name, as seen from the new one's folder
-    #[arg(long, value_name = "FILE", requires = "base_format")]
-    pub base: Option<String>,
-    /// The base's format: raw or qcow2
-    #[arg(long, value_name = "FORMAT", requires = "base")]
-    pub base_format: Option<host_disk::Format>,
-}
-
-/// Options of `hostel image resize`.
-#[derive(Debug, Args)]
-pub struct ResizeOptions {
-    /// The disk image
-    pub file: PathBuf,
-    /// Its new size, such as 40G, or what comes to it, such as +10G
-    pub size: DiskSize,
-    /// Allow that it becomes smaller; what is cut off is lost
-    #[arg(long)]
-    pub shrink: bool,
-    #[command(flatten)]
-    pub disk: DiskSource,
 }
 
 /// Options of `hostel bench`.
@@ -435,6 +266,7 @@ Words:
   innocuous    neither reads nor changes what belongs to the machine")]
 pub struct IsaOptions {
     /// The instruction set: riscv64 or x86-64 [default: both]
+    #[arg(add = ArgValueCandidates::new(complete::instruction_sets))]
     pub set: Option<InstructionSet>,
     /// Print the innocuous instructions, too
     #[arg(long)]

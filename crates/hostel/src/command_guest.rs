@@ -1,6 +1,8 @@
 //! The command line of guests that have names: `hostel list`, `attach`, `stop`, `remove`.
 
+use crate::complete;
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use host_guest::Name;
 use std::time::Duration;
 
@@ -44,6 +46,7 @@ Exit status:
   0, whether it was the guest that ended or the user who left; 125 if Hostel failed")]
 pub struct AttachOptions {
     /// The guest
+    #[arg(add = ArgValueCandidates::new(complete::running))]
     pub name: Name,
 }
 
@@ -61,6 +64,7 @@ Exit status:
   0 if it has stopped, 125 if it is not running or Hostel failed")]
 pub struct StopOptions {
     /// The guest
+    #[arg(add = ArgValueCandidates::new(complete::running))]
     pub name: Name,
     /// Do not ask the guest
     #[arg(long, conflicts_with = "timeout")]
@@ -80,6 +84,7 @@ Its disk, and all else in its folder, is deleted, without a question; what it sa
 guest that runs is refused: stop it first. Disks that were given with --disk stay.")]
 pub struct RemoveOptions {
     /// The guest
+    #[arg(add = ArgValueCandidates::new(complete::stopped))]
     pub name: Name,
 }
 

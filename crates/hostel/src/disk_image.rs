@@ -1,7 +1,7 @@
 //! `hostel image` with the files of disk images: info, check, convert, create, resize.
 
 use crate::choice::Memory;
-use crate::command::{
+use crate::command_image::{
     CheckOptions, ConvertOptions, CreateOptions, DiskSource, NewOptions, RepairChoice, ResizeOptions,
 };
 use crate::{disk, say, status};

@@ -61,6 +61,17 @@ fn options(given: &str) -> Result<Option<JitOptions>, ChoiceError> {
 }
 
 impl Engine {
+    /// Every engine, as it is without options; KVM, which has two forms, twice.
+    pub fn all() -> [Engine; 5] {
+        [
+            Engine::Interp,
+            Engine::Jit(JitOptions::default()),
+            Engine::Check(JitOptions::default()),
+            Engine::Kvm(Irqchip::Kernel),
+            Engine::Kvm(Irqchip::User),
+        ]
+    }
+
     /// Where the user names none: the translator, for the boards that it knows. A host that has what it takes may refuse it.
     pub fn default_for(machine: Machine) -> Engine {
         if machine.x86() || engine_jit::Jit::missing().is_some() {
@@ -119,17 +130,7 @@ impl FromStr for Engine {
         {
             return Ok(if name == "jit" { Engine::Jit(options) } else { Engine::Check(options) });
         }
-        one_of(
-            "engine",
-            text,
-            &[
-                Engine::Interp,
-                Engine::Jit(JitOptions::default()),
-                Engine::Check(JitOptions::default()),
-                Engine::Kvm(Irqchip::Kernel),
-                Engine::Kvm(Irqchip::User),
-            ],
-        )
+        one_of("engine", text, &Engine::all())
     }
 }
 

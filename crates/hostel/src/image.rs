@@ -1,6 +1,6 @@
 //! `hostel image`: the cache of guest images. What it does with disk images is in [`crate::disk_image`].
 
-use crate::command::{ImageOptions, ImageVerb};
+use crate::command_image::{ImageOptions, ImageVerb};
 use crate::{disk_image, say, second_stage, status};
 use anyhow::{Context, anyhow, bail};
 use host_char::terminal;

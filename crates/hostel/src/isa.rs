@@ -28,11 +28,14 @@ impl fmt::Display for InstructionSet {
 impl FromStr for InstructionSet {
     type Err = ChoiceError;
     fn from_str(text: &str) -> Result<Self, ChoiceError> {
-        one_of("instruction set", text, &[InstructionSet::Riscv64, InstructionSet::X86])
+        one_of("instruction set", text, &InstructionSet::ALL)
     }
 }
 
 impl InstructionSet {
+    /// Both.
+    pub const ALL: [InstructionSet; 2] = [InstructionSet::Riscv64, InstructionSet::X86];
+
     /// Every instruction, and what makes it sensitive if it is.
     fn instructions(self) -> Vec<(String, Option<Sensitivity>)> {
         match self {

@@ -10,7 +10,10 @@ mod balloon;
 mod bench;
 mod choice;
 mod command;
+mod command_docs;
 mod command_guest;
+mod command_image;
+mod complete;
 mod console;
 mod consoles;
 mod cpu;
@@ -27,6 +30,7 @@ mod image;
 mod isa;
 mod keeper;
 mod life;
+mod man;
 mod named;
 mod net;
 mod origin;
@@ -47,8 +51,9 @@ use command::{Command, Verb};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let result = match Command::try_parse() {
-        Ok(command) => dispatch(command),
+    let result = match complete::answer_shell() {
+        Ok(true) => Ok(status::SUCCESS),
+        Ok(false) => Command::try_parse().map_or_else(|error| say::usage(&error), dispatch),
         Err(error) => say::usage(&error),
     };
     let status = result.unwrap_or_else(|error| {
@@ -71,6 +76,8 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Some(Verb::Bench(options)) => bench::bench(*options),
         Some(Verb::Isa(options)) => isa::isa(&options),
         Some(Verb::Doctor(_)) => doctor::doctor(),
+        Some(Verb::Completions(options)) => complete::completions(&options),
+        Some(Verb::Man(options)) => man::man(&options),
         Some(Verb::ServeFolder { words }) => serve::serve(&words),
         Some(Verb::ServeNetwork { config }) => serve_network::serve(&config),
     }

@@ -31,8 +31,13 @@ impl fmt::Display for VirtioBus {
 impl FromStr for VirtioBus {
     type Err = ChoiceError;
     fn from_str(text: &str) -> Result<Self, ChoiceError> {
-        one_of("bus of virtio device", text, &[VirtioBus::Mmio, VirtioBus::Pci])
+        one_of("bus of virtio device", text, &VirtioBus::ALL)
     }
+}
+
+impl VirtioBus {
+    /// Both.
+    pub const ALL: [VirtioBus; 2] = [VirtioBus::Mmio, VirtioBus::Pci];
 }
 
 from_text! {
