@@ -9,6 +9,7 @@ use crate::HostFile;
 use crate::disk::locked;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use support_hostmap::{is_byte_locked, release_byte, share_byte};
 
 /// What somebody will do with an image.
@@ -53,6 +54,12 @@ const RESIZE: u64 = 3;
 const DOES: u64 = 100;
 const FORBIDS: u64 = 200;
 
+/// How long who finds an image in use asks again: a process that was killed may have had requests of io_uring under way, and
+/// the kernel lets go of their files some moments after it.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// After how long at least it asks again.
+const STEP: Duration = Duration::from_millis(5);
+
 /// The locks on one image. They end with the [`HostFile`] it was made of; the value is only the proof.
 #[derive(Debug)]
 pub struct Guard(());
@@ -63,8 +70,20 @@ impl Guard {
     /// A file system without locks is no error: then there are none, as with QEMU.
     ///
     /// # Errors
-    /// If another open file has locks that contradict; then none are left.
+    /// If another open file has locks that contradict, and keeps them for longer than a killed process may; then none are left.
     pub fn new(host: &HostFile, path: &Path, access: Access) -> Result<Self, GuardError> {
+        // Of two that come at once, and refuse each other, one is to ask again before the other.
+        let step = STEP + Duration::from_millis(u64::from(std::process::id() % 8));
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match Guard::at_once(host, path, access) {
+                Err(GuardError::InUse { .. }) if Instant::now() < end => std::thread::sleep(step),
+                result => return result,
+            }
+        }
+    }
+
+    fn at_once(host: &HostFile, path: &Path, access: Access) -> Result<Self, GuardError> {
         let does: &[u64] = match access {
             Access::Read => &[READ],
             Access::Write => &[READ, WRITE, RESIZE],
@@ -148,6 +167,21 @@ mod tests {
         assert!(Guard::new(&again, path, Access::Read).is_err());
         drop(c);
         Guard::new(&again, path, Access::Write).unwrap();
+    }
+
+    #[test]
+    fn what_ends_a_moment_later_is_waited_for() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path();
+        let [old, new] = [open(path), open(path)];
+        Guard::new(&old, path, Access::Write).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(PATIENCE / 6);
+                drop(old);
+            });
+            Guard::new(&new, path, Access::Write).unwrap();
+        });
     }
 
     #[test]
