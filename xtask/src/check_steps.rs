@@ -56,6 +56,11 @@ pub const STEPS: &[Step] = &[
     },
     Step { name: "boot", about: "a sample of guests", run: |_| verb("boot", &[], &[]) },
     Step {
+        name: "kills",
+        about: "machines killed while their guests write",
+        run: |_| verb("kills", &["--sample"], &[]),
+    },
+    Step {
         name: "fuzz",
         about: "three seconds of every target",
         run: |_| verb("fuzz", &["--seconds", "3"], &[CXX]),

@@ -26,6 +26,9 @@ mod fuzz_planted;
 mod fuzz_run;
 mod generate;
 mod guest;
+mod kills;
+mod kills_guest;
+mod kills_plan;
 mod process;
 mod tidy;
 mod tidy_arrows;
@@ -56,6 +59,11 @@ const VERBS: &[Verb] = &[
     Verb { name: "tidy", about: "the rules of the house, checked on the whole tree", run: tidy::run },
     Verb { name: "check", about: "everything CI runs, timed", run: check::run },
     Verb { name: "boot", about: "guests started and talked to, as a user would", run: boot::run },
+    Verb {
+        name: "kills",
+        about: "machines killed while their guests write, and their disks",
+        run: kills::run,
+    },
     Verb { name: "fuzz", about: "coverage-guided fuzzing, on the stable toolchain", run: fuzz::run },
     Verb {
         name: "differential",
