@@ -1,10 +1,11 @@
 //! Who works on a device's queues: takes the news from the transport, serves, and tells it what to signal.
 
-use crate::common::{News, Transport};
+use crate::common::Transport;
+use crate::news::News;
 use crate::queue::{Position, Queue};
 use crate::{Broken, Chain};
 use dev_core::Slot;
-use fabric_bus::{BusFault, Dma, Target};
+use fabric_bus::{BusFault, Dma};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -31,6 +32,10 @@ pub trait Backend: Send {
     /// The driver wrote to the configuration space, which now is this.
     fn configured(&mut self, _config: &[u8]) {}
 
+    /// The driver wrote these bytes there, from byte `offset` of what it may write on: before [`Backend::configured`], and once for
+    /// each time. There need not have been a start.
+    fn wrote(&mut self, _offset: usize, _bytes: &[u8]) {}
+
     /// Serves: `rung` has a bit for each queue that the driver rang for. Also called when a descriptor it watches is ready, or
     /// what it started is done. Takes what it can from the queues and asks to be rung for more ([`Desk::sleep`]).
     ///
@@ -47,8 +52,13 @@ pub trait Backend: Send {
         Ok(())
     }
 
-    /// Returns once nothing that it has started touches the driver's memory, and forgets all of it.
+    /// Returns once nothing that it has started touches the driver's memory, and forgets all of it. The driver may not know: the
+    /// machine stands still, or the device may not reach memory for a while. Behind the next [`Backend::start`] it goes on as if
+    /// nothing had been, unless there was a [`Backend::reset`] between.
     fn stop(&mut self) {}
+
+    /// Forgets what it has agreed on with the driver, who begins anew. It has been stopped.
+    fn reset(&mut self) {}
 
     /// What to wait for besides the driver.
     fn watched(&self) -> Vec<Watched> {
@@ -247,7 +257,7 @@ impl<T: Transport> Attendant<T> {
 
     /// The driver writes to a register, and what it rings for with that is done at once, unless somebody is at work already.
     /// Gives the answer, and whether there may be more to do.
-    fn write(&self, offset: u64, size: u8, value: u64) -> (Result<(), BusFault>, bool) {
+    pub(crate) fn write(&self, offset: u64, size: u8, value: u64) -> (Result<(), BusFault>, bool) {
         let work = match self.work.try_lock() {
             Ok(work) => Some(work),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
@@ -298,9 +308,10 @@ impl<T: Transport> Attendant<T> {
     }
 
     fn take(&self, work: &mut Work, news: News, eager: bool) -> Result<bool, Broken> {
-        let News { reset, paused, closed, started, opened, mut rung, config } = news;
+        let News { reset, paused, closed, started, opened, mut rung, config, writes } = news;
         if reset {
             work.stop();
+            work.backend.reset();
             self.slot.with(|device, _| device.common().reset_done());
         }
         if paused {
@@ -312,6 +323,7 @@ impl<T: Transport> Attendant<T> {
         if closed != 0 {
             self.close(work, closed)?;
         }
+        writes.iter().for_each(|write| work.backend.wrote(write.offset, &write.bytes));
         if let Some(config) = config {
             work.backend.configured(&config);
         }
@@ -412,89 +424,5 @@ impl<T: Transport> Attendant<T> {
         let watched = work.backend.watched();
         work.told = Work::waits(&watched);
         watched
-    }
-}
-
-/// An [`Attendant`], whatever the transport.
-pub trait Attend: Send + Sync {
-    /// [`Attendant::attend`].
-    fn attend(&self) -> bool;
-    /// [`Attendant::quiesce`].
-    fn quiesce(&self);
-    /// [`Attendant::watched`].
-    fn watched(&self) -> Vec<Watched>;
-}
-
-impl<T: Transport> Attend for Attendant<T> {
-    fn attend(&self) -> bool {
-        Attendant::attend(self)
-    }
-
-    fn quiesce(&self) {
-        Attendant::quiesce(self);
-    }
-
-    fn watched(&self) -> Vec<Watched> {
-        Attendant::watched(self)
-    }
-}
-
-/// When a driver's wishes are attended to. A reset never waits: it is done when the write that asks for it is, since a driver may
-/// give the memory of its queues to others then.
-pub enum When {
-    /// By the processor that rings, as far as nobody else is at work and its device never waits; the thread is woken by this for
-    /// what is left.
-    Eagerly(Box<dyn Fn() + Send + Sync>),
-    /// All of it by the processor that rings, so that runs can be repeated.
-    AtOnce,
-}
-
-/// A transport's window, behind which the driver is attended to.
-pub struct Attended<T: Transport> {
-    slot: Arc<Slot<T>>,
-    attendant: Arc<Attendant<T>>,
-    when: When,
-}
-
-impl<T: Transport> Attended<T> {
-    /// The window of `slot`.
-    pub fn new(slot: Arc<Slot<T>>, attendant: Arc<Attendant<T>>, when: When) -> Self {
-        Attended { slot, attendant, when }
-    }
-
-    /// Looks around after something else than an access to this window has changed the device. What a driver does not wait for
-    /// is left to the thread, for which the slot has rung.
-    pub(crate) fn look(&self) {
-        let (any, urgent) =
-            self.slot.with(|device, _| (device.common().has_news(), device.common().urgent()));
-        match &self.when {
-            When::AtOnce if any => self.attendant.attend_all(),
-            When::Eagerly(ring) if urgent && self.attendant.attend() => ring(),
-            _ => {}
-        }
-    }
-}
-
-impl<T: Transport> Target for Attended<T> {
-    fn read(&self, offset: u64, size: u8) -> Result<u64, BusFault> {
-        self.slot.read(offset, size)
-    }
-
-    fn write(&self, offset: u64, size: u8, value: u64) -> Result<(), BusFault> {
-        if let When::Eagerly(ring) = &self.when {
-            let (done, more) = self.attendant.write(offset, size, value);
-            if more {
-                ring();
-            }
-            return done;
-        }
-        let (done, any) = self.slot.with(|device, now| {
-            let done = device.write(offset, size, value, now).map_err(|_| BusFault);
-            (done, device.common().has_news())
-        });
-        if any {
-            self.attendant.attend_all();
-        }
-        done
     }
 }

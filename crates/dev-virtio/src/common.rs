@@ -1,6 +1,8 @@
 //! What a transport keeps, whichever it is: identity, negotiation, the set-up of queues, what is new.
 
 use crate::feature;
+use crate::identity::{Answer, Identity};
+use crate::news::{News, Written};
 use crate::queue::{Position, Setup};
 use dev_core::Device;
 use serde::{Deserialize, Serialize};
@@ -23,60 +25,8 @@ const ISR_CONFIG: u8 = 2;
 pub const NO_VECTOR: u16 = 0xffff;
 /// Most queues that a device can have: what fits into one word of bits.
 pub const MAX_QUEUES: usize = 64;
-
-/// What a device is, as data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The device type (section 5).
-    pub id: u32,
-    /// The features that it offers.
-    pub features: u64,
-    /// The most descriptors that each queue can hold; at most [`MAX_QUEUES`] queues.
-    pub queues: Vec<u16>,
-    /// The configuration space as it is at first.
-    pub config: Vec<u8>,
-    /// Which bits of it the driver can write; as long, or shorter for none.
-    pub writable: Vec<u8>,
-}
-
-impl Identity {
-    /// A device that is not there: the id says so (section 4.2.2).
-    pub fn absent() -> Identity {
-        Identity { id: 0, features: 0, queues: Vec::new(), config: Vec::new(), writable: Vec::new() }
-    }
-}
-
-/// Changes the configuration space after the driver has written to it: for devices whose space shows what the driver selects
-/// there (section 5.8.4). It is done within the driver's write, so that what it reads next is the answer.
-#[derive(Clone, Copy, Debug)]
-pub struct Answer(pub fn(&mut [u8]));
-
-impl PartialEq for Answer {
-    fn eq(&self, other: &Answer) -> bool {
-        std::ptr::fn_addr_eq(self.0, other.0)
-    }
-}
-
-impl Eq for Answer {}
-
-/// What the driver has done since this was last asked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct News {
-    /// It wants a reset, and waits for [`Common::reset_done`]; or it is not the driver any more that was served so far.
-    pub reset: bool,
-    /// The device may not reach memory from now on, until it is told of a start again.
-    pub paused: bool,
-    /// A bit for each queue that it takes back, waiting for [`Common::close_done`].
-    pub closed: u64,
-    /// It is ready: the features, and each queue with where the device goes on in it.
-    pub started: Option<(u64, Vec<(Setup, Position)>)>,
-    /// Queues that it hands over behind that, having taken them back before.
-    pub opened: Vec<(usize, Setup)>,
-    /// A bit for each queue that it rang for.
-    pub rung: u64,
-    /// It is ready, or wrote to the configuration space: as that is now.
-    pub config: Option<Vec<u8>>,
-}
+/// Most accesses to the configuration space that are kept for whoever attends.
+const MOST_WRITES: usize = 256;
 
 /// A device of registers behind which there is a [`Common`].
 pub trait Transport: Device {
@@ -97,8 +47,11 @@ pub struct Common {
     answer: Option<Answer>,
     rung: u64,
     wrote: bool,
+    writes: Vec<Written>,
     /// Whether the attendant has heard of the start.
     told: bool,
+    /// Whether it has heard of one that it may go on from: also while it is stopped.
+    heard: bool,
     /// Whether the attendant is to forget what it has heard: the machine was reset, or another state came.
     forget: bool,
     /// Queues that the driver takes back, and that the attendant may be at work on.
@@ -156,7 +109,9 @@ impl Common {
             answer: None,
             rung: 0,
             wrote: false,
+            writes: Vec::new(),
             told: false,
+            heard: false,
             forget: false,
             closing: 0,
             resetting_queues: 0,
@@ -186,8 +141,9 @@ impl Common {
     }
 
     fn forget_news(&mut self) {
-        self.forget |= self.told;
+        self.forget |= self.heard;
         (self.rung, self.wrote, self.told) = (0, false, false);
+        self.writes.clear();
         (self.closing, self.resetting_queues, self.opened) = (0, 0, 0);
     }
 
@@ -386,15 +342,19 @@ impl Common {
 
     /// The driver writes to it.
     pub fn write_config(&mut self, offset: u64, size: u8, value: u64) {
+        let mut written: Option<Written> = None;
         for n in 0..u64::from(size) {
             let at = offset.checked_add(n).and_then(|at| usize::try_from(at).ok());
             let Some(at) = at else { break };
             let mask = self.identity.writable.get(at).copied().unwrap_or_default();
             if let Some(byte) = self.config.get_mut(at).filter(|_| mask != 0) {
                 *byte = *byte & !mask | (value >> (8 * n)) as u8 & mask;
-                self.wrote = true;
+                written.get_or_insert(Written { offset: at, bytes: Vec::new() }).bytes.push(*byte);
             }
         }
+        self.wrote |= written.is_some();
+        let room = MOST_WRITES.saturating_sub(self.writes.len());
+        self.writes.extend(written.into_iter().take(room));
         if let Some(Answer(answer)) = self.answer {
             answer(&mut self.config);
         }
@@ -456,9 +416,11 @@ impl Common {
     /// Takes them.
     pub fn news(&mut self) -> News {
         let reset = self.state.resetting || std::mem::take(&mut self.forget);
+        self.heard &= !reset;
         let mut news = News { reset, paused: self.pauses(), ..News::default() };
         if std::mem::take(&mut self.wrote) {
             news.config = Some(self.config.clone());
+            news.writes = std::mem::take(&mut self.writes);
         }
         if self.live() {
             (news.rung, news.closed) = (std::mem::take(&mut self.rung), self.closing);
@@ -467,16 +429,16 @@ impl Common {
             news.opened = all.map(|(at, (setup, _))| (at, *setup)).collect();
         }
         if self.begins() {
-            self.told = true;
+            (self.told, self.heard) = (true, true);
             news.config = Some(self.config.clone());
             news.started = Some((self.state.driver_features, self.state.queues.clone()));
         }
         news
     }
 
-    /// The attendant has forgotten all that it has heard, and is to hear it again.
+    /// The attendant has stopped, and is to hear of the start again.
     pub fn forget(&mut self) {
-        (self.told, self.forget) = (false, false);
+        self.told = false;
     }
 
     /// Nothing touches the driver's memory any more: the reset that it asked for is done.

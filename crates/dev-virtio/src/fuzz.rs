@@ -1,8 +1,8 @@
 //! Fuzz entries: any bytes, played on the registers, and as the memory of a queue.
 
 use crate::attendant::Backend;
-use crate::common::Identity;
 use crate::fuzz_driver::{Driver, Echo, RAM, memory, number};
+use crate::identity::Identity;
 use crate::queue::{Position, Queue, Setup};
 use crate::{Mmio, feature};
 use dev_core::Plugged;

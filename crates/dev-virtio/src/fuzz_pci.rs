@@ -1,7 +1,7 @@
 //! Fuzz entry: any bytes, played on a device on PCI: its configuration space, its BARs, the driver's memory.
 
-use crate::common::Identity;
 use crate::fuzz_driver::{Echo, RAM, memory};
+use crate::identity::Identity;
 use crate::{Attendant, Attended, Pci, When, feature};
 use dev_core::Plugged;
 use dev_pci::{ComplexBuilder, PciFunction, Placement, RootComplex, Space};

@@ -14,6 +14,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod attendant;
+mod attended;
 mod chain;
 mod common;
 #[doc(hidden)]
@@ -21,7 +22,9 @@ pub mod fuzz;
 #[doc(hidden)]
 pub mod fuzz_driver;
 mod fuzz_pci;
+mod identity;
 mod mmio;
+mod news;
 mod packed;
 mod pci;
 #[cfg(test)]
@@ -70,10 +73,13 @@ pub mod testkit_pci;
 #[cfg(test)]
 mod transport_test;
 
-pub use attendant::{Attend, Attendant, Attended, Backend, Desk, Watched, When};
+pub use attendant::{Attendant, Backend, Desk, Watched};
+pub use attended::{Attend, Attended, When};
 pub use chain::{Chain, Span, cut, ranges};
-pub use common::{Answer, Common, Identity, News, Transport};
+pub use common::{Common, Transport};
+pub use identity::{Answer, Identity};
 pub use mmio::Mmio;
+pub use news::{News, Written};
 pub use pci::Pci;
 pub use queue::{Position, Queue, Setup};
 pub use rng::Rng;

@@ -1,6 +1,7 @@
 //! The transport over memory-mapped registers (section 4.2), its second version.
 
-use crate::common::{Answer, Common, Identity, State, Transport};
+use crate::common::{Common, State, Transport};
+use crate::identity::{Answer, Identity};
 use crate::queue::Setup;
 use dev_core::{Device, NoRegister, RestoreError, registers};
 use fabric_clock::Nanos;

@@ -5,8 +5,9 @@
 //! configuration, the interrupt status, the device's configuration, and the notifications, in which each queue has a doubleword
 //! of its own. It is not prefetchable, as reading the interrupt status clears it.
 
-use crate::common::{Common, Identity, NO_VECTOR, State, Transport, Vectors};
+use crate::common::{Common, NO_VECTOR, State, Transport, Vectors};
 use crate::feature;
+use crate::identity::Identity;
 use crate::pci_registers::{Common as Reg, read_common};
 use dev_core::{NoRegister, RestoreError};
 use dev_pci::{

@@ -329,6 +329,7 @@ fn without_bus_mastering_nothing_is_read_or_written() {
     card.command(MEMORY);
     assert_eq!(ring.collect(), [(first, 2, b"ba".to_vec())]);
     seen.lock().unwrap().hold = false;
+    assert_eq!(seen.lock().unwrap().resets, 0, "the driver goes on, too");
     let id = card.send(&mut ring, &[b"xy"], &[2]);
     let before = card.bus.ram().dirty().take().len();
     card.notify(0);
@@ -337,6 +338,7 @@ fn without_bus_mastering_nothing_is_read_or_written() {
     card.command(MEMORY | MASTER);
     assert_eq!(ring.collect(), [(id, 2, b"yx".to_vec())]);
     assert!(card.complaints.lock().unwrap().is_empty());
+    assert_eq!(seen.lock().unwrap().resets_and_starts(), (0, 2));
     // The same for a driver that starts without it.
     card.command(MEMORY);
     let mut ring = card.start(PLAIN, 1).remove(0);
@@ -346,6 +348,20 @@ fn without_bus_mastering_nothing_is_read_or_written() {
     card.command(MEMORY | MASTER);
     assert_eq!(ring.collect(), [(id, 2, b"yx".to_vec())]);
     card.works();
+}
+
+#[test]
+fn a_reset_while_the_device_has_no_memory_is_one() {
+    let (card, seen) = Card::echo();
+    let express = card.capability(0x10);
+    card.start(PLAIN, 1);
+    card.command(MEMORY);
+    // A function-level reset.
+    card.configure(express + 8, 2, 1 << 15);
+    card.place();
+    let mut ring = card.start(PLAIN, 1).remove(0);
+    let id = card.send(&mut ring, &[b"xy"], &[2]);
+    assert_eq!((ring.collect(), seen.lock().unwrap().resets), (vec![(id, 2, b"yx".to_vec())], 1));
 }
 
 #[test]

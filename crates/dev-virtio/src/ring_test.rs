@@ -96,7 +96,7 @@ fn a_reset_in_the_middle_of_a_request_forgets_it() {
         guest.send(&mut rings[0], &[b"lost"], &[5]);
         guest.write(reg::STATUS, 0);
         assert_eq!(guest.read(reg::STATUS), 0);
-        assert!(seen.lock().unwrap().stops > 0);
+        assert!(seen.lock().unwrap().stops > 0 && seen.lock().unwrap().resets == 1);
         seen.lock().unwrap().hold = false;
         guest.attendant.attend_all();
         assert!(rings[0].collect().is_empty() && !guest.line());
@@ -116,6 +116,21 @@ fn a_machine_that_is_reset_leaves_nothing_at_work() {
     assert!(rings[0].collect().is_empty());
     assert_eq!(guest.read(reg::STATUS), 0);
     guest.works();
+}
+
+#[test]
+fn a_device_that_stands_still_is_not_reset() {
+    let (guest, seen) = Guest::echo();
+    let mut rings = guest.start(Rules { packed: true, events: true, indirect: false }, 1);
+    guest.attendant.quiesce();
+    let id = guest.send(&mut rings[0], &[b"on"], &[2]);
+    assert_eq!(rings[0].collect(), [(id, 2, b"no".to_vec())]);
+    assert_eq!(seen.lock().unwrap().resets_and_starts(), (0, 2));
+    // A machine that is reset while it stands still is another matter.
+    guest.attendant.quiesce();
+    Plugged::reset(&*guest.slot);
+    guest.attendant.attend_all();
+    assert_eq!(seen.lock().unwrap().resets, 1);
 }
 
 #[test]

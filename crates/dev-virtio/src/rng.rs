@@ -1,7 +1,7 @@
 //! The entropy device (section 5.4): fills what it is given with random bytes.
 
 use crate::attendant::{Backend, Desk};
-use crate::common::Identity;
+use crate::identity::Identity;
 use crate::{Broken, feature};
 
 /// Most bytes for one request: a driver that wants more asks again.

@@ -72,10 +72,19 @@ pub struct Seen {
     pub rung: Vec<u64>,
     pub served: usize,
     pub stops: usize,
+    pub resets: usize,
+    /// Writes to the configuration.
+    pub writes: Vec<(usize, Vec<u8>)>,
     /// Requests are taken and kept.
     pub hold: bool,
     /// To be written to the configuration when it next serves.
     pub change: Option<Vec<u8>>,
+}
+
+impl Seen {
+    pub fn resets_and_starts(&self) -> (usize, usize) {
+        (self.resets, self.features.len())
+    }
 }
 
 /// Gives back what it reads, backwards, from every queue.
@@ -149,6 +158,14 @@ impl Backend for Echo {
     fn stop(&mut self) {
         self.held.clear();
         self.seen.lock().unwrap().stops += 1;
+    }
+
+    fn reset(&mut self) {
+        self.seen.lock().unwrap().resets += 1;
+    }
+
+    fn wrote(&mut self, offset: usize, bytes: &[u8]) {
+        self.seen.lock().unwrap().writes.push((offset, bytes.to_vec()));
     }
 }
 

@@ -131,6 +131,18 @@ fn configuration_is_read_and_written_in_every_width() {
 }
 
 #[test]
+fn every_write_to_the_configuration_is_heard_of() {
+    let (guest, seen) = Guest::echo();
+    // Also before there is a driver; equal ones, and what of them may be written.
+    for _ in 0..2 {
+        guest.window().write(reg::CONFIG + 1, 1, 7).unwrap();
+    }
+    guest.window().write(reg::CONFIG, 4, 0xffff_ffff).unwrap();
+    guest.window().write(reg::CONFIG + 4, 4, 1).unwrap();
+    assert_eq!(seen.lock().unwrap().writes, [(1, vec![7]), (1, vec![7]), (1, vec![0xff, 0x0f])]);
+}
+
+#[test]
 fn registers_are_words() {
     let (guest, _) = Guest::echo();
     for size in [1, 2, 8] {
