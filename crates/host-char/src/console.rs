@@ -1,7 +1,8 @@
 //! The pump: two threads between a port and a guest's serial line.
 
 use crate::bell::{Bell, Bells, Event, wait};
-use crate::port::{Cleanup, News, Port};
+use crate::port::{Cleanup, KEPT, News, Port};
+use crate::terminal::{self, SizeWatch};
 use crate::{Command, Escape, HELP, Key, OpenError, Sink, Source};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -26,8 +27,6 @@ const READ: usize = 16 * 1024;
 /// Typed bytes that wait for the guest before reading stops. Large, so that escape keys typed at a
 /// guest that reads nothing are still seen.
 const TYPED: usize = 1024 * 1024;
-/// Newest output that is kept for who connects next.
-const KEPT: usize = 64 * 1024;
 /// Most that is written at a time: a pipe that polls writable takes so many without blocking.
 const WRITE: usize = 4096;
 /// How long the first byte of output waits for company; then it is one system call for many bytes.
@@ -82,6 +81,7 @@ pub struct Console {
     input: Option<JoinHandle<()>>,
     output: Option<JoinHandle<()>>,
     path: Option<PathBuf>,
+    _size: Option<SizeWatch>,
     _cleanup: Cleanup,
 }
 
@@ -101,11 +101,14 @@ impl Console {
         let shared = shared(&port).map_err(OpenError::Resources)?;
         let path = port.path().map(Path::to_owned);
         let cleanup = port.take_cleanup();
-        let (reconnects, lossy) = (port.reconnects(), port.lossy());
-        let mut console = Console { shared, input: None, output: None, path, _cleanup: cleanup };
+        let (reconnects, lossy, kept) = (port.reconnects(), port.lossy(), port.kept());
+        let size = port.connected().filter(|_| port.is_terminal()).cloned();
+        let size = size.and_then(|fd| SizeWatch::start(fd, Arc::clone(&source)).ok());
+        let mut console = Console { shared, input: None, output: None, path, _size: size, _cleanup: cleanup };
         let on_lost = if reconnects { None } else { Some(on_lost) };
         let shared = Arc::clone(&console.shared);
-        let writer = Writer { shared, sink, waiting: VecDeque::new(), reconnects, lossy, end: None, on_lost };
+        let waiting = VecDeque::new();
+        let writer = Writer { shared, sink, waiting, reconnects, lossy, kept, end: None, on_lost };
         console.output = Some(spawn("console output", || writer.run())?);
         let reader = Reader {
             shared: Arc::clone(&console.shared),
@@ -198,6 +201,9 @@ impl Reader {
     fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         let mut buffer = vec![0; READ];
+        if let Some(fd) = self.port.connected().cloned() {
+            self.came(&fd);
+        }
         while !shared.closing() {
             self.offer();
             let room = self.typed.len() + self.breaks.len() < TYPED;
@@ -206,11 +212,23 @@ impl Reader {
                 News::Bytes(n) => self.filter(buffer.get(..n).unwrap_or_default()),
                 News::Connected(fd) => {
                     self.escape = Escape::new();
+                    self.came(&fd);
                     shared.set_link(Some(fd));
                 }
-                News::Disconnected => shared.set_link(None),
+                News::Disconnected => {
+                    shared.set_link(None);
+                    self.source.connected(false);
+                }
             }
         }
+    }
+
+    /// Tells the guest of who is there now.
+    fn came(&self, fd: &OwnedFd) {
+        if let Some((columns, rows)) = terminal::size(fd) {
+            self.source.resized(columns, rows);
+        }
+        self.source.connected(true);
     }
 
     /// Gives the guest what it takes. If that is not all, the bell will ring: the flag is set before
@@ -265,6 +283,8 @@ struct Writer {
     reconnects: bool,
     /// Whoever does not read in time loses what is older than the newest output.
     lossy: bool,
+    /// Newest output that is kept for who connects next.
+    kept: usize,
     /// Until when they may still read, at the end.
     end: Option<Instant>,
     on_lost: Option<OnLost>,
@@ -303,7 +323,7 @@ impl Writer {
         while !self.waiting.is_empty() {
             let link = self.shared.link();
             if link.is_none() || self.lossy {
-                let keep = if self.reconnects { KEPT } else { 0 };
+                let keep = if link.is_none() { self.kept } else { KEPT };
                 self.waiting.drain(..self.waiting.len().saturating_sub(keep));
             }
             let Some(link) = link else { return true };

@@ -17,6 +17,9 @@ struct Guest {
     offers: AtomicUsize,
     breaks: AtomicUsize,
     lost: Mutex<Vec<io::ErrorKind>>,
+    /// Who came and went, and the sizes of terminals.
+    came: Mutex<Vec<bool>>,
+    sizes: Mutex<Vec<(u16, u16)>>,
     bell: OnceLock<Bell>,
 }
 
@@ -67,6 +70,14 @@ impl Source for Guest {
     fn send_break(&self) {
         self.breaks.fetch_add(1, Ordering::SeqCst);
     }
+
+    fn connected(&self, there: bool) {
+        self.came.lock().unwrap().push(there);
+    }
+
+    fn resized(&self, columns: u16, rows: u16) {
+        self.sizes.lock().unwrap().push((columns, rows));
+    }
 }
 
 impl Sink for Guest {
@@ -89,8 +100,11 @@ fn pattern(n: usize) -> Vec<u8> {
 }
 
 fn start(backend: Backend, on_command: Option<OnCommand>) -> (Console, Arc<Guest>) {
+    start_on(Port::open(backend).unwrap(), on_command)
+}
+
+fn start_on(port: Port, on_command: Option<OnCommand>) -> (Console, Arc<Guest>) {
     let guest = Arc::new(Guest::default());
-    let port = Port::open(backend).unwrap();
     let told = Arc::clone(&guest);
     let on_lost: OnLost = Box::new(move |error| told.lost.lock().unwrap().push(error.kind()));
     let console =
@@ -366,4 +380,54 @@ fn a_pseudo_terminal_can_be_opened_closed_and_opened_again() {
         guest.send(b"line\nline");
         assert_eq!(read_exactly(&user, 9), b"line\nline", "raw: no echo, no translation");
     }
+}
+
+#[test]
+fn the_guest_hears_who_comes_and_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let (console, guest) = start(Backend::Unix(path.clone()), None);
+    for round in 0..3 {
+        assert_eq!(guest.came.lock().unwrap().len(), 2 * round);
+        let client = UnixStream::connect(&path).unwrap();
+        until(|| guest.came.lock().unwrap().len() == 2 * round + 1);
+        drop(client);
+        until(|| guest.came.lock().unwrap().len() == 2 * round + 2);
+    }
+    assert_eq!(*guest.came.lock().unwrap(), [true, false, true, false, true, false]);
+    drop(console);
+    // Who is there from the start is, and nobody comes to none.
+    let Pipes { console, guest, .. } = pipes();
+    until(|| *guest.came.lock().unwrap() == [true]);
+    drop(console);
+    let (console, guest) = start(Backend::None, None);
+    drop(console);
+    assert!(guest.came.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_stream_begins_with_its_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let port = Port::open(Backend::Unix(path.clone())).unwrap().keeping_nothing();
+    let (_console, guest) = start_on(port, None);
+    guest.send(b"for nobody");
+    until(|| guest.tx.lock().unwrap().is_empty());
+    let client = UnixStream::connect(&path).unwrap();
+    until(|| *guest.came.lock().unwrap() == [true]);
+    guest.send(b"for you");
+    assert_eq!(read_exactly(&client, 7), b"for you");
+}
+
+#[test]
+fn a_pseudo_terminals_size_is_told_to_the_guest() {
+    let (console, guest) = start(Backend::Pty, None);
+    let user = std::fs::File::options().read(true).write(true).open(console.path().unwrap()).unwrap();
+    let size = rustix::termios::Winsize { ws_row: 50, ws_col: 132, ws_xpixel: 0, ws_ypixel: 0 };
+    rustix::termios::tcsetwinsize(&user, size).unwrap();
+    drop(user);
+    until(|| guest.came.lock().unwrap().last() != Some(&true));
+    let user = std::fs::File::options().read(true).write(true).open(console.path().unwrap()).unwrap();
+    until(|| guest.sizes.lock().unwrap().last() == Some(&(132, 50)));
+    drop(user);
 }

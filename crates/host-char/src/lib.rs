@@ -36,6 +36,12 @@ pub trait Source: Send + Sync {
 
     /// A break on the line.
     fn send_break(&self) {}
+
+    /// Somebody came to the console, or went. Who is there from the start comes then; nobody ever comes to none.
+    fn connected(&self, _there: bool) {}
+
+    /// The console is a terminal of so many characters in a line and so many lines.
+    fn resized(&self, _columns: u16, _rows: u16) {}
 }
 
 /// What has bytes for the user: the transmitter of a guest's serial line.

@@ -22,6 +22,9 @@ use std::time::Duration;
 /// but not when it is opened.
 const PTY_LOOK: Duration = Duration::from_millis(100);
 
+/// Newest output that is kept for who connects next.
+pub(crate) const KEPT: usize = 64 * 1024;
+
 /// Bytes of a socket's path with the zero at its end: `sun_path` of `sockaddr_un`.
 pub(crate) const SOCKET_PATH: usize = 108;
 
@@ -90,6 +93,7 @@ pub struct Port {
     socket: Option<Socket>,
     terminal: bool,
     raw: Option<RawMode>,
+    kept: usize,
 }
 
 impl Port {
@@ -109,7 +113,7 @@ impl Port {
     }
 
     fn new(kind: Kind, line: Line) -> Self {
-        Port { kind, line, output: None, path: None, socket: None, terminal: false, raw: None }
+        Port { kind, line, output: None, path: None, socket: None, terminal: false, raw: None, kept: KEPT }
     }
 
     fn files(input: OwnedFd, output: OwnedFd) -> Self {
@@ -167,6 +171,24 @@ impl Port {
         let made = Socket::at(&path).map_err(socket)?;
         let port = Port::new(Kind::Unix(listener), Line::Waiting);
         Ok(Port { path: Some(path), socket: Some(made), ..port })
+    }
+
+    /// The same that keeps no output for who connects next: for a stream that begins with its reader.
+    pub fn keeping_nothing(self) -> Self {
+        Port { kept: 0, ..self }
+    }
+
+    /// Newest output that is kept for who connects next.
+    pub(crate) fn kept(&self) -> usize {
+        if self.reconnects() { self.kept } else { 0 }
+    }
+
+    /// Who is there.
+    pub(crate) fn connected(&self) -> Option<&Arc<OwnedFd>> {
+        match &self.line {
+            Line::Connected { fd, .. } => Some(fd),
+            Line::Ended | Line::Waiting => None,
+        }
     }
 
     /// Where to connect: the pseudo-terminal's device or the socket.

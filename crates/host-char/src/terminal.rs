@@ -4,12 +4,13 @@
 //! program of the guest draws what it means). Whoever else writes to the terminal meanwhile ends lines
 //! with `\r\n`, or calls [`restore`] first.
 
+use crate::Source;
 use rustix::process::getpgrp;
 use rustix::termios::{OptionalActions, QueueSelector, Termios};
-use rustix::termios::{isatty, tcflush, tcgetattr, tcgetpgrp, tcsetattr};
+use rustix::termios::{isatty, tcflush, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 /// The terminal that is in raw mode, or will be once this process is in its foreground.
 static HELD: Mutex<Option<Held>> = Mutex::new(None);
@@ -150,6 +151,37 @@ pub fn watch_signals(handle: impl Fn(i32) -> bool + Send + 'static) -> io::Resul
         }
     })?;
     Ok(())
+}
+
+/// How many characters a line of this terminal has, and how many lines there are; none of what is no terminal, or says nothing.
+pub(crate) fn size(terminal: impl AsFd) -> Option<(u16, u16)> {
+    let size = tcgetwinsize(terminal).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
+}
+
+/// Tells a guest, until it is dropped, when the user's terminal gets another size.
+pub(crate) struct SizeWatch(signal_hook::iterator::Handle);
+
+impl SizeWatch {
+    /// Starts a thread for it.
+    pub fn start(terminal: Arc<OwnedFd>, source: Arc<dyn Source>) -> io::Result<SizeWatch> {
+        let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGWINCH])?;
+        let handle = signals.handle();
+        std::thread::Builder::new().name("terminal size".into()).spawn(move || {
+            for _ in signals.forever() {
+                if let Some((columns, rows)) = size(&terminal) {
+                    source.resized(columns, rows);
+                }
+            }
+        })?;
+        Ok(SizeWatch(handle))
+    }
+}
+
+impl Drop for SizeWatch {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// The signals that this process ignores, n in bit n - 1. `sigaction` would say so too, but not without
