@@ -4,6 +4,7 @@ use dev_core::{Doorbell, HostWork, Slot};
 use dev_pci::PciFunction;
 use dev_time::Htif;
 use dev_uart::{Ns16550, PciSerial, SifiveUart};
+use dev_virtio_console::{Port, Size};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,6 +22,10 @@ pub trait ConsolePort: Send + Sync {
     fn print(&self, text: &[u8]) -> usize;
     /// Takes a received character as if the guest had read it.
     fn take(&self) -> Option<u8>;
+    /// Somebody came to the line's other end, or went; of no interest to most.
+    fn set_connected(&self, _connected: bool) {}
+    /// The terminal at the other end has so many characters in a line and so many lines; likewise.
+    fn set_size(&self, _columns: u16, _rows: u16) {}
     /// The machine has ended: what is on its way out of the device is out. Nothing where that takes no time.
     fn finish(&self) {}
 }
@@ -107,6 +112,31 @@ impl ConsolePort for Slot<Htif> {
     }
     fn take(&self) -> Option<u8> {
         None
+    }
+}
+
+/// A port of a virtio console.
+impl ConsolePort for Port {
+    fn feed(&self, bytes: &[u8]) -> usize {
+        Port::feed(self, bytes)
+    }
+    fn drain(&self, into: &mut Vec<u8>) {
+        Port::drain(self, into);
+    }
+    fn connect(&self, bell: Doorbell) {
+        Port::connect(self, bell);
+    }
+    fn print(&self, text: &[u8]) -> usize {
+        Port::print(self, text)
+    }
+    fn take(&self) -> Option<u8> {
+        Port::take(self)
+    }
+    fn set_connected(&self, connected: bool) {
+        Port::set_connected(self, connected);
+    }
+    fn set_size(&self, columns: u16, rows: u16) {
+        Port::set_size(self, Size { columns, rows });
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct Devices {
     pub endings: Vec<Ending>,
     /// The virtio devices.
     pub virtio: Vec<Attached>,
+    /// Ports of virtio consoles among them, in their order, those on PCI after those at memory-mapped registers.
+    pub virtio_ports: Vec<Arc<dyn ConsolePort>>,
     /// The power button among them.
     pub button: Option<PowerButton>,
     pub htif: Option<Arc<Slot<Htif>>>,
@@ -81,6 +83,7 @@ impl Devices {
             consoles: Vec::new(),
             endings: Vec::new(),
             virtio: Vec::new(),
+            virtio_ports: Vec::new(),
             button: None,
             htif: None,
             mtime_offset: Arc::default(),

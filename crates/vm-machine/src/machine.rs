@@ -102,9 +102,9 @@ pub enum BuildError {
     NoPort,
     /// Frames come when they come.
     #[error(
-        "a virtual clock has no network, whose frames come at the host's times: use --net none, or --clock real"
+        "with a virtual clock there is no {0}, to which what comes comes at the host's times: leave it out"
     )]
-    NetAndVirtualClock,
+    OutsideAndVirtualClock(&'static str),
     /// More files for flash memory than banks.
     #[error("{board} has {banks} banks of flash memory, not {wanted}")]
     FlashBanks {
@@ -261,6 +261,11 @@ impl Machine {
     /// The first console, if the board has one.
     pub fn console(&self) -> Option<Arc<dyn ConsolePort>> {
         self.devices.consoles.first().cloned()
+    }
+
+    /// The ports of its virtio console: its consoles, then its named ports ([`crate::Virtio::Console`]).
+    pub fn virtio_ports(&self) -> &[Arc<dyn ConsolePort>] {
+        &self.devices.virtio_ports
     }
 
     /// A handle that stops the machine.

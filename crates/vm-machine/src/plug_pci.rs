@@ -58,6 +58,7 @@ impl Plugging<'_> {
         place: u32,
     ) -> Result<(), BuildError> {
         let Some((identity, joint)) = self.joint_on_pci(spec, placed, place)? else { return Ok(()) };
+        self.keep_outlets(&joint);
         let (placement, device) = (cards.placement(placed), Pci::new(identity));
         let mut attached = None;
         let (id, _) = cards.builder.plug_behind(None, &placement, device, self.timers, |slot| {

@@ -8,6 +8,7 @@ use dev_core::Slot;
 use dev_virtio::{Attend, Attendant, Attended, Backend, Identity, Mmio, Rng, Transport, When};
 use dev_virtio_balloon::Balloon;
 use dev_virtio_blk::Blk;
+use dev_virtio_console::{Console, Port, Role};
 use dev_virtio_input::{Button, Keys};
 use dev_virtio_net::Net;
 use dev_virtio_share::{Carrier, Patience};
@@ -73,13 +74,20 @@ pub(crate) struct Joint {
     bell: Bell,
     complain: Box<dyn Fn(dev_virtio::Broken) + Send + Sync>,
     when: When,
+    outlets: Outlets,
+}
+
+/// What of a device is reached from outside.
+#[derive(Default)]
+struct Outlets {
     button: Option<PowerButton>,
+    ports: Vec<Port>,
 }
 
 impl Joint {
     /// Joins it to the transport in `slot`: the window behind which it is attended to, and what is kept of it.
     pub fn join<T: Transport>(self, slot: &Arc<Slot<T>>) -> (Attended<T>, Attached) {
-        let Joint { name, backend, dma, bell, complain, when, button: _ } = self;
+        let Joint { name, backend, dma, bell, complain, when, outlets: _ } = self;
         if let When::Eagerly(_) = when {
             let bell = bell.clone();
             slot.connect(Arc::new(move |_| bell.ring()));
@@ -98,9 +106,7 @@ impl Plugging<'_> {
             return Ok(());
         };
         let (identity, joint) = self.joint(spec, virtio, place as usize, place)?;
-        if joint.button.is_some() {
-            self.devices.button.clone_from(&joint.button);
-        }
+        self.keep_outlets(&joint);
         let mut attached = None;
         self.add_behind(placed, Mmio::new(identity).answering(virtio.answer()), |slot| {
             let (window, kept) = joint.join(slot);
@@ -109,6 +115,16 @@ impl Plugging<'_> {
         })?;
         self.devices.virtio.extend(attached);
         Ok(())
+    }
+
+    /// Keeps what of a device is reached from outside.
+    pub(crate) fn keep_outlets(&mut self, joint: &Joint) {
+        let Outlets { button, ports } = &joint.outlets;
+        if button.is_some() {
+            self.devices.button.clone_from(button);
+        }
+        let ports = ports.iter().map(|port| Arc::new(port.clone()) as _);
+        self.devices.virtio_ports.extend(ports);
     }
 
     /// What is attached to place `place` on PCI.
@@ -139,10 +155,10 @@ impl Plugging<'_> {
         let dma = Dma::new(Arc::clone(&self.memory), requester);
         let at_once = spec.clock == ClockKind::Virtual;
         let host = Host { name: &name, note: &spec.note, bell: &bell, at_once, cpus: self.board.cpus };
-        let mut button = None;
-        let (identity, backend) = host.backend(virtio, &mut button)?;
+        let mut outlets = Outlets::default();
+        let (identity, backend) = host.backend(virtio, &mut outlets)?;
         let (complain, when) = (Box::new(host.complain()), host.when());
-        Ok((identity, Joint { name, backend, dma, bell, complain, when, button }))
+        Ok((identity, Joint { name, backend, dma, bell, complain, when, outlets }))
     }
 }
 
@@ -161,13 +177,14 @@ impl Host<'_> {
     fn backend(
         &self,
         virtio: &Virtio,
-        button: &mut Option<PowerButton>,
+        outlets: &mut Outlets,
     ) -> Result<(Identity, Box<dyn Backend>), BuildError> {
         Ok(match virtio {
             Virtio::PowerButton => {
                 let key = Button::default();
                 // Without a thread there is nobody to hear of it.
-                *button = (!self.at_once).then(|| PowerButton { key: key.clone(), bell: self.bell.clone() });
+                outlets.button =
+                    (!self.at_once).then(|| PowerButton { key: key.clone(), bell: self.bell.clone() });
                 (dev_virtio_input::identity(), Box::new(Keys::new(key)))
             }
             Virtio::Entropy(source) => {
@@ -204,11 +221,12 @@ impl Host<'_> {
             Virtio::Net { ports, mac } => {
                 let Some(port) = ports.first() else { return Err(BuildError::NoPort) };
                 if self.at_once {
-                    return Err(BuildError::NetAndVirtualClock);
+                    return Err(BuildError::OutsideAndVirtualClock("network card"));
                 }
                 let identity = dev_virtio_net::identity(*mac, &**port, ports.len());
                 (identity, Box::new(Net::new(ports).map_err(BuildError::Thread)?))
             }
+            Virtio::Console { consoles, ports } => self.console(*consoles, ports, outlets)?,
             Virtio::Balloon { bytes } => {
                 let tell = self.teller();
                 let refused = move |error: &io::Error| {
@@ -217,6 +235,28 @@ impl Host<'_> {
                 (dev_virtio_balloon::identity(*bytes), Box::new(Balloon::new(refused)))
             }
         })
+    }
+
+    /// Consoles and named ports.
+    fn console(
+        &self,
+        consoles: usize,
+        ports: &[String],
+        outlets: &mut Outlets,
+    ) -> Result<(Identity, Box<dyn Backend>), BuildError> {
+        if self.at_once {
+            return Err(BuildError::OutsideAndVirtualClock("virtio console"));
+        }
+        let port = |role| {
+            let bell = self.bell.clone();
+            Port::new(role, move || bell.ring())
+        };
+        // Port 0 is a console's or nobody's: drivers of one port take it for one.
+        let consoles = (0..consoles.max(1)).map(|number| (number < consoles).then_some(Role::Console));
+        let named = ports.iter().map(|name| Some(Role::Named(name.clone())));
+        let all: Vec<Option<Port>> = consoles.chain(named).map(|role| role.map(port)).collect();
+        outlets.ports = all.iter().flatten().cloned().collect();
+        Ok((dev_virtio_console::identity(all.len()), Box::new(Console::new(all))))
     }
 
     fn when(&self) -> When {

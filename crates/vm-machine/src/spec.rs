@@ -102,6 +102,15 @@ pub enum Virtio {
     },
     /// A power button, which [`crate::Machine::power_button`] presses; over memory-mapped registers only.
     PowerButton,
+    /// Consoles and named ports ([`crate::Machine::virtio_ports`]); not with a virtual clock, because what is typed comes when it
+    /// comes.
+    Console {
+        /// How many consoles there are: the first is that of drivers that know nothing of several ports.
+        consoles: usize,
+        /// The names of the ports behind them. At most [`dev_virtio_console::MOST_PORTS`] of all, one of which is a console's even
+        /// if there is none.
+        ports: Vec<String>,
+    },
     /// A memory balloon.
     Balloon {
         /// Bytes that the guest is asked to put into it at its start.
@@ -121,6 +130,7 @@ impl Virtio {
             },
             Virtio::Net { .. } => "virtio-net",
             Virtio::PowerButton => "virtio-input",
+            Virtio::Console { .. } => "virtio-console",
             Virtio::Balloon { .. } => "virtio-balloon",
         }
     }
