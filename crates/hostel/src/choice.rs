@@ -315,6 +315,17 @@ impl Console {
             other => other,
         }
     }
+
+    /// The same as text, with a path as `path` writes it.
+    ///
+    /// # Errors
+    /// What `path` says.
+    pub fn to_toml(&self, path: impl Fn(&Path) -> anyhow::Result<String>) -> anyhow::Result<String> {
+        match self {
+            Console::Unix(socket) => Ok(format!("unix={}", path(socket)?)),
+            other => Ok(other.to_string()),
+        }
+    }
 }
 
 from_text! {

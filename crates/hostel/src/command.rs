@@ -11,6 +11,7 @@ use crate::disk::DiskChoice;
 use crate::engine::Engine;
 use crate::isa::InstructionSet;
 use crate::net::NetGiven;
+use crate::port::PortChoice;
 use crate::share::ShareChoice;
 use crate::virtio_bus::VirtioBus;
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -98,6 +99,9 @@ Examples:
   hostel run --disk root.img --disk data.qcow2,ro   the same with two disks
   hostel run debian --share .                with this folder at /mnt/share
   hostel run debian --publish 2222:22        port 2222 of the host is the guest's port 22
+  hostel run debian --hvc stdio              with a console on virtio
+  hostel run debian --port agent.0,unix=a.sock
+                                             /dev/virtio-ports/agent.0 is the host's socket a.sock
   hostel run --pflash CODE.fd,ro --pflash VARS.fd --disk disk.img
                                              EDK2, which boots from the disk
   hostel run --bios none --kernel test.elf   bare metal, entered in M-mode
@@ -174,6 +178,14 @@ pub struct RunOptions {
     /// the others none]
     #[arg(long, value_name = "WHERE", add = ArgValueCandidates::new(complete::consoles))]
     pub console: Vec<Console>,
+    /// A console of the board virt on virtio, in Linux /dev/hvc0, and what it is joined to, as with
+    /// --console, whose default then is none if this is stdio; given again, the next one
+    #[arg(long, value_name = "WHERE")]
+    pub hvc: Vec<Console>,
+    /// A port of the virtio console that the guest knows by a name, in Linux
+    /// /dev/virtio-ports/NAME, and what it is joined to, as with --console; given again, the next one
+    #[arg(long, value_name = "NAME,WHERE")]
+    pub port: Vec<PortChoice>,
     /// A disk of the board virt: a file, and ,ro for one that cannot be written, ,overlay for one
     /// whose changes are forgotten, ,format=raw or qcow2 [default: as its beginning tells],
     /// ,cache=none to go past the host's cache, ,backing=FILE (or any) for a file elsewhere that

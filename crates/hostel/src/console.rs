@@ -1,15 +1,16 @@
-//! Joining the user's console to the guest's serial line, which is a new one after every reset.
+//! Joining the user's consoles to the guest's serial lines and virtio ports, which are new ones after every reset.
 
 use crate::choice;
 use crate::status::Why;
 use host_char::{
     Backend, Bell, Command, Console, Door, OnCommand, OnLost, OpenError, Port, Sink, Source, terminal,
 };
+use std::fmt;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
 use vm_machine::ConsolePort;
 
-/// The guest's end: the serial line of the machine that runs now.
+/// The guest's end: the serial line or port of the machine that runs now.
 #[derive(Default)]
 struct Line(Mutex<Plug>);
 
@@ -18,6 +19,9 @@ struct Plug {
     port: Option<Arc<dyn ConsolePort>>,
     /// What machines that have ended had left to say.
     rest: Vec<u8>,
+    /// Somebody is at the host's end, with a terminal of this size.
+    connected: bool,
+    size: Option<(u16, u16)>,
 }
 
 impl Line {
@@ -35,6 +39,26 @@ impl Source for Line {
     fn send_break(&self) {
         if let Some(port) = self.plug(|plug| plug.port.clone()) {
             port.send_break();
+        }
+    }
+
+    fn connected(&self, there: bool) {
+        let port = self.plug(|plug| {
+            plug.connected = there;
+            plug.port.clone()
+        });
+        if let Some(port) = port {
+            port.set_connected(there);
+        }
+    }
+
+    fn resized(&self, columns: u16, rows: u16) {
+        let port = self.plug(|plug| {
+            plug.size = Some((columns, rows));
+            plug.port.clone()
+        });
+        if let Some(port) = port {
+            port.set_size(columns, rows);
         }
     }
 }
@@ -66,20 +90,43 @@ fn on_lost(stop: impl Fn(Why) + Send + 'static, say: impl Fn(&str) + Send + 'sta
     })
 }
 
+/// A line or a port of the guest's.
+#[derive(Clone, Copy, Debug)]
+pub enum LineName<'a> {
+    /// A serial line, by number from 0.
+    Serial(usize),
+    /// A console on virtio, likewise.
+    Hvc(usize),
+    /// A port of that name.
+    Port(&'a str),
+}
+
+impl fmt::Display for LineName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LineName::Serial(0) => f.write_str("the console"),
+            LineName::Serial(number) => write!(f, "console {}", number + 1),
+            LineName::Hvc(number) => write!(f, "hvc{number}"),
+            LineName::Port(name) => write!(f, "the port {name}"),
+        }
+    }
+}
+
 /// A console that stays while machines come and go.
 pub struct Joined {
     line: Arc<Line>,
+    users: bool,
     console: Console,
 }
 
 impl Joined {
-    /// Opens the console of serial line `number` (from 0) and puts a terminal into raw mode; standard input and output are those who
+    /// Opens the console of a line and puts a terminal into raw mode; standard input and output are those who
     /// come through `door`, if there is one. `on_key` is called for the escape keys, `stop` when whoever read the output is gone.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub fn open(
-        number: usize,
+        name: LineName<'_>,
         choice: &choice::Console,
         door: Option<Door>,
         on_key: impl Fn(Command) + Send + 'static,
@@ -96,6 +143,7 @@ impl Joined {
             (choice::Console::Unix(path), _) => Backend::Unix(path.clone()),
         };
         let port = Port::open(backend)?;
+        let port = if let LineName::Port(_) = name { port.keeping_nothing() } else { port };
         // Started in the background, there is nobody at the keys.
         if keys && terminal::is_raw() && std::io::stderr().is_terminal() {
             say("Ctrl-A x quits, Ctrl-A h lists the keys");
@@ -106,11 +154,14 @@ impl Joined {
         let console =
             Console::start(port, Arc::clone(&line) as _, Arc::clone(&line) as _, on_command, on_lost)?;
         if let Some(path) = console.path() {
-            let which =
-                if number == 0 { "the console".to_owned() } else { format!("console {}", number + 1) };
-            say(&format!("{which} is at {}", path.display()));
+            say(&format!("{name} is at {}", path.display()));
         }
-        Ok(Joined { line, console })
+        Ok(Joined { line, users: *choice == choice::Console::Stdio, console })
+    }
+
+    /// Whether it is the user's own, on standard input and output or by a door.
+    pub fn is_users(&self) -> bool {
+        self.users
     }
 
     /// The guest's end, for who has something to send there.
@@ -131,11 +182,16 @@ impl Joined {
                 ring.room();
             }
         }));
-        self.line.plug(|plug| {
-            if let Some(old) = plug.port.replace(port) {
+        let (connected, size) = self.line.plug(|plug| {
+            if let Some(old) = plug.port.replace(Arc::clone(&port)) {
                 old.drain(&mut plug.rest);
             }
+            (plug.connected, plug.size)
         });
+        port.set_connected(connected);
+        if let Some((columns, rows)) = size {
+            port.set_size(columns, rows);
+        }
         bell.output();
         bell.room();
     }

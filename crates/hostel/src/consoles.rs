@@ -17,6 +17,16 @@ impl Default for Consoles {
 }
 
 impl Consoles {
+    /// None of the user's: nothing is on the first line.
+    pub fn none() -> Consoles {
+        Consoles(vec![Console::None])
+    }
+
+    /// Whether one is on standard input and output.
+    pub fn on_stdio(&self) -> bool {
+        self.0.contains(&Console::Stdio)
+    }
+
     /// What was given on a command line, if anything was.
     pub fn given(choices: &[Console]) -> Option<Consoles> {
         (!choices.is_empty()).then(|| Consoles(choices.to_vec()))
@@ -61,14 +71,38 @@ impl Consoles {
                 self.0.len()
             );
         }
-        for (index, console) in self.0.iter().enumerate() {
-            let shared = matches!(console, Console::Stdio | Console::Unix(_));
-            if shared && self.0.iter().take(index).any(|other| other == console) {
-                bail!("two serial lines cannot both be joined to {console}; choose another for one of them");
-            }
-        }
-        Ok(())
+        apart(self.0.iter())
     }
+}
+
+/// Refuses one end for two lines or ports.
+///
+/// # Errors
+/// What to do instead.
+pub fn apart<'a>(all: impl Iterator<Item = &'a Console>) -> anyhow::Result<()> {
+    let mut seen: Vec<&Console> = Vec::new();
+    for console in all.filter(|console| matches!(console, Console::Stdio | Console::Unix(_))) {
+        if seen.contains(&console) {
+            bail!("two lines cannot both be joined to {console}; choose another for one of them");
+        }
+        seen.push(console);
+    }
+    Ok(())
+}
+
+/// Consoles as a TOML value: one by itself, several as an array; `one` writes each.
+///
+/// # Errors
+/// What `one` says.
+pub fn to_toml<'a>(
+    all: impl Iterator<Item = &'a Console>,
+    one: impl Fn(&Console) -> anyhow::Result<String>,
+) -> anyhow::Result<String> {
+    let all: Vec<String> = all.map(one).collect::<anyhow::Result<_>>()?;
+    Ok(match all.as_slice() {
+        [one] => one.clone(),
+        more => format!("[{}]", more.join(", ")),
+    })
 }
 
 impl<'de> Deserialize<'de> for Consoles {

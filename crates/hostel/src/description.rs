@@ -3,13 +3,14 @@
 use crate::balloon::Balloon;
 use crate::choice::{Bios, Clock, Console, Cpus, Machine, Memory};
 use crate::command::RunOptions;
-use crate::consoles::Consoles;
+use crate::consoles::{self, Consoles};
 use crate::cpu::Cpu;
 use crate::disk::DiskChoice;
 use crate::engine::Engine;
 use crate::flash::{self, loader};
 use crate::net::{self, NetChoice};
 use crate::origin::{Origin, position};
+use crate::port::{self, PortChoice};
 use crate::share::{self, ShareChoice};
 use crate::virtio_bus::{self, VirtioBus};
 use anyhow::{Context, anyhow, bail};
@@ -40,6 +41,10 @@ pub struct Description {
     pub clock: Clock,
     /// What the serial lines are joined to.
     pub consoles: Consoles,
+    /// What the consoles on virtio are joined to.
+    pub hvcs: Vec<Console>,
+    /// Named ports beside them.
+    pub ports: Vec<PortChoice>,
     /// What runs first.
     pub bios: Bios,
     /// The guest image that kernel and initial RAM disk come from.
@@ -75,6 +80,7 @@ struct Partial {
     memory: Option<Memory>,
     clock: Option<Clock>,
     console: Option<Consoles>,
+    hvc: Option<Consoles>,
     bios: Option<Bios>,
     guest: Option<String>,
     kernel: Option<PathBuf>,
@@ -83,6 +89,7 @@ struct Partial {
     virtio: Option<VirtioBus>,
     balloon: Option<Balloon>,
     disk: Option<Vec<DiskChoice>>,
+    port: Option<Vec<PortChoice>>,
     share: Option<Vec<ShareChoice>>,
     net: Option<Vec<NetChoice>>,
     pflash: Option<Vec<DiskChoice>>,
@@ -131,7 +138,11 @@ pub fn resolve(options: &RunOptions) -> anyhow::Result<(Description, Origin)> {
     let kind = options.machine.or(file.machine).unwrap_or_else(|| Machine::default_for(guest.as_deref()));
     let engine = options.engine.or(file.engine).unwrap_or_else(|| Engine::default_for(kind));
     let clock = options.clock.or(file.clock).unwrap_or_else(|| engine.default_clock());
-    let consoles = Consoles::given(&options.console).or(file.console).unwrap_or_default();
+    let hvcs = Consoles::given(&options.hvc).or(file.hvc);
+    // Standard input and output are one console's, and it was said which.
+    let usual =
+        if hvcs.as_ref().is_some_and(Consoles::on_stdio) { Consoles::none() } else { Consoles::default() };
+    let consoles = Consoles::given(&options.console).or(file.console).unwrap_or(usual);
     let mut machine = Description {
         engine,
         machine: kind,
@@ -140,6 +151,8 @@ pub fn resolve(options: &RunOptions) -> anyhow::Result<(Description, Origin)> {
         memory: options.memory.or(file.memory).unwrap_or_default(),
         clock,
         consoles: consoles.filled(kind),
+        hvcs: hvcs.iter().flat_map(Consoles::iter).cloned().collect(),
+        ports: Some(options.port.clone()).filter(|all| !all.is_empty()).or(file.port).unwrap_or_default(),
         bios: options.bios.clone().or(file.bios).unwrap_or_else(|| kind.default_bios()),
         guest,
         kernel: options.kernel.clone().or(file.kernel),
@@ -182,6 +195,8 @@ fn override_by(options: &RunOptions, file: &mut Partial, origin: &mut Origin) {
         ("memory", options.memory.is_some()),
         ("clock", options.clock.is_some()),
         ("console", !options.console.is_empty()),
+        ("hvc", !options.hvc.is_empty()),
+        ("port", !options.port.is_empty()),
         ("bios", options.bios.is_some()),
         ("kernel", options.kernel.is_some()),
         ("initrd", options.initrd.is_some()),
@@ -204,7 +219,7 @@ fn override_by(options: &RunOptions, file: &mut Partial, origin: &mut Origin) {
 
 /// Refuses what contradicts itself or would have no effect; with the keys that are to blame.
 fn check(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::Error)> {
-    machine.consoles.check(machine.machine).map_err(|error| (&["console"] as &[_], error))?;
+    port::check(machine)?;
     if let (Some(guest), Some(kernel)) = (&machine.guest, &machine.kernel) {
         let kernel = kernel.display();
         let error = anyhow!("both a guest ({guest}) and a kernel ({kernel}) are given; leave one out");
@@ -432,6 +447,8 @@ fn read(path: &Path) -> anyhow::Result<(Partial, Origin)> {
     let join = |path: PathBuf| directory.join(path);
     let machine = Partial {
         console: machine.console.map(|console| console.relative_to(directory)),
+        hvc: machine.hvc.map(|consoles| consoles.relative_to(directory)),
+        port: machine.port.map(|all| all.into_iter().map(|port| port.relative_to(directory)).collect()),
         bios: machine.bios.map(|bios| bios.relative_to(directory)),
         kernel: machine.kernel.map(join),
         initrd: machine.initrd.map(join),
@@ -443,10 +460,14 @@ fn read(path: &Path) -> anyhow::Result<(Partial, Origin)> {
     Ok((machine, origin))
 }
 
-/// The command line of a guest whose user gave none: messages from "notice" up, on the serial line. What the image
-/// itself wants is known once it is fetched.
-pub fn guest_append(machine: Machine, image: Option<&Image>) -> String {
-    let usual = format!("console={} loglevel=6", machine.linux_console());
+/// The command line of a guest whose user gave none: messages from "notice" up, on the serial line, or on the virtio console if
+/// that is where the user is. What the image itself wants is known once it is fetched.
+pub fn guest_append(machine: &Description, image: Option<&Image>) -> String {
+    let console = match machine.hvcs.iter().position(|console| *console == Console::Stdio) {
+        Some(number) => format!("hvc{number}"),
+        None => machine.machine.linux_console().to_owned(),
+    };
+    let usual = format!("console={console} loglevel=6");
     match image.map(Image::append) {
         None | Some("") => usual,
         Some(own) => format!("{usual} {own}"),
@@ -472,6 +493,11 @@ fn path_text(written: PathBuf, path: &Path) -> anyhow::Result<String> {
 }
 
 impl Description {
+    /// Whether it has a virtio console.
+    pub fn has_virtio_console(&self) -> bool {
+        !self.hvcs.is_empty() || !self.ports.is_empty()
+    }
+
     /// The machine as TOML. `image` is the guest's, if it is known.
     ///
     /// # Errors
@@ -501,6 +527,8 @@ impl Description {
             memory,
             clock,
             consoles,
+            hvcs,
+            ports,
             bios,
             guest,
             kernel,
@@ -515,7 +543,7 @@ impl Description {
         } = self;
         let append = match guest {
             Some(_) if loader(self).is_some() => None,
-            Some(_) => Some(append.clone().unwrap_or_else(|| guest_append(*machine, image))),
+            Some(_) => Some(append.clone().unwrap_or_else(|| guest_append(self, image))),
             None => append.clone(),
         };
         let bios = match bios {
@@ -523,15 +551,9 @@ impl Description {
             Bios::None => quoted("none"),
             Bios::File(file) => quoted(&absolute(file)?),
         };
-        let consoles = consoles.iter().map(|console| match console {
-            Console::Unix(socket) => Ok(quoted(&format!("unix={}", absolute(socket)?))),
-            other => Ok(quoted(&other.to_string())),
-        });
-        let consoles: Vec<String> = consoles.collect::<anyhow::Result<_>>()?;
-        let console = match consoles.as_slice() {
-            [one] => one.clone(),
-            more => format!("[{}]", more.join(", ")),
-        };
+        let end = |console: &Console| console.to_toml(absolute).map(|text| quoted(&text));
+        let console = consoles::to_toml(consoles.iter(), end)?;
+        let hvc = if hvcs.is_empty() { None } else { Some(consoles::to_toml(hvcs.iter(), end)?) };
         let mut lines = vec![
             "# A machine, as `hostel run FILE.toml` takes it. Options on the command line override what is here;"
                 .to_owned(),
@@ -546,8 +568,9 @@ impl Description {
             format!("memory = {}", quoted(&memory.to_string())),
             format!("clock = {}", quoted(&clock.to_string())),
             format!("console = {console}"),
-            format!("bios = {bios}"),
         ]);
+        lines.extend(hvc.map(|hvc| format!("hvc = {hvc}")));
+        lines.push(format!("bios = {bios}"));
         lines.extend(guest.as_ref().map(|guest| format!("guest = {}", quoted(guest))));
         for (key, value) in [("kernel", kernel), ("initrd", initrd)] {
             if let Some(value) = value {
@@ -565,6 +588,9 @@ impl Description {
         let disks = disks.iter().map(|disk| ("disk", disk));
         for (key, disk) in disks.chain(flash.iter().map(|bank| ("pflash", bank))) {
             text.push_str(&disk.to_toml(key, |path| Ok(quoted(&absolute(path)?)))?);
+        }
+        for port in ports {
+            text.push_str(&port.to_toml(end, quoted)?);
         }
         for share in shares {
             text.push_str(&share.to_toml(|path| Ok(quoted(&absolute(path)?)), quoted)?);

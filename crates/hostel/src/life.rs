@@ -1,7 +1,8 @@
 //! The life of a machine from power-on to power-off: resets, signals, the console, the end.
 
-use crate::console::Joined;
-use crate::consoles::Consoles;
+use crate::choice::Console;
+use crate::console::{Joined, LineName};
+use crate::description::Description;
 use crate::say;
 use crate::status::{self, Why};
 use anyhow::{Context, anyhow};
@@ -160,7 +161,24 @@ fn build(spec: Spec) -> anyhow::Result<Machine> {
     })
 }
 
-/// Who is told that the machine is about to run, and of its first serial line.
+/// Opens the consoles of these lines.
+fn open<'a>(
+    wish: &Wish,
+    lines: impl Iterator<Item = (LineName<'a>, &'a Console)>,
+    door: Option<&Door>,
+) -> anyhow::Result<Vec<Joined>> {
+    let open = |(line, console)| {
+        let (keys, quit) = (wish.clone(), wish.clone());
+        let key = move |command| keys.key(command);
+        let stop = move |why| {
+            quit.stop(why);
+        };
+        Ok(Joined::open(line, console, door.cloned(), key, stop, say::note)?)
+    };
+    lines.map(open).collect()
+}
+
+/// Who is told that the machine is about to run, and of the line that its user is at.
 pub type Begun<'a> = Box<dyn FnOnce(Option<Arc<dyn Source>>) -> anyhow::Result<()> + 'a>;
 
 /// Runs machines built from `spec`, a new one after each reset, until one ends otherwise or as `wish` says. Gives the
@@ -171,25 +189,22 @@ pub type Begun<'a> = Box<dyn FnOnce(Option<Arc<dyn Source>>) -> anyhow::Result<(
 pub fn live(
     wish: &Wish,
     spec: impl Fn() -> anyhow::Result<Spec>,
-    consoles: &Consoles,
+    description: &Description,
     door: Option<Door>,
     begun: Begun<'_>,
 ) -> anyhow::Result<u8> {
     // Before the console: what is wrong with the machine is said on a terminal that is as it was.
     let mut machine = build(spec()?)?;
     wish.with(|wished| wished.begun = true);
-    let mut joined = Vec::new();
-    for (line, console) in consoles.iter().enumerate() {
-        let (keys, quit) = (wish.clone(), wish.clone());
-        let key = move |command| keys.key(command);
-        let stop = move |why| {
-            quit.stop(why);
-        };
-        joined.push(Joined::open(line, console, door.clone(), key, stop, say::note)?);
-    }
-    begun(joined.first().map(Joined::line))?;
+    let serial = open(wish, (0..).map(LineName::Serial).zip(description.consoles.iter()), door.as_ref())?;
+    let hvcs = (0..).map(LineName::Hvc).zip(&description.hvcs);
+    let ports = description.ports.iter().map(|port| (LineName::Port(&port.name), &port.to));
+    let virtio = open(wish, hvcs.chain(ports), door.as_ref())?;
+    let users = serial.iter().chain(&virtio).find(|line| line.is_users()).or(serial.first());
+    begun(users.map(Joined::line))?;
     let end = loop {
-        for (line, port) in joined.iter().zip(machine.consoles()) {
+        let lines = serial.iter().zip(machine.consoles());
+        for (line, port) in lines.chain(virtio.iter().zip(machine.virtio_ports())) {
             line.attach(Arc::clone(port));
         }
         wish.aim(&machine);
@@ -206,6 +221,6 @@ pub fn live(
         }
         machine = build(spec()?)?;
     };
-    joined.into_iter().for_each(Joined::close);
+    serial.into_iter().chain(virtio).for_each(Joined::close);
     status::of(&end, wish.why())
 }

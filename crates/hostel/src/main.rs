@@ -34,6 +34,7 @@ mod man;
 mod named;
 mod net;
 mod origin;
+mod port;
 mod random;
 mod resolv;
 mod run;

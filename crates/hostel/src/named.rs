@@ -117,7 +117,7 @@ impl Named {
         let mut machine = machine.clone();
         let Some(image) = image else { return machine };
         let mut append = machine.append.take().unwrap_or_else(|| {
-            let usual = guest_append(machine.machine, Some(image));
+            let usual = guest_append(&machine, Some(image));
             // A system of its own is called by its own name.
             if image.disk().is_some() { format!("{usual} systemd.hostname={}", self.name) } else { usual }
         });

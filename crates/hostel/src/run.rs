@@ -114,7 +114,7 @@ pub fn run(mut options: RunOptions) -> anyhow::Result<u8> {
         Ok(())
     });
     let door = keeper.as_ref().and_then(Keeper::door);
-    let ended = life::live(&wish, || files.spec(&machine, &board), &machine.consoles, door, begun);
+    let ended = life::live(&wish, || files.spec(&machine, &board), &machine, door, begun);
     drop(resolv);
     let closed = disk::close(&files.disks);
     let word = last_word(ended, closed.and(disk::close(&files.flash)));
@@ -217,7 +217,7 @@ impl Files {
             },
         };
         let kernels = image.filter(|_| loader(machine).is_none());
-        let append = kernels.map(|image| guest_append(machine.machine, Some(image)));
+        let append = kernels.map(|image| guest_append(machine, Some(image)));
         let append = machine.append.clone().or(append);
         let initrd = machine.initrd.clone().or_else(|| image.and_then(Image::initrd));
         Ok(Files {
@@ -282,8 +282,8 @@ impl Files {
         })
     }
 
-    /// The virtio devices, at memory-mapped registers and on PCI: the disks, network cards, shared folders,
-    /// entropy, and a power button and a memory balloon where places are left for them.
+    /// The virtio devices, at memory-mapped registers and on PCI: the disks, network cards, shared folders, the
+    /// console, entropy, and a power button and a memory balloon where places are left for them.
     fn virtio(&self, machine: &Description, source: RandomSource) -> (Vec<Virtio>, Vec<Virtio>) {
         let disks = self.disks.iter().enumerate();
         let disks =
@@ -292,8 +292,12 @@ impl Files {
         let shares = self.shares.iter();
         let shares =
             shares.map(|(server, tag)| Virtio::Share { server: Arc::clone(server), tag: tag.clone() });
-        let all =
-            disks.chain(cards).chain(shares).chain([Virtio::Entropy(source)]).zip(virtio_bus::of(machine));
+        let console = machine.has_virtio_console().then(|| Virtio::Console {
+            consoles: machine.hvcs.len(),
+            ports: machine.ports.iter().map(|port| port.name.clone()).collect(),
+        });
+        let all = disks.chain(cards).chain(shares).chain(console).chain([Virtio::Entropy(source)]);
+        let all = all.zip(virtio_bus::of(machine));
         let (mmio, pci): (Vec<_>, Vec<_>) = all.partition(|(_, bus)| *bus == VirtioBus::Mmio);
         let devices = |all: Vec<(Virtio, VirtioBus)>| all.into_iter().map(|(device, _)| device).collect();
         let (mut mmio, mut pci): (Vec<Virtio>, Vec<Virtio>) = (devices(mmio), devices(pci));

@@ -53,12 +53,13 @@ struct Wish {
     counted: bool,
 }
 
-/// What devices a machine has, in this order: the guest's own disk, the disks, network cards, shared folders, entropy.
+/// What devices a machine has, in this order: the guest's own disk, the disks, network cards, shared folders, the console,
+/// entropy.
 fn wishes(machine: &Description) -> Vec<Wish> {
     let own = machine.guest.as_deref().and_then(image).filter(|image| image.disk);
     let own = own.map(|_| Wish { bus: machine.virtio, counted: true });
     let disks = machine.disks.iter().map(|disk| Wish { bus: disk.bus.or(machine.virtio), counted: true });
-    let others = machine.nets.len() + machine.shares.len() + 1;
+    let others = machine.nets.len() + machine.shares.len() + usize::from(machine.has_virtio_console()) + 1;
     let others = std::iter::repeat_n(Wish { bus: machine.virtio, counted: false }, others);
     own.into_iter().chain(disks).chain(others).collect()
 }

@@ -490,7 +490,7 @@ fn what_a_real_board_does_not_have() {
         ),
         (
             &["--console", "stdio", "--console", "stdio"],
-            str!["two serial lines cannot both be joined to stdio; choose another for one of them"],
+            str!["two lines cannot both be joined to stdio; choose another for one of them"],
         ),
     ] {
         check(&files, &[&board, options].concat(), expected);
