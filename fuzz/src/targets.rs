@@ -146,5 +146,6 @@ targets! {
     "virtio-9p" Device dev_virtio_share::fuzz::nine, "virtio-9p, likewise";
     "virtio-net" Device dev_virtio_net::fuzz::card, "virtio network device: any driver, and any frames";
     "virtio-balloon" Device dev_virtio_balloon::fuzz::balloon, "virtio memory balloon: a driver that gives any memory away";
+    "virtio-console" Device dev_virtio_console::fuzz::console, "virtio console: any driver on its queues, any user at its ports";
     "network" Parser host_net::fuzz::network, "the user network: frames, sockets and time, with every frame to the guest checked";
 }

@@ -1,6 +1,7 @@
 //! The tests of `cargo xtask boot`: what a user would type, and what must come.
 
 use crate::boot_balloon;
+use crate::boot_console;
 use crate::boot_firmware;
 use crate::boot_images::Images;
 use crate::boot_microvm;
@@ -88,6 +89,9 @@ pub const TESTS: &[Test] = &[
     Test { name: "virtio-pci", about: "Linux finds a virtio device on PCI, resets it and binds it again", needs: LINUX, sample: true, run: boot_pci::virtio },
     Test { name: "share", about: "folders of the host's in the guest debian, by virtio-fs and 9P, and no way out of them", needs: &[], sample: false, run: boot_share::folders },
     Test { name: "balloon", about: "what the guest debian frees is the host's again", needs: &[], sample: false, run: boot_balloon::reports },
+    Test { name: "console", about: "the console on virtio, and a named port beside it", needs: LINUX, sample: true, run: boot_console::hvc },
+    Test { name: "console-typing", about: "1 MiB typed into a virtio console arrives intact", needs: LINUX, sample: false, run: boot_console::typing },
+    Test { name: "console-again", about: "a driver lets go of a virtio console and takes it again", needs: LINUX, sample: false, run: boot_console::again },
     Test { name: "sifive-u", about: "SiFive's board with OpenSBI: its UART interrupts, power-off", needs: DYNAMIC, sample: true, run: boot_sifive::opensbi },
     Test { name: "sifive-u-jump", about: "the same with fw_jump and four U54 harts at work", needs: JUMP, sample: false, run: boot_sifive::jump },
     Test { name: "sifive-u-built-in", about: "the same on the built-in SBI", needs: LINUX, sample: false, run: boot_sifive::built_in },

@@ -7,6 +7,7 @@
 mod blank;
 mod boot;
 mod boot_balloon;
+mod boot_console;
 mod boot_firmware;
 mod boot_images;
 mod boot_microvm;
