@@ -17,6 +17,7 @@ mod console;
 mod door;
 mod escape;
 mod port;
+mod socket;
 pub mod terminal;
 
 pub use bell::Bell;
@@ -24,6 +25,7 @@ pub use console::{Console, OnCommand, OnLost};
 pub use door::Door;
 pub use escape::{Command, Escape, HELP, Key};
 pub use port::{Backend, Port};
+pub use socket::Socket;
 
 use std::io;
 use std::path::PathBuf;
@@ -57,7 +59,7 @@ pub enum OpenError {
     #[error("cannot open a pseudo-terminal for the console: {0}; is /dev/pts mounted?")]
     Pty(io::Error),
     /// The socket cannot be made.
-    #[error("cannot make the console socket {path}: {source}; choose a path in a directory you may write to")]
+    #[error("cannot make the socket {path}: {source}; choose a path in a directory you may write to")]
     Socket {
         /// Where it was to be.
         path: PathBuf,
@@ -66,21 +68,21 @@ pub enum OpenError {
     },
     /// The kernel keeps a socket's path in 108 bytes, the last of them zero (unix(7)).
     #[error(
-        "the console socket's path {path} has {} bytes; choose one shorter than {} bytes",
-        path.as_os_str().len(), port::SOCKET_PATH
+        "the socket's path {path} has {} bytes; choose one shorter than {} bytes",
+        path.as_os_str().len(), socket::SOCKET_PATH
     )]
     LongPath {
         /// Where it was to be.
         path: PathBuf,
     },
     /// Somebody listens there already.
-    #[error("the console socket {path} is in use by another process; choose another path")]
+    #[error("the socket {path} is in use by another process; choose another path")]
     InUse {
         /// Where.
         path: PathBuf,
     },
     /// There is a file that is no socket.
-    #[error("{path} exists and is not a socket; choose another path for the console")]
+    #[error("{path} exists and is not a socket; choose another path for the socket")]
     NotSocket {
         /// Where.
         path: PathBuf,

@@ -3,17 +3,16 @@
 use crate::OpenError;
 use crate::bell::{Event, wait};
 use crate::door::Door;
+use crate::socket::Socket;
 use crate::terminal::{self, RawMode};
 use rustix::event::PollFlags;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
-use std::fs::Permissions;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +23,6 @@ const PTY_LOOK: Duration = Duration::from_millis(100);
 
 /// Newest output that is kept for who connects next.
 pub(crate) const KEPT: usize = 64 * 1024;
-
-/// Bytes of a socket's path with the zero at its end: `sun_path` of `sockaddr_un`.
-pub(crate) const SOCKET_PATH: usize = 108;
 
 /// What a console is to be joined to.
 #[derive(Debug)]
@@ -146,29 +142,7 @@ impl Port {
     }
 
     fn unix(path: PathBuf) -> Result<Self, OpenError> {
-        if path.as_os_str().len() >= SOCKET_PATH {
-            return Err(OpenError::LongPath { path });
-        }
-        let socket = |source| OpenError::Socket { path: path.clone(), source };
-        let listener = match UnixListener::bind(&path) {
-            Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
-                let is_socket = std::fs::symlink_metadata(&path).map_err(socket)?.file_type().is_socket();
-                if !is_socket {
-                    return Err(OpenError::NotSocket { path });
-                }
-                if UnixStream::connect(&path).is_ok() {
-                    return Err(OpenError::InUse { path });
-                }
-                // Left behind by a process that is no more.
-                std::fs::remove_file(&path).map_err(socket)?;
-                UnixListener::bind(&path)
-            }
-            other => other,
-        }
-        .map_err(socket)?;
-        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(socket)?;
-        listener.set_nonblocking(true).map_err(socket)?;
-        let made = Socket::at(&path).map_err(socket)?;
+        let (listener, made) = Socket::listen(&path)?;
         let port = Port::new(Kind::Unix(listener), Line::Waiting);
         Ok(Port { path: Some(path), socket: Some(made), ..port })
     }
@@ -218,7 +192,7 @@ impl Port {
 
     /// What must be done when the console is closed: the terminal's modes, the socket's name.
     pub(crate) fn take_cleanup(&mut self) -> Cleanup {
-        Cleanup { _raw: self.raw.take(), socket: self.socket.take() }
+        Cleanup { _raw: self.raw.take(), _socket: self.socket.take() }
     }
 
     /// Sleeps until `event` is rung or something happens on the line. Reads into `buffer` only if
@@ -316,29 +290,5 @@ impl Port {
 #[derive(Debug)]
 pub(crate) struct Cleanup {
     _raw: Option<RawMode>,
-    socket: Option<Socket>,
-}
-
-/// A socket that was made, by its name and by what tells it from others that come to have that name.
-#[derive(Debug)]
-struct Socket {
-    path: PathBuf,
-    inode: (u64, u64),
-}
-
-impl Socket {
-    fn at(path: &Path) -> io::Result<Self> {
-        let metadata = std::fs::symlink_metadata(path)?;
-        Ok(Socket { path: path.to_owned(), inode: (metadata.dev(), metadata.ino()) })
-    }
-}
-
-impl Drop for Cleanup {
-    fn drop(&mut self) {
-        if let Some(made) = &self.socket
-            && Socket::at(&made.path).is_ok_and(|now| now.inode == made.inode)
-        {
-            let _ = std::fs::remove_file(&made.path);
-        }
-    }
+    _socket: Option<Socket>,
 }
