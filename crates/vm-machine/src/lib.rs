@@ -31,6 +31,7 @@ mod x86_start;
 pub use console::ConsolePort;
 pub use control::End;
 pub use dev_virtio_console::MOST_PORTS;
+pub use dev_virtio_vsock::FIRST_CID;
 pub use engine_core::Fault;
 pub use engine_kvm::{Irqchip, KvmError, Offer as KvmOffer, probe as kvm_offers};
 pub use hart::FinalHart;

@@ -12,6 +12,7 @@ use dev_virtio_console::{Console, Port, Role};
 use dev_virtio_input::{Button, Keys};
 use dev_virtio_net::Net;
 use dev_virtio_share::{Carrier, Patience};
+use dev_virtio_vsock::Vsock;
 use fabric_bus::Dma;
 use host_loop::{Bell, Thread, Wait, Work};
 use std::io;
@@ -227,6 +228,13 @@ impl Host<'_> {
                 (identity, Box::new(Net::new(ports).map_err(BuildError::Thread)?))
             }
             Virtio::Console { consoles, ports } => self.console(*consoles, ports, outlets)?,
+            Virtio::Vsock { cid, host } => {
+                if self.at_once {
+                    return Err(BuildError::OutsideAndVirtualClock("socket device"));
+                }
+                let vsock = Vsock::new(*cid, Arc::clone(host));
+                (dev_virtio_vsock::identity(*cid), Box::new(vsock))
+            }
             Virtio::Balloon { bytes } => {
                 let tell = self.teller();
                 let refused = move |error: &io::Error| {

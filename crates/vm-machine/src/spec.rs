@@ -6,6 +6,7 @@ use engine_kvm::Irqchip;
 use host_disk::Disk;
 use host_net::NetPort;
 use host_share::{Protocol, ShareLink};
+use host_vsock::Host;
 use std::sync::{Arc, Mutex};
 
 /// A file to be run, by its bytes.
@@ -111,6 +112,13 @@ pub enum Virtio {
         /// if there is none.
         ports: Vec<String>,
     },
+    /// A socket device; not with a virtual clock, likewise.
+    Vsock {
+        /// The guest's context id, at least [`dev_virtio_vsock::FIRST_CID`].
+        cid: u32,
+        /// Who is on the host. Machines after each other may have the same.
+        host: Arc<dyn Host>,
+    },
     /// A memory balloon.
     Balloon {
         /// Bytes that the guest is asked to put into it at its start.
@@ -131,6 +139,7 @@ impl Virtio {
             Virtio::Net { .. } => "virtio-net",
             Virtio::PowerButton => "virtio-input",
             Virtio::Console { .. } => "virtio-console",
+            Virtio::Vsock { .. } => "virtio-vsock",
             Virtio::Balloon { .. } => "virtio-balloon",
         }
     }
