@@ -14,6 +14,7 @@ use crate::net::NetGiven;
 use crate::port::PortChoice;
 use crate::share::ShareChoice;
 use crate::virtio_bus::VirtioBus;
+use crate::vsock::VsockChoice;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::{ArgValueCandidates, ArgValueCompleter};
@@ -219,6 +220,11 @@ pub struct RunOptions {
     /// given again
     #[arg(long, value_name = "[ADDR:]HOST:GUEST[/udp]")]
     pub publish: Vec<host_net::Publish>,
+    /// A socket device of the board virt (virtio-vsock): who connects to the socket at PATH and says
+    /// "CONNECT PORT" has that port of the guest's; ,host=allow for a guest whose connections to port
+    /// N of the host go to the socket PATH_N, ,cid=N for its context id [default: 3]
+    #[arg(long, value_name = "PATH[,...]")]
+    pub vsock: Option<VsockChoice>,
     /// Flash memory of the board virt: a file of 32 MiB, with what --disk takes behind it; the first
     /// bank, which must be ,ro, has the program that starts in the kernel's place, such as EDK2; given
     /// again, the second bank, which keeps what is written

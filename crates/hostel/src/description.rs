@@ -13,6 +13,7 @@ use crate::origin::{Origin, position};
 use crate::port::{self, PortChoice};
 use crate::share::{self, ShareChoice};
 use crate::virtio_bus::{self, VirtioBus};
+use crate::vsock::{self, VsockChoice};
 use anyhow::{Context, anyhow, bail};
 use host_image::{DEFAULT_GUEST, Image, ImageName};
 use serde::Deserialize;
@@ -65,6 +66,8 @@ pub struct Description {
     pub balloon: Option<Balloon>,
     /// The network cards.
     pub nets: Vec<NetChoice>,
+    /// The socket device.
+    pub vsock: Option<VsockChoice>,
     /// What the banks of the flash memory hold.
     pub flash: Vec<DiskChoice>,
 }
@@ -92,6 +95,7 @@ struct Partial {
     port: Option<Vec<PortChoice>>,
     share: Option<Vec<ShareChoice>>,
     net: Option<Vec<NetChoice>>,
+    vsock: Option<VsockChoice>,
     pflash: Option<Vec<DiskChoice>>,
 }
 
@@ -163,6 +167,7 @@ pub fn resolve(options: &RunOptions) -> anyhow::Result<(Description, Origin)> {
         virtio: options.virtio.or(file.virtio),
         balloon: options.balloon.or(file.balloon),
         nets: Vec::new(),
+        vsock: options.vsock.clone().or(file.vsock),
         flash: Some(options.pflash.clone()).filter(|all| !all.is_empty()).or(file.pflash).unwrap_or_default(),
     };
     let nothing = machine.guest.is_none() && machine.kernel.is_none() && machine.flash.is_empty();
@@ -206,6 +211,7 @@ fn override_by(options: &RunOptions, file: &mut Partial, origin: &mut Origin) {
         ("disk", !options.disk.is_empty()),
         ("share", !options.share.is_empty()),
         ("net", !options.net.is_empty()),
+        ("vsock", options.vsock.is_some()),
         ("pflash", !options.pflash.is_empty()),
     ];
     for (key, _) in given.into_iter().filter(|(_, given)| *given) {
@@ -220,6 +226,7 @@ fn override_by(options: &RunOptions, file: &mut Partial, origin: &mut Origin) {
 /// Refuses what contradicts itself or would have no effect; with the keys that are to blame.
 fn check(machine: &Description) -> Result<(), (&'static [&'static str], anyhow::Error)> {
     port::check(machine)?;
+    vsock::check(machine)?;
     if let (Some(guest), Some(kernel)) = (&machine.guest, &machine.kernel) {
         let kernel = kernel.display();
         let error = anyhow!("both a guest ({guest}) and a kernel ({kernel}) are given; leave one out");
@@ -453,6 +460,7 @@ fn read(path: &Path) -> anyhow::Result<(Partial, Origin)> {
         kernel: machine.kernel.map(join),
         initrd: machine.initrd.map(join),
         disk: machine.disk.map(|all| all.into_iter().map(|disk| disk.relative_to(directory)).collect()),
+        vsock: machine.vsock.map(|vsock| vsock.relative_to(directory)),
         share: machine.share.map(|all| all.into_iter().map(|share| share.relative_to(directory)).collect()),
         pflash: machine.pflash.map(|all| all.into_iter().map(|bank| bank.relative_to(directory)).collect()),
         ..machine
@@ -539,6 +547,7 @@ impl Description {
             virtio,
             balloon,
             nets,
+            vsock,
             flash,
         } = self;
         let append = match guest {
@@ -596,6 +605,9 @@ impl Description {
             text.push_str(&share.to_toml(|path| Ok(quoted(&absolute(path)?)), quoted)?);
         }
         nets.iter().for_each(|net| text.push_str(&net.to_toml()));
+        if let Some(vsock) = vsock {
+            text.push_str(&vsock.to_toml(|path| Ok(quoted(&absolute(path)?)))?);
+        }
         Ok(text)
     }
 }

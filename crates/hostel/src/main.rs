@@ -46,6 +46,7 @@ mod share;
 mod status;
 mod text;
 mod virtio_bus;
+mod vsock;
 
 use clap::Parser;
 use command::{Command, Verb};

@@ -14,6 +14,7 @@ use anyhow::Context;
 use host_disk::Disk;
 use host_image::{Bars, Image, Loader, Store};
 use host_share::ShareLink;
+use host_vsock::UnixHost;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -91,6 +92,10 @@ pub fn run(mut options: RunOptions) -> anyhow::Result<u8> {
         files.shares.push((server, choice.tag(at)));
     }
     files.cards = net::open(&machine.nets, say::note).map_err(|error| origin.blame(&["net"], error))?;
+    if let Some(choice) = &machine.vsock {
+        let host = choice.open(say::note).map_err(|error| origin.blame(&["vsock"], error))?;
+        files.vsock = Some((host, choice.cid()));
+    }
     let users: Vec<_> = files.cards.iter().filter_map(|card| card.user.clone()).collect();
     let resolv = if users.is_empty() { None } else { Some(resolv::watch(users)) };
     if let Some(Err(error)) = &resolv {
@@ -193,6 +198,8 @@ struct Files {
     shares: Vec<(Arc<ShareLink>, String)>,
     /// The network cards, which outlive a reset.
     cards: Vec<Card>,
+    /// Who is on the host's side of the socket device, and the guest's context id.
+    vsock: Option<(Arc<UnixHost>, u32)>,
     /// The same for the banks of the flash memory.
     flash: Vec<(PathBuf, Arc<dyn Disk>)>,
 }
@@ -230,6 +237,7 @@ impl Files {
             disks: Vec::new(),
             shares: Vec::new(),
             cards: Vec::new(),
+            vsock: None,
             flash: Vec::new(),
         })
     }
@@ -283,7 +291,7 @@ impl Files {
     }
 
     /// The virtio devices, at memory-mapped registers and on PCI: the disks, network cards, shared folders, the
-    /// console, entropy, and a power button and a memory balloon where places are left for them.
+    /// console, the socket device, entropy, and a power button and a memory balloon where places are left for them.
     fn virtio(&self, machine: &Description, source: RandomSource) -> (Vec<Virtio>, Vec<Virtio>) {
         let disks = self.disks.iter().enumerate();
         let disks =
@@ -296,7 +304,10 @@ impl Files {
             consoles: machine.hvcs.len(),
             ports: machine.ports.iter().map(|port| port.name.clone()).collect(),
         });
-        let all = disks.chain(cards).chain(shares).chain(console).chain([Virtio::Entropy(source)]);
+        let vsock =
+            self.vsock.iter().map(|(host, cid)| Virtio::Vsock { cid: *cid, host: Arc::clone(host) as _ });
+        let all = disks.chain(cards).chain(shares).chain(console).chain(vsock);
+        let all = all.chain([Virtio::Entropy(source)]);
         let all = all.zip(virtio_bus::of(machine));
         let (mmio, pci): (Vec<_>, Vec<_>) = all.partition(|(_, bus)| *bus == VirtioBus::Mmio);
         let devices = |all: Vec<(Virtio, VirtioBus)>| all.into_iter().map(|(device, _)| device).collect();

@@ -54,12 +54,14 @@ struct Wish {
 }
 
 /// What devices a machine has, in this order: the guest's own disk, the disks, network cards, shared folders, the console,
-/// entropy.
+/// the socket device, entropy.
 fn wishes(machine: &Description) -> Vec<Wish> {
     let own = machine.guest.as_deref().and_then(image).filter(|image| image.disk);
     let own = own.map(|_| Wish { bus: machine.virtio, counted: true });
     let disks = machine.disks.iter().map(|disk| Wish { bus: disk.bus.or(machine.virtio), counted: true });
-    let others = machine.nets.len() + machine.shares.len() + usize::from(machine.has_virtio_console()) + 1;
+    let few = [machine.has_virtio_console(), machine.vsock.is_some(), true];
+    let few = few.into_iter().filter(|there| *there).count();
+    let others = machine.nets.len() + machine.shares.len() + few;
     let others = std::iter::repeat_n(Wish { bus: machine.virtio, counted: false }, others);
     own.into_iter().chain(disks).chain(others).collect()
 }

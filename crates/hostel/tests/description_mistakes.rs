@@ -22,7 +22,7 @@ fn mistakes_have_a_place() {
         (
             "cpus = 2\ncpuz = 3\n",
             str![
-                "m.toml:2:1: unknown field `cpuz`, expected one of `engine`, `machine`, `cpu`, `cpus`, `memory`, `clock`, `console`, `hvc`, `bios`, `guest`, `kernel`, `initrd`, `append`, `virtio`, `balloon`, `disk`, `port`, `share`, `net`, `pflash`"
+                "m.toml:2:1: unknown field `cpuz`, expected one of `engine`, `machine`, `cpu`, `cpus`, `memory`, `clock`, `console`, `hvc`, `bios`, `guest`, `kernel`, `initrd`, `append`, `virtio`, `balloon`, `disk`, `port`, `share`, `net`, `vsock`, `pflash`"
             ],
         ),
         (
