@@ -8,6 +8,7 @@ use crate::boot_microvm;
 use crate::boot_pci;
 use crate::boot_share;
 use crate::boot_sifive;
+use crate::boot_vsock;
 use anyhow::{Result, ensure};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
@@ -92,6 +93,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "console", about: "the console on virtio, and a named port beside it", needs: LINUX, sample: true, run: boot_console::hvc },
     Test { name: "console-typing", about: "1 MiB typed into a virtio console arrives intact", needs: LINUX, sample: false, run: boot_console::typing },
     Test { name: "console-again", about: "a driver lets go of a virtio console and takes it again", needs: LINUX, sample: false, run: boot_console::again },
+    Test { name: "vsock", about: "connections between the guest debian and its host, without a network", needs: &[], sample: false, run: boot_vsock::both },
     Test { name: "sifive-u", about: "SiFive's board with OpenSBI: its UART interrupts, power-off", needs: DYNAMIC, sample: true, run: boot_sifive::opensbi },
     Test { name: "sifive-u-jump", about: "the same with fw_jump and four U54 harts at work", needs: JUMP, sample: false, run: boot_sifive::jump },
     Test { name: "sifive-u-built-in", about: "the same on the built-in SBI", needs: LINUX, sample: false, run: boot_sifive::built_in },

@@ -15,6 +15,7 @@ mod boot_pci;
 mod boot_share;
 mod boot_sifive;
 mod boot_tests;
+mod boot_vsock;
 mod check;
 mod check_steps;
 mod check_times;
