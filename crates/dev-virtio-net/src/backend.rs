@@ -111,8 +111,7 @@ impl Net {
 impl Backend for Net {
     fn start(&mut self, features: u64) {
         self.features = features;
-        self.active = 1;
-        self.filter = Filter { mac: self.filter.mac, offloads: offloads(features), ..Filter::default() };
+        self.filter.offloads = offloads(features);
         self.agree(self.filter.offloads);
         self.inlets.iter_mut().for_each(Inlet::drain);
         self.running = true;
@@ -151,6 +150,11 @@ impl Backend for Net {
         self.receivers.iter_mut().for_each(Receiver::forget);
         self.inlets.iter_mut().for_each(Inlet::forget);
         self.agree(Offloads::default());
+    }
+
+    fn reset(&mut self) {
+        self.active = 1;
+        self.filter = Filter { mac: self.filter.mac, ..Filter::default() };
     }
 
     /// For frames to come, as long as there are buffers for them, and for room for those that were refused.

@@ -206,6 +206,14 @@ fn frames_that_the_driver_does_not_want_do_not_come() {
     };
     assert_eq!(first(MAC), 72);
     assert_eq!(first([2, 9, 9, 9, 9, 9]), 73, "the broadcast has the buffer of what was not wanted");
+    // A device that stood still has forgotten nothing of that; one that was reset has.
+    machine.guest.attendant.quiesce();
+    assert_eq!(first([2, 9, 9, 9, 9, 9]), 73);
+    let mut rings = machine.start(PLAIN, CONTROL, 3);
+    machine.guest.send(&mut rings[0], &[], &[1024, 1024]);
+    machine.wires[0].comes(&frame(0, 0, [2, 9, 9, 9, 9, 9], 60));
+    machine.guest.attendant.attend();
+    assert_eq!(rings[0].collect()[0].1, 72);
 }
 
 #[test]
