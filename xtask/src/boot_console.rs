@@ -49,6 +49,11 @@ pub fn hvc(setup: &Setup) -> Result<()> {
     guest.answers("tty; cat /proc/consoles", &["/dev/hvc0", "hvc0  ", "(EC"])?;
     guest.answers("cat /sys/class/virtio-ports/vport0p1/name", &["org.hostel.test.0"])?;
     talks(&mut guest, "/dev/vport0p1", &socket, "hello", setup)?;
+    guest.resizes(132, 50)?;
+    // The shell hears of it and prompts anew.
+    guest.typed("until stty size </dev/hvc0 | grep '50 132'; do sleep 1; done\n")?;
+    guest.waits_for("\n50 132\n")?;
+    guest.prompts()?;
     let log = guest.says("dmesg | grep -i -e hvc -e virtio -e vport")?.to_lowercase();
     ensure!(!log.contains("error") && !log.contains("fail"), "the kernel complains:\n{log}");
     guest.ends_after("poweroff -f").map(drop)

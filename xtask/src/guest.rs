@@ -5,7 +5,9 @@
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -48,6 +50,17 @@ impl Guest {
         drop(command);
         let said = String::new();
         Ok(Guest { child, terminal, said, seen: 0, closed: false, show: false, prompt, patience })
+    }
+
+    /// Makes the terminal so large, as its user would.
+    ///
+    /// # Errors
+    /// If the host refuses.
+    pub fn resizes(&self, columns: u16, rows: u16) -> Result<()> {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.terminal, size)?;
+        // The kernel tells those whose controlling terminal it is, which this one is nobody's.
+        Ok(kill_process(Pid::from_child(&self.child), Signal::WINCH)?)
     }
 
     /// Reads what there is, waiting at most `wait` for it to come. False once there will be no more.

@@ -35,12 +35,12 @@ fn ports_are_announced_with_their_names_and_who_is_there() {
     machine.say(&mut rings, 1, PORT_READY, 1);
     assert_eq!(machine.heard(&mut rings), [(1, 7, 1, b"org.test.0".to_vec()), (1, 6, 1, vec![])]);
     machine.say(&mut rings, 0, PORT_READY, 1);
-    // Rows first, as Linux reads it.
-    let size = vec![24, 0, 80, 0];
+    // Columns first.
+    let size = vec![80, 0, 24, 0];
     assert_eq!(machine.heard(&mut rings), [(0, 4, 1, vec![]), (0, 6, 1, vec![]), (0, 5, 0, size)]);
     machine.ports[1].set_connected(false);
     machine.ports[0].set_size(Size { columns: 100, rows: 50 });
-    assert_eq!(machine.heard(&mut rings), [(0, 5, 0, vec![50, 0, 100, 0]), (1, 6, 0, vec![])]);
+    assert_eq!(machine.heard(&mut rings), [(0, 5, 0, vec![100, 0, 50, 0]), (1, 6, 0, vec![])]);
     assert_eq!(machine.heard(&mut rings), []);
 }
 

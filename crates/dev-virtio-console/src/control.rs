@@ -67,11 +67,11 @@ impl Message {
         bytes.extend(value.to_le_bytes());
         match self {
             Message::Name(name) => bytes.extend(name.bytes()),
-            // Section 5.3.6.2 has the columns first. Linux, which had this message before there was a specification of it, reads
-            // the rows first (drivers/char/virtio_console.c, `VIRTIO_CONSOLE_RESIZE`), and a change of that was taken back.
+            // Columns first. Linux read the rows first (drivers/char/virtio_console.c, `VIRTIO_CONSOLE_RESIZE`) until it was
+            // brought in line with the specification in 2025; Debian's 6.12.117 does as that says.
             Message::Resize(size) => {
-                bytes.extend(size.rows.to_le_bytes());
                 bytes.extend(size.columns.to_le_bytes());
+                bytes.extend(size.rows.to_le_bytes());
             }
             Message::Add | Message::Console | Message::Open(_) => {}
         }
