@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// How many wait to be asked. Whoever comes then takes the place of the one who has said nothing for longest.
-const MOST: usize = 32;
+pub(crate) const MOST: usize = 128;
 /// Bytes of the longest line that says something: `CONNECT 4294967295`, and what ends it.
 const LINE: usize = 20;
 

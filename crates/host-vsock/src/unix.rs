@@ -57,15 +57,19 @@ impl Host for UnixHost {
     fn accept(&self) -> Option<Call> {
         self.callers(|callers| {
             loop {
+                // Whoever has said something by now makes room before somebody else needs it.
+                if let Some(call) = callers.next() {
+                    return Some(call);
+                }
                 match self.listener.accept() {
                     Ok((stream, _)) if stream.set_nonblocking(true).is_ok() => {
                         callers.came(UnixEnd::new(stream.into(), Kind::Stream));
                     }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return callers.next(),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                     // They went away again. If the host is out of descriptors this must not spin.
                     _ => {
                         std::thread::sleep(SHORT_OF);
-                        return callers.next();
+                        return None;
                     }
                 }
             }

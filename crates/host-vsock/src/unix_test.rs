@@ -1,5 +1,6 @@
 //! Callers, the guest's connections, and those who may not.
 
+use crate::caller::MOST;
 use crate::{Call, Host, Kind, UnixHost};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -149,14 +150,14 @@ fn attack_by_others_users() {
 #[test]
 fn attack_with_callers_who_say_nothing() {
     let place = Place::new(false);
-    let silent: Vec<UnixStream> = (0..100)
+    let silent: Vec<UnixStream> = (0..200)
         .map(|_| {
             let caller = place.calls(b"");
             assert!(place.host.accept().is_none());
             caller
         })
         .collect();
-    assert_eq!(place.host.descriptors().len(), 1 + 32);
+    assert_eq!(place.host.descriptors().len(), 1 + MOST);
     assert!(gone(&silent[0]));
     let begun = Instant::now();
     let _caller = place.calls(b"CONNECT 5\n");
@@ -175,4 +176,15 @@ fn attack_with_callers_who_say_nonsense() {
         assert!(gone(&caller), "{:?}", &words[..words.len().min(20)]);
     }
     assert_eq!(place.host.descriptors().len(), 1);
+}
+
+#[test]
+fn callers_who_come_together_are_all_heard() {
+    let place = Place::new(false);
+    // The backlog holds as many.
+    let callers: Vec<UnixStream> =
+        (0..100).map(|n| place.calls(format!("CONNECT {n}\n").as_bytes())).collect();
+    let ports: Vec<u32> = std::iter::from_fn(|| place.host.accept()).map(|call| call.port).collect();
+    assert_eq!(ports, (0..100).collect::<Vec<_>>());
+    drop(callers);
 }
