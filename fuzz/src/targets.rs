@@ -133,6 +133,7 @@ targets! {
     "ccache" Device dev_sifive::fuzz::ccache, "SiFive FU540: L2 cache controller";
     "gpio" Device dev_sifive::fuzz::gpio, "SiFive GPIO: pins and their interrupts";
     "otp" Device dev_sifive::fuzz::otp, "SiFive FU540: one-time programmable memory";
+    "spi-sd" Device dev_sifive::fuzz::spi, "SiFive SPI controller with an SD card: commands, data, a storage that fails";
     "sbi" Device vm_sbi::fuzz::fuzz, "the built-in SBI: calls from supervisor mode";
     "share-fuse" Parser host_share::fuzz::fuse, "a shared folder by FUSE: any requests, and a secret beside it";
     "share-9p" Parser host_share::fuzz::nine, "a shared folder by 9P2000.L, likewise";

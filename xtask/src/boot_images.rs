@@ -35,10 +35,21 @@ pub struct Images {
 /// # Errors
 /// [`NoTool`](crate::boot::NoTool) if it is not.
 pub fn cached(hostel: &Path, name: &'static str) -> Result<()> {
+    cached_files(hostel, name).map(drop)
+}
+
+/// The same; gives its files.
+///
+/// # Errors
+/// [`NoTool`](crate::boot::NoTool) if it is not.
+pub fn cached_files(hostel: &Path, name: &'static str) -> Result<Vec<PathBuf>> {
     let mut command = Command::new(hostel);
     command.args(["image", "get", name, "--offline"]).stdin(Stdio::null());
     let output = command.output().with_context(|| format!("cannot run {}", hostel.display()))?;
-    if output.status.success() { Ok(()) } else { Err(crate::boot::NoTool(name).into()) }
+    if !output.status.success() {
+        return Err(crate::boot::NoTool(name).into());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).lines().map(PathBuf::from).collect())
 }
 
 impl Images {

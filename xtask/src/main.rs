@@ -12,6 +12,7 @@ mod boot_firmware;
 mod boot_images;
 mod boot_microvm;
 mod boot_pci;
+mod boot_sd;
 mod boot_share;
 mod boot_sifive;
 mod boot_tests;

@@ -14,7 +14,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("fabric", 1, &["support", "fabric"]),
     ("host", 1, &["support", "host"]),
     ("engine", 2, &["support", "isa", "fabric", "engine-core", "engine-mmu", "engine-emit"]),
-    ("dev", 2, &["support", "fabric", "host", "dev-core", "dev-pci", "dev-virtio"]),
+    ("dev", 2, &["support", "fabric", "host", "dev-core", "dev-pci", "dev-virtio", "dev-sd"]),
     ("vm", 3, &["support", "isa", "fabric", "host", "engine", "dev", "vm"]),
     ("user", 3, &["support", "isa", "fabric", "engine", "user"]),
     ("app", 4, &["support", "isa", "fabric", "host", "engine", "dev", "vm", "user", "app"]),

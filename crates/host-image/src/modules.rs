@@ -15,6 +15,9 @@ const TO: &str = "usr/lib/modules/";
 const LIMIT: u64 = 64 << 20;
 /// What a root disk needs before there is one, in an order that suits; Debian's kernel has none of it built in.
 const NEEDED: &[&str] = &["crc16", "crc32c_generic", "mbcache", "jbd2", "ext4", "virtio_mmio", "virtio_blk"];
+/// The same where the disk is an SD card behind an SPI controller of SiFive's, as on `sifive_u`. They are loaded only there.
+const NEEDED_ON_SD: &[&str] =
+    &["crc7", "crc-itu-t", "mmc_core", "mmc_block", "of_mmc_spi", "mmc_spi", "spi-sifive"];
 /// What is left out, below `kernel/`: drivers of hardware that is in no board of ours and on no bus of one, and what
 /// serves only those. They are half of all modules, and a minute or two of the making of a disk; and what is not there
 /// is not loaded by a program that asks about radios at every start.
@@ -47,7 +50,7 @@ const REQUIRED: &[&str] = &["virtio_blk", "ext4"];
 pub(crate) struct Modules {
     /// The kernel's own name, as `uname -r` says it.
     pub release: String,
-    /// The modules of [`NEEDED`]: file names and contents.
+    /// The modules of [`NEEDED`] and [`NEEDED_ON_SD`]: file names and contents.
     needed: Vec<(String, Vec<u8>)>,
 }
 
@@ -96,17 +99,19 @@ impl Modules {
         let Some((release, place)) = path.split_once('/') else { return };
         self.release = release.to_owned();
         let name = place.rsplit('/').next().unwrap_or_default();
-        if NEEDED.iter().any(|module| is(name, module)) {
+        if NEEDED.iter().chain(NEEDED_ON_SD).any(|module| is(name, module)) {
             self.needed.push((name.to_owned(), data));
         }
     }
 
     /// Adds what [`LOAD_MODULES`] loads to an initramfs.
     pub fn add_to<W: Write>(&self, archive: &mut Newc<W>) -> io::Result<()> {
-        archive.directory("modules", 0o755)?;
-        for (place, module) in NEEDED.iter().enumerate() {
-            for (name, data) in self.needed.iter().filter(|(name, _)| is(name, module)) {
-                archive.file(&format!("modules/{place}-{name}"), 0o644, data)?;
+        for (folder, modules) in [("modules", NEEDED), ("modules/sd", NEEDED_ON_SD)] {
+            archive.directory(folder, 0o755)?;
+            for (place, module) in modules.iter().enumerate() {
+                for (name, data) in self.needed.iter().filter(|(name, _)| is(name, module)) {
+                    archive.file(&format!("{folder}/{place}-{name}"), 0o644, data)?;
+                }
             }
         }
         archive.file("load-modules", 0o644, LOAD_MODULES.as_bytes())
@@ -149,9 +154,11 @@ mod tests {
         }
         assert_eq!(modules.release, "6.1");
         assert_eq!(modules.needed, [("ext4.ko.xz".to_owned(), b"elf".to_vec())]);
+        modules.keep("6.1/kernel/drivers/mmc/host/mmc_spi.ko.xz", b"elf".to_vec());
         let mut archive = Newc::new(Vec::new());
         modules.add_to(&mut archive).unwrap();
         let bytes = String::from_utf8(archive.finish().unwrap()).unwrap();
         assert!(bytes.contains("modules/4-ext4.ko.xz\0") && bytes.contains("load_modules()"));
+        assert!(bytes.contains("modules/sd/5-mmc_spi.ko.xz\0"));
     }
 }

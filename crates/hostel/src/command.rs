@@ -187,11 +187,11 @@ pub struct RunOptions {
     /// /dev/virtio-ports/NAME, and what it is joined to, as with --console; given again, the next one
     #[arg(long, value_name = "NAME,WHERE")]
     pub port: Vec<PortChoice>,
-    /// A disk of the board virt: a file, and ,ro for one that cannot be written, ,overlay for one
+    /// A disk of the board virt, or the SD card of sifive_u: a file, and ,ro for one that cannot be written, ,overlay for one
     /// whose changes are forgotten, ,format=raw or qcow2 [default: as its beginning tells],
     /// ,cache=none to go past the host's cache, ,backing=FILE (or any) for a file elsewhere that
-    /// the image may be built on, ,bus=mmio or pci [default: as --virtio says]; given again, the
-    /// next disk
+    /// the image may be built on, ,bus=mmio or pci [default: as --virtio says] or, on sifive_u, sd;
+    /// given again, the next disk
     #[arg(long, value_name = "FILE[,...]", add = ArgValueCompleter::new(complete::disk))]
     pub disk: Vec<DiskChoice>,
     /// A folder that the guest on the board virt sees, by the tag TAG [default: share, then share2

@@ -330,7 +330,7 @@ fn check_shares(machine: &Description) -> anyhow::Result<()> {
     let (board, shares) = (machine.machine, machine.shares.len());
     let own = machine.guest.as_deref().and_then(image).is_some_and(|image| image.disk);
     let disks = machine.disks.len() + usize::from(own);
-    match board.disks() {
+    match board.virtio_room() {
         0 if shares > 0 => bail!("the board {board} has no place for a shared folder; use --machine virt"),
         room if shares > 0 && disks + shares > room => bail!(
             "the board {board} has room for {room} disks and shared folders together, not for {disks} and {shares}; leave \
@@ -348,7 +348,7 @@ fn check_shares(machine: &Description) -> anyhow::Result<()> {
 /// user network, where there can be one.
 fn usual_nets(machine: &Description) -> Vec<NetChoice> {
     let whole = machine.guest.as_deref().and_then(image).is_some_and(|image| image.disk);
-    let can = machine.machine.disks() > 0 && machine.clock.0 == ClockKind::Real;
+    let can = machine.machine.virtio_room() > 0 && machine.clock.0 == ClockKind::Real;
     if whole && can { vec![NetChoice::user()] } else { Vec::new() }
 }
 

@@ -1,6 +1,6 @@
 //! Disks: what the user says of one, and the files behind them.
 
-use crate::virtio_bus::VirtioBus;
+use crate::virtio_bus::DiskBus;
 use anyhow::Context;
 use host_disk::{Backing, Cache, Disk, Format, OpenOptions};
 use serde::Deserialize;
@@ -36,7 +36,7 @@ pub struct DiskChoice {
     pub backing: Vec<PathBuf>,
     /// What it is attached to.
     #[serde(default)]
-    pub bus: Option<VirtioBus>,
+    pub bus: Option<DiskBus>,
 }
 
 /// Whether the host's cache is used.
@@ -58,7 +58,7 @@ pub enum DiskMistake {
     NoFile,
     /// An option that there is not.
     #[error(
-        "there is no disk option {0:?}; they are ro, overlay, format=raw|qcow2, cache=writeback|none, bus=mmio|pci and \
+        "there is no disk option {0:?}; they are ro, overlay, format=raw|qcow2, cache=writeback|none, bus=mmio|pci|sd and \
          backing=FILE; a comma in a file's name is written twice"
     )]
     Option(String),
@@ -298,6 +298,7 @@ mod tests {
             "/a",
             "/a,ro",
             "/a,bus=mmio",
+            "/a,bus=sd",
             "/a,overlay,format=qcow2,cache=none,bus=pci,backing=/b,backing=any",
         ] {
             let disk: DiskChoice = text.parse().unwrap();

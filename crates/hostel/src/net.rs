@@ -326,7 +326,7 @@ pub fn cards(
 /// # Errors
 /// What to do about it.
 pub fn check(cards: &[NetChoice], machine: Machine) -> anyhow::Result<()> {
-    if !cards.is_empty() && machine.disks() == 0 {
+    if !cards.is_empty() && machine.virtio_room() == 0 {
         bail!("the board {machine} has no place for a network card; use --machine virt, or --net none");
     }
     let addresses: Vec<[u8; 6]> = cards.iter().enumerate().map(|(n, card)| card.address(n)).collect();

@@ -285,6 +285,11 @@ impl Files {
             perf_map: self.perf_map,
             virtio,
             virtio_pci,
+            sd: self
+                .disks
+                .first()
+                .filter(|_| machine.machine.sd_slots() > 0)
+                .map(|(_, disk)| Arc::clone(disk)),
             note: Some(Arc::new(say::note)),
             tsc_hz: None,
         })

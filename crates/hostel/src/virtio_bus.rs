@@ -1,4 +1,5 @@
-//! Where virtio devices are attached: to the board's places at memory-mapped registers, or to PCI.
+//! What disks and virtio devices are attached to: the board's places at memory-mapped registers, PCI, or a slot for an SD
+//! card.
 
 use crate::balloon::Balloon;
 use crate::choice::{ChoiceError, Machine, one_of};
@@ -42,6 +43,7 @@ impl VirtioBus {
 
 from_text! {
     VirtioBus: "\"mmio\" or \"pci\"";
+    DiskBus: "\"mmio\", \"pci\" or \"sd\"";
 }
 
 /// A virtio device that is to be attached.
@@ -53,12 +55,42 @@ struct Wish {
     counted: bool,
 }
 
+/// What a disk is attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskBus {
+    /// Virtio, over this.
+    Virtio(VirtioBus),
+    /// The board's slot for an SD card.
+    Sd,
+}
+
+impl fmt::Display for DiskBus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DiskBus::Virtio(bus) => bus.fmt(f),
+            DiskBus::Sd => f.write_str("sd"),
+        }
+    }
+}
+
+impl FromStr for DiskBus {
+    type Err = ChoiceError;
+    fn from_str(text: &str) -> Result<Self, ChoiceError> {
+        let all = [DiskBus::Virtio(VirtioBus::Mmio), DiskBus::Virtio(VirtioBus::Pci), DiskBus::Sd];
+        one_of("bus of disk", text, &all)
+    }
+}
+
 /// What devices a machine has, in this order: the guest's own disk, the disks, network cards, shared folders, the console,
 /// the socket device, entropy.
 fn wishes(machine: &Description) -> Vec<Wish> {
     let own = machine.guest.as_deref().and_then(image).filter(|image| image.disk);
     let own = own.map(|_| Wish { bus: machine.virtio, counted: true });
-    let disks = machine.disks.iter().map(|disk| Wish { bus: disk.bus.or(machine.virtio), counted: true });
+    let disks = machine.disks.iter().map(|disk| match disk.bus {
+        Some(DiskBus::Virtio(bus)) => Wish { bus: Some(bus), counted: true },
+        // Refused where there is virtio.
+        Some(DiskBus::Sd) | None => Wish { bus: machine.virtio, counted: true },
+    });
     let few = [machine.has_virtio_console(), machine.vsock.is_some(), true];
     let few = few.into_iter().filter(|there| *there).count();
     let others = machine.nets.len() + machine.shares.len() + few;
@@ -116,6 +148,19 @@ pub fn of_balloon(machine: &Description) -> Option<VirtioBus> {
 /// # Errors
 /// What to do about it.
 pub fn check(machine: &Description) -> anyhow::Result<()> {
+    let slots = machine.machine.sd_slots();
+    for bus in machine.disks.iter().filter_map(|disk| disk.bus) {
+        match bus {
+            DiskBus::Sd if slots == 0 => {
+                bail!("the board {} has no slot for an SD card; leave bus=sd out", machine.machine)
+            }
+            DiskBus::Virtio(_) if slots > 0 => bail!(
+                "the board {} has no virtio devices to put on bus {bus}; its disk is an SD card: leave bus={bus} out",
+                machine.machine
+            ),
+            _ => {}
+        }
+    }
     let (mmio, pci) = machine.machine.virtio_places();
     let all = of(machine);
     for (bus, room, other) in
@@ -160,10 +205,23 @@ impl Machine {
         }
     }
 
-    /// How many disks there is room for: one place is the entropy device's.
-    pub fn disks(self) -> usize {
+    /// How many SD cards there is room for.
+    pub fn sd_slots(self) -> usize {
+        match self {
+            Machine::SifiveU => 1,
+            Machine::Virt | Machine::Spike | Machine::Microvm => 0,
+        }
+    }
+
+    /// How many virtio devices there is room for besides the entropy device.
+    pub fn virtio_room(self) -> usize {
         let (mmio, pci) = self.virtio_places();
         (mmio + pci).saturating_sub(1)
+    }
+
+    /// How many disks there is room for.
+    pub fn disks(self) -> usize {
+        self.virtio_room() + self.sd_slots()
     }
 }
 

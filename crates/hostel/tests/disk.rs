@@ -151,17 +151,63 @@ fn disks_that_cannot_be() {
         str!["the board spike has no virtio devices to put on bus pci; leave --virtio out"],
     );
     // A guest's own counts, before anything is fetched.
-    for machine in ["sifive_u", "spike"] {
-        let expected = format!(
-            "the board {machine} has no place for a disk, and the guest debian has one; use --machine virt"
-        );
-        files.wrong(&["run", "--offline", "--machine", machine, "debian"], expected);
-    }
+    files.wrong(
+        &["run", "--offline", "--machine", "spike", "debian"],
+        str!["the board spike has no place for a disk, and the guest debian has one; use --machine virt"],
+    );
     let many = [&["run", "--offline", "debian"][..], &["--disk=d"; 35]].concat();
     files.wrong(&many, str!["the board virt has room for 34 disks beside that of the guest debian, not 35"]);
     files.add("m.toml", "kernel = \"k\"\nbios = \"none\"\n\n[[disk]]\nfile = \"none.img\"\n");
     files.wrong(
         &["run", "m.toml"],
         str!["m.toml:4:1: cannot open [..]none.img: No such file or directory (os error 2)"],
+    );
+}
+
+#[test]
+fn the_disk_of_sifive_u_is_an_sd_card() {
+    let files = Files::new();
+    files.add("d", vec![0; 1 << 20]);
+    files.add("odd", vec![0; (1 << 20) + 512]);
+    // Hart 1 writes to a register of the controller that the card is behind, and powers off.
+    let program = [
+        0xf140_2573, // csrr a0, mhartid
+        0x0005_0e63, // beqz a0, 32
+        0x1005_0537, // lui a0, 0x10050
+        0x0405_2023, // sw zero, 64(a0)
+        0x0010_06b7, // lui a3, 0x100
+        0x0000_5637, // lui a2, 5
+        0x5556_0613, // addi a2, a2, 0x555
+        0x00c6_a023, // sw a2, 0(a3)
+        0x0000_006f, // j .
+    ];
+    files.add("k", elf(EM_RISCV, &flat(&program), &[]));
+    fn run<'a>(more: &[&'a str]) -> Vec<&'a str> {
+        let base = ["run", "--bios", "none", "--kernel", "k", "--memory", "64M", "--console", "none"];
+        [&base[..], &["--machine", "sifive_u", "--cpus", "1"], more].concat()
+    }
+    for clock in ["real", "virtual"] {
+        for disk in ["d", "d,bus=sd", "d,ro"] {
+            files.hostel(&run(&["--clock", clock, "--disk", disk])).assert().code(0).stderr_eq("");
+        }
+    }
+    files.wrong(
+        &run(&["--disk", "odd"]),
+        str![
+            "the disk can be no SD card: it has 1049088 bytes, and an SD card a multiple of 512 KiB; make it 1572864 \
+             bytes long"
+        ],
+    );
+    files
+        .wrong(&run(&["--disk", "d", "--disk", "d"]), str!["the board sifive_u has room for 1 disks, not 2"]);
+    files.wrong(
+        &run(&["--disk", "d,bus=pci"]),
+        str![
+            "the board sifive_u has no virtio devices to put on bus pci; its disk is an SD card: leave bus=pci out"
+        ],
+    );
+    files.wrong(
+        &["run", "--bios", "none", "--kernel", "k", "--disk", "d,bus=sd"],
+        str!["the board virt has no slot for an SD card; leave bus=sd out"],
     );
 }

@@ -126,6 +126,15 @@ pub enum DeviceKind {
         /// The pin that restarts the machine when the guest drives it low.
         restart_pin: u32,
     },
+    /// SiFive's SPI controller.
+    SifiveSpi {
+        /// How many chip selects it has, 1 to 32.
+        selects: u32,
+        /// Whether it has the flash interface's registers.
+        flash: bool,
+        /// What is behind its first chip select is a slot for an SD card; else nothing.
+        slot: bool,
+    },
     /// The one-time programmable memory of SiFive's FU540.
     Fu540Otp {
         /// The board's serial number, which its maker has programmed.

@@ -306,6 +306,9 @@ fn problem(board: &Board, device: &Placed) -> Option<&'static str> {
         DeviceKind::SifiveGpio { .. } => {
             (outputs != u64::from(GPIO_PINS)).then_some("a GPIO controller has one output for each pin")
         }
+        DeviceKind::SifiveSpi { selects, .. } if !(1..=32).contains(&selects) => {
+            Some("an SPI controller has 1 to 32 chip selects")
+        }
         DeviceKind::PcieHost { ref functions } => pcie::problem(device, functions),
         DeviceKind::Fu540Prci { hfclk_hz: 0, .. } | DeviceKind::Fu540Prci { rtcclk_hz: 0, .. } => {
             Some("a clock controller needs its crystals")

@@ -19,11 +19,10 @@
 //! | 0x0a00_0000 | 0x200_0000 | L2 zero device |
 //! | 0x1002_0000, 0x1002_1000 | 0x1000 | PWM, sources 42 to 49 |
 //! | 0x1003_0000 | 0x1000 | I2C, source 50 |
-//! | 0x1004_0000, 0x1004_1000, 0x1005_0000 | 0x1000 | SPI, sources 51, 52, 6 |
 //! | 0x1008_0000 | 0x1000 | pin control |
 //! | 0x1009_0000, 0x100a_0000 | 0x2000, 0x1000 | Ethernet, source 53 |
 //! | 0x100b_0000 | 0x1_0000 | DDR controller, source 31 |
-//! | 0x2000_0000 | 0x2000_0000 | SPI flash |
+//! | 0x2000_0000 | 0x2000_0000 | flash memories of QSPI 0 and 1 |
 //! | 0x4000_0000 | 0x4000_0000 | ChipLink |
 
 use crate::board::{
@@ -119,6 +118,12 @@ fn devices(cpus: u32) -> Vec<Placed> {
             .drives([to_plic(source)])
             .known_as(&["sifive,fu540-c000-uart", "sifive,uart0"])
     };
+    // "Serial Peripheral Interface (SPI)", table of the instances.
+    let spi = |name, base, source, selects, flash, slot| {
+        Placed::new(name, DeviceKind::SifiveSpi { selects, flash, slot }, base, 0x1000)
+            .drives([to_plic(source)])
+            .known_as(&["sifive,fu540-c000-spi", "sifive,spi0"])
+    };
     let prci = DeviceKind::Fu540Prci { hfclk_hz: HFCLK_HZ, rtcclk_hz: TIMEBASE_HZ };
     vec![
         Placed::new("boot-rom", DeviceKind::BootRom, 0x1000, 0x1000),
@@ -133,6 +138,9 @@ fn devices(cpus: u32) -> Vec<Placed> {
         Placed::new("prci", prci, 0x1000_0000, 0x1000),
         uart("uart0", 0x1001_0000, 4),
         uart("uart1", 0x1001_1000, 5),
+        spi("qspi0", 0x1004_0000, 51, 1, true, false),
+        spi("qspi1", 0x1004_1000, 52, 4, true, false),
+        spi("qspi2", 0x1005_0000, 6, 1, false, true),
         Placed::new("gpio", DeviceKind::SifiveGpio { restart_pin: RESTART_PIN }, 0x1006_0000, 0x1000)
             .drives((7..=22).map(to_plic))
             .known_as(&["sifive,fu540-c000-gpio", "sifive,gpio0"]),
@@ -156,7 +164,7 @@ pub fn sifive_u(config: &Config) -> Result<Board, BoardError> {
         .map_err(|_| BoardError::BadDevice { device: "cpu@0", problem: "its instruction set is none" })?;
     let board = Board {
         name: "sifive_u",
-        description: "SiFive's HiFive Unleashed: E51 and U54 harts, CLINT, PLIC, two UARTs, GPIO, PRCI, OTP, test finisher",
+        description: "SiFive's HiFive Unleashed: E51 and U54 harts, CLINT, PLIC, two UARTs, SPI with an SD card, GPIO, PRCI, OTP, test finisher",
         model: "SiFive HiFive Unleashed A00",
         compatible: &["sifive,hifive-unleashed-a00", "sifive,fu540-c000", "sifive,fu540"],
         processor: Processor::Riscv,

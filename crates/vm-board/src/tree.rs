@@ -198,6 +198,7 @@ impl Board {
             DeviceKind::Fu540Cache => &["sifive,fu540-c000-ccache", "cache"],
             DeviceKind::Fu540Prci { .. } => &["sifive,fu540-c000-prci"],
             DeviceKind::SifiveGpio { .. } => &["sifive,gpio0"],
+            DeviceKind::SifiveSpi { .. } => &["sifive,spi0"],
             DeviceKind::Fu540Otp { .. } => &["sifive,fu540-c000-otp"],
             DeviceKind::PcieHost { .. } => return Some(self.pcie_node(node, device)),
         };
@@ -326,6 +327,7 @@ fn node_name(device: &Placed) -> String {
         DeviceKind::Fu540Cache => "cache-controller",
         DeviceKind::Fu540Prci { .. } => "clock-controller",
         DeviceKind::SifiveGpio { .. } => "gpio",
+        DeviceKind::SifiveSpi { .. } => "spi",
         DeviceKind::Fu540Otp { .. } => "otp",
         DeviceKind::PcieHost { .. } => "pci",
         _ => device.name,

@@ -1,7 +1,7 @@
 //! The devicetree nodes of SiFive's FU540.
 //!
 //! Sources: Linux devicetree bindings `clock/sifive/fu540-prci.yaml`, `cache/sifive,ccache0.yaml`,
-//! `gpio/sifive,gpio.yaml`, `power/reset/gpio-restart.yaml`; U-Boot, `doc/device-tree-bindings/misc`
+//! `gpio/sifive,gpio.yaml`, `spi/spi-sifive.yaml`, `mmc/mmc-spi-slot.yaml`, `power/reset/gpio-restart.yaml`; U-Boot, `doc/device-tree-bindings/misc`
 //! (`sifive-otp.txt`).
 
 use crate::board::{Board, DeviceKind, Placed};
@@ -14,6 +14,10 @@ const CLK_TLCLK: u32 = 3;
 const FUSES: u32 = 0x1000;
 /// `GPIO_ACTIVE_LOW` (`gpio/gpio.h`).
 const ACTIVE_LOW: u32 = 1;
+/// The fastest that the slot's lines are clocked, in Hz.
+const SD_HZ: u32 = 20_000_000;
+/// The slot's voltage, in mV.
+const SD_MILLIVOLTS: u32 = 3300;
 
 impl Board {
     /// The clock controller.
@@ -51,6 +55,11 @@ impl Board {
                 .flag("interrupt-controller")
                 .cells("#address-cells", &[0])
                 .cells("#interrupt-cells", &[2]),
+            DeviceKind::SifiveSpi { slot, .. } => {
+                let node =
+                    self.sifive_clock(node, device).cells("#address-cells", &[1]).cells("#size-cells", &[0]);
+                if slot { node.with(sd_slot()) } else { node.string("status", "disabled") }
+            }
             DeviceKind::Fu540Otp { .. } => node.cells("fuse-count", &[FUSES]),
             _ => node,
         }
@@ -83,4 +92,14 @@ impl Board {
     fn crystal(&self, number: u32) -> u32 {
         self.phandle("") + number
     }
+}
+
+/// The slot for an SD card, which cannot tell whether there is one, nor whether it is locked.
+fn sd_slot() -> Node {
+    Node::new("mmc@0")
+        .string("compatible", "mmc-spi-slot")
+        .cells("reg", &[0])
+        .cells("spi-max-frequency", &[SD_HZ])
+        .cells("voltage-ranges", &[SD_MILLIVOLTS, SD_MILLIVOLTS])
+        .flag("disable-wp")
 }

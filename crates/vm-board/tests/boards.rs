@@ -354,6 +354,9 @@ fn the_address_map_of_sifive_u_is_the_manuals() {
                     0x10000000 0x1000 prci\n\
                     0x10010000 0x1000 uart0\n\
                     0x10011000 0x1000 uart1\n\
+                    0x10040000 0x1000 qspi0\n\
+                    0x10041000 0x1000 qspi1\n\
+                    0x10050000 0x1000 qspi2\n\
                     0x10060000 0x1000 gpio\n\
                     0x10070000 0x1000 otp\n\
                     0x80000000 0x8000000 ram\n";

@@ -20,6 +20,7 @@ mod plug;
 mod plug_firmware;
 mod plug_pc;
 mod plug_pci;
+mod plug_spi;
 mod plug_virtio;
 mod snapshot;
 mod spec;

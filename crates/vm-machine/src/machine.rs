@@ -8,6 +8,7 @@ use crate::hart::FinalHart;
 use crate::load::{LoadError, load, plan};
 use crate::plug_firmware::check_flash;
 use crate::plug_pc::on_kvm;
+use crate::plug_spi::check_slot;
 use crate::plug_virtio::{PowerButton, check_places, quiesce, spawn};
 use crate::spec::{ClockKind, Engine, Spec};
 use crate::x86::{Cpu, FinalProcessor, Left};
@@ -97,6 +98,12 @@ pub enum BuildError {
         /// How many there are.
         wanted: usize,
     },
+    /// An SD card without a slot.
+    #[error("{0} has no slot for an SD card")]
+    NoSlot(&'static str),
+    /// A disk that can be no SD card.
+    #[error("the disk can be no SD card: {0}")]
+    SdSize(#[from] dev_sd::SizeError),
     /// A network card that is joined to nothing.
     #[error("a network card has no port to be joined to")]
     NoPort,
@@ -242,6 +249,7 @@ impl Machine {
             spec.tsc_hz = engine_kvm::tsc_hz()?;
         }
         check_places(&spec)?;
+        check_slot(&spec)?;
         check_flash(&spec.board, &spec.flash)?;
         let clock = match spec.clock {
             ClockKind::Real => Clock::real_stopped_at(now),

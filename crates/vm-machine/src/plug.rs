@@ -9,7 +9,7 @@ use crate::spec::{Bios, ClockKind, Spec};
 use crate::trace::{Trace, Traced};
 use dev_core::{Device, Doorbell, Slot};
 use dev_irq::{Aclint, Plic};
-use dev_sifive::{Ccache, Gpio, Otp, Prci};
+use dev_sifive::{Ccache, Gpio, Otp, Prci, SpiConfig};
 use dev_time::{Finisher, GoldfishRtc, Htif, Outcome};
 use dev_uart::{Ns16550, Ns16550Config, SifivePace, SifiveUart};
 use fabric_bus::{Bus, BusBuilder};
@@ -209,6 +209,9 @@ impl Plugging<'_> {
             DeviceKind::SifiveGpio { restart_pin } => {
                 let slot = self.add(placed, Gpio::new(restart_pin))?;
                 self.may_end(slot, |gpio| gpio.restart().then_some(Outcome::Reset));
+            }
+            DeviceKind::SifiveSpi { selects, flash, slot } => {
+                self.plug_spi(placed, spec, SpiConfig { selects, flash }, slot)?;
             }
             DeviceKind::Fu540Otp { serial } => {
                 self.add(placed, Otp::new(serial))?;

@@ -26,11 +26,11 @@ const NAME: usize = 15;
 /// How often a device's mistakes are told: a driver that makes them for ever fills no disk with them.
 const MOST_COMPLAINTS: u32 = 10;
 
-/// A virtio device, and how its thread is woken.
+/// A device that is attended to, a virtio device or another, and how its thread is woken.
 pub(crate) struct Attached {
-    name: String,
-    attendant: Arc<dyn Attend>,
-    bell: Bell,
+    pub name: String,
+    pub attendant: Arc<dyn Attend>,
+    pub bell: Bell,
 }
 
 /// The power button of a machine, for who presses it from outside.
@@ -277,21 +277,26 @@ impl Host<'_> {
 
     /// Tells somebody what happened to this device, so often and no more.
     fn teller(&self) -> impl Fn(&str) + Send + Sync + use<> {
-        let (name, note, told) = (self.name.to_owned(), self.note.clone(), AtomicU32::new(0));
-        move |text| {
-            let before = told.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_add(1));
-            let (Some(note), Ok(before)) = (&note, before) else { return };
-            let more = if before + 1 == MOST_COMPLAINTS { " (told for the last time)" } else { "" };
-            if before < MOST_COMPLAINTS {
-                note(&format!("{name}: {text}{more}"));
-            }
-        }
+        teller(self.name, self.note)
     }
 
     /// Tells why a device gave up.
     fn complain(&self) -> impl Fn(dev_virtio::Broken) + Send + Sync + use<> {
         let tell = self.teller();
         move |broken| tell(&format!("its driver gave it {}; it waits for a reset", broken.0))
+    }
+}
+
+/// Tells somebody what happened to the device of that name, so often and no more.
+pub(crate) fn teller(name: &str, note: &Option<Note>) -> impl Fn(&str) + Send + Sync + use<> {
+    let (name, note, told) = (name.to_owned(), note.clone(), AtomicU32::new(0));
+    move |text| {
+        let before = told.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_add(1));
+        let (Some(note), Ok(before)) = (&note, before) else { return };
+        let more = if before + 1 == MOST_COMPLAINTS { " (told for the last time)" } else { "" };
+        if before < MOST_COMPLAINTS {
+            note(&format!("{name}: {text}{more}"));
+        }
     }
 }
 

@@ -188,6 +188,8 @@ pub struct Spec {
     pub virtio: Vec<Virtio>,
     /// Those on PCI, likewise.
     pub virtio_pci: Vec<Virtio>,
+    /// The SD card in the board's slot. Whoever has it, too, closes it behind the machine.
+    pub sd: Option<Arc<dyn Disk>>,
     /// Who is told of devices that give up.
     pub note: Option<Note>,
     /// Frequency of the time-stamp counter of x86 processors in Hz; `None` for 1 GHz, or what KVM gives.

@@ -29,6 +29,7 @@ fn run(engine: Engine, words: &[u32], cpus: u32, clock: ClockKind) -> Final {
         perf_map: false,
         virtio: Vec::new(),
         virtio_pci: Vec::new(),
+        sd: None,
         note: None,
         flash: Vec::new(),
         tsc_hz: None,

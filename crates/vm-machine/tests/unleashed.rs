@@ -24,6 +24,7 @@ fn spec(words: &[u32], cpus: u32, clock: ClockKind, bios: Bios) -> Spec {
         perf_map: false,
         virtio: Vec::new(),
         virtio_pci: Vec::new(),
+        sd: None,
         note: None,
         flash: Vec::new(),
         tsc_hz: None,

@@ -70,6 +70,7 @@ pub fn spec(image: &Program, rounds: u32, engine: Engine, trace: &Arc<Recorded>)
         perf_map: false,
         virtio: Vec::new(),
         virtio_pci: Vec::new(),
+        sd: None,
         note: None,
         flash: Vec::new(),
         tsc_hz: None,
