@@ -149,5 +149,6 @@ targets! {
     "virtio-balloon" Device dev_virtio_balloon::fuzz::balloon, "virtio memory balloon: a driver that gives any memory away";
     "virtio-console" Device dev_virtio_console::fuzz::console, "virtio console: any driver on its queues, any user at its ports";
     "virtio-vsock" Device dev_virtio_vsock::fuzz::vsock, "virtio socket device: any driver, and anybody on its host";
+    "gem" Device dev_gem::fuzz::card, "Cadence GEM network card: any driver, any rings, any frames";
     "network" Parser host_net::fuzz::network, "the user network: frames, sockets and time, with every frame to the guest checked";
 }

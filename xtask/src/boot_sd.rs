@@ -1,4 +1,5 @@
-//! `cargo xtask boot`: the SD card of SiFive's board, by Debian's drivers, which are modules of the guest `debian`.
+//! `cargo xtask boot`: the SD card and the network card of SiFive's board, by Debian's drivers, which are modules of the guest
+//! `debian`.
 
 use crate::boot_images::{cached, cached_files};
 use crate::boot_tests::{SHELL, Setup};
@@ -70,15 +71,23 @@ pub fn card(setup: &Setup) -> Result<()> {
     Ok(())
 }
 
-/// A whole system, whose root disk is the card.
+/// A whole system, whose root disk is the card, and which asks the network for an address by itself.
 pub fn debian(setup: &Setup) -> Result<()> {
     cached(&setup.hostel, "debian")?;
     let machine = ["debian", "--offline", "--machine", "sifive_u", "--memory", "1G"];
     let mut guest = setup.starts("# ", &machine)?;
-    guest.waits_for("login: ")?;
+    // Each in its time: a byte of the card is several accesses to a device.
+    for text in ["Welcome to", "systemd-udevd.service", "Network Configuration", "login: "] {
+        guest.waits_for(text)?;
+    }
     guest.typed("root\n")?;
     guest.prompts()?;
     guest.answers("findmnt -n -o SOURCE /", &["/dev/mmcblk0"])?;
+    guest.answers(
+        "networkctl --no-pager status eth0 end0 2>/dev/null | cat; ls /sys/bus/platform/drivers/macb",
+        &["10.0.2.15", "10090000.ethernet"],
+    )?;
+    guest.answers("ping -c 3 10.0.2.2", &["3 packets transmitted, 3 received"])?;
     guest.answers("head -c 1M /dev/urandom >x; sync; cp x y; cmp x y && echo sa\"\"me", &["same"])?;
     guest.ends_after("poweroff")
 }

@@ -104,7 +104,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "sifive-u-consoles", about: "a second console on SiFive's second UART", needs: DYNAMIC, sample: false, run: boot_sifive::consoles },
     Test { name: "sifive-u-virtual-clock", about: "two boots of it by the instruction count say the same", needs: DYNAMIC, sample: false, run: boot_sifive::virtual_clock },
     Test { name: "sifive-u-sd", about: "an SD card on SiFive's board: read, written, discarded, and what the host has of it", needs: &[], sample: false, run: boot_sd::card },
-    Test { name: "sifive-u-debian", about: "the guest debian on SiFive's board, from an SD card", needs: &[], sample: false, run: boot_sd::debian },
+    Test { name: "sifive-u-debian", about: "the guest debian on SiFive's board, from an SD card, with an address by its network card", needs: &[], sample: false, run: boot_sd::debian },
     Test { name: "microvm-linux", about: "Debian's x86-64 kernel up to process 1", needs: AMD64, sample: true, run: boot_microvm::linux },
     Test { name: "microvm-pvh", about: "the same by its PVH entry, unpacked", needs: AMD64, sample: false, run: boot_microvm::pvh },
     Test { name: "microvm-reset", about: "it waits, panics and resets the machine", needs: &["vmlinuz"], sample: false, run: boot_microvm::reset },

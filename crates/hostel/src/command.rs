@@ -210,9 +210,9 @@ pub struct RunOptions {
     /// it; none for no balloon [default: 0 where a place is left]
     #[arg(long, value_name = "SIZE | none", add = ArgValueCandidates::new(complete::balloons))]
     pub balloon: Option<Balloon>,
-    /// A network card of the board virt: user, a NAT in a process of its own, and ,host=allow for
-    /// one whose gateway is the host's loopback, ,mtu=N and others; tap=NAME, a tap device, and
-    /// ,queues=N or ,mtu=N; both with ,mac=ADDRESS; none for no card; given again, the next one
+    /// A network card of the board virt, or that of sifive_u: user, a NAT in a process of its own,
+    /// and ,host=allow for one whose gateway is the host's loopback, ,mtu=N and others; tap=NAME, a
+    /// tap device, and ,queues=N or ,mtu=N; both with ,mac=ADDRESS; none for no card; given again, the next one
     /// [default: user for a guest with a root disk, else none]
     #[arg(long, value_name = "NAME[,...]", add = ArgValueCompleter::new(complete::net))]
     pub net: Vec<NetGiven>,

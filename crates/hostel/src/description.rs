@@ -348,7 +348,8 @@ fn check_shares(machine: &Description) -> anyhow::Result<()> {
 /// user network, where there can be one.
 fn usual_nets(machine: &Description) -> Vec<NetChoice> {
     let whole = machine.guest.as_deref().and_then(image).is_some_and(|image| image.disk);
-    let can = machine.machine.virtio_room() > 0 && machine.clock.0 == ClockKind::Real;
+    let can =
+        machine.machine.virtio_room() + machine.machine.ethernet() > 0 && machine.clock.0 == ClockKind::Real;
     if whole && can { vec![NetChoice::user()] } else { Vec::new() }
 }
 

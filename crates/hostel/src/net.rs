@@ -326,8 +326,20 @@ pub fn cards(
 /// # Errors
 /// What to do about it.
 pub fn check(cards: &[NetChoice], machine: Machine) -> anyhow::Result<()> {
-    if !cards.is_empty() && machine.virtio_room() == 0 {
+    if !cards.is_empty() && machine.virtio_room() + machine.ethernet() == 0 {
         bail!("the board {machine} has no place for a network card; use --machine virt, or --net none");
+    }
+    if machine.ethernet() > 0 {
+        // Which is not virtio: it is one, and has one pair of rings.
+        if cards.len() > machine.ethernet() {
+            bail!(
+                "the board {machine} has one network card, and {} are given; leave the others out",
+                cards.len()
+            );
+        }
+        if cards.iter().any(|card| matches!(card.side, Side::Tap { queues, .. } if queues > 1)) {
+            bail!("the network card of the board {machine} has one pair of queues; leave queues out");
+        }
     }
     let addresses: Vec<[u8; 6]> = cards.iter().enumerate().map(|(n, card)| card.address(n)).collect();
     for (n, address) in addresses.iter().enumerate() {
@@ -426,6 +438,9 @@ mod tests {
         assert!(check(&[card("tap=a"), card("tap=a")], Machine::Virt).is_err());
         assert!(check(&[card("user"), card("user")], Machine::Virt).is_ok());
         assert!(check(&[card("user")], Machine::Spike).is_err() && check(&[], Machine::Spike).is_ok());
+        assert!(check(&[card("user")], Machine::SifiveU).is_ok());
+        assert!(check(&[card("user"), card("user")], Machine::SifiveU).is_err());
+        assert!(check(&[card("tap=a,queues=2")], Machine::SifiveU).is_err());
     }
 
     #[test]

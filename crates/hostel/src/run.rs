@@ -175,6 +175,7 @@ fn board(machine: &Description, htif: Option<HtifWords>) -> Result<Board, BoardE
             .chain(virtio_bus::of_balloon(machine))
             .filter(|bus| *bus == VirtioBus::Pci)
             .count() as u32,
+        ethernet: machine.nets.first().filter(|_| machine.machine.ethernet() > 0).map(|card| card.address(0)),
     };
     match machine.machine {
         Machine::Virt => vm_board::virt::virt(&config),
@@ -290,6 +291,12 @@ impl Files {
                 .first()
                 .filter(|_| machine.machine.sd_slots() > 0)
                 .map(|(_, disk)| Arc::clone(disk)),
+            ethernet: self
+                .cards
+                .first()
+                .filter(|_| machine.machine.ethernet() > 0)
+                .and_then(|card| card.ports.first())
+                .cloned(),
             note: Some(Arc::new(say::note)),
             tsc_hz: None,
         })

@@ -213,6 +213,14 @@ impl Machine {
         }
     }
 
+    /// How many network cards there are on the board itself.
+    pub fn ethernet(self) -> usize {
+        match self {
+            Machine::SifiveU => 1,
+            Machine::Virt | Machine::Spike | Machine::Microvm => 0,
+        }
+    }
+
     /// How many virtio devices there is room for besides the entropy device.
     pub fn virtio_room(self) -> usize {
         let (mmio, pci) = self.virtio_places();

@@ -34,6 +34,8 @@ pub struct Config {
     pub serial_cards: u32,
     /// Places for virtio devices on PCI, for boards that have PCI.
     pub virtio_cards: u32,
+    /// The link-layer address of the board's own network card, if it is used, for boards that have one.
+    pub ethernet: Option<[u8; 6]>,
 }
 
 impl Config {
@@ -49,6 +51,7 @@ impl Config {
             htif: None,
             serial_cards: 0,
             virtio_cards: 0,
+            ethernet: None,
         }
     }
 }
@@ -125,6 +128,11 @@ pub enum DeviceKind {
     SifiveGpio {
         /// The pin that restarts the machine when the guest drives it low.
         restart_pin: u32,
+    },
+    /// Cadence's GEM network card as SiFive's FU540 has it: its second window is the management block.
+    Fu540Gem {
+        /// Its link-layer address; without, it is not used.
+        mac: Option<[u8; 6]>,
     },
     /// SiFive's SPI controller.
     SifiveSpi {

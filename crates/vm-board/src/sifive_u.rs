@@ -20,7 +20,6 @@
 //! | 0x1002_0000, 0x1002_1000 | 0x1000 | PWM, sources 42 to 49 |
 //! | 0x1003_0000 | 0x1000 | I2C, source 50 |
 //! | 0x1008_0000 | 0x1000 | pin control |
-//! | 0x1009_0000, 0x100a_0000 | 0x2000, 0x1000 | Ethernet, source 53 |
 //! | 0x100b_0000 | 0x1_0000 | DDR controller, source 31 |
 //! | 0x2000_0000 | 0x2000_0000 | flash memories of QSPI 0 and 1 |
 //! | 0x4000_0000 | 0x4000_0000 | ChipLink |
@@ -103,7 +102,7 @@ fn u54(config: &Config) -> Core {
     core
 }
 
-fn devices(cpus: u32) -> Vec<Placed> {
+fn devices(cpus: u32, ethernet: Option<[u8; 6]>) -> Vec<Placed> {
     let to_plic = |input| Target::Input { device: "plic", input };
     // Hart 0 has no S-mode, and no context for it ("Platform-Level Interrupt Controller").
     let absent = Target::Hart { hart: 0, interrupt: HartInterrupt::SupervisorExternal };
@@ -145,6 +144,9 @@ fn devices(cpus: u32) -> Vec<Placed> {
             .drives((7..=22).map(to_plic))
             .known_as(&["sifive,fu540-c000-gpio", "sifive,gpio0"]),
         Placed::new("otp", DeviceKind::Fu540Otp { serial: SERIAL }, 0x1007_0000, 0x1000),
+        Placed::new("gem", DeviceKind::Fu540Gem { mac: ethernet }, 0x1009_0000, 0x2000)
+            .and(0x100a_0000, 0x1000, 0x2000)
+            .drives([to_plic(53)]),
     ]
 }
 
@@ -164,7 +166,7 @@ pub fn sifive_u(config: &Config) -> Result<Board, BoardError> {
         .map_err(|_| BoardError::BadDevice { device: "cpu@0", problem: "its instruction set is none" })?;
     let board = Board {
         name: "sifive_u",
-        description: "SiFive's HiFive Unleashed: E51 and U54 harts, CLINT, PLIC, two UARTs, SPI with an SD card, GPIO, PRCI, OTP, test finisher",
+        description: "SiFive's HiFive Unleashed: E51 and U54 harts, CLINT, PLIC, two UARTs, SPI with an SD card, Ethernet, GPIO, PRCI, OTP, test finisher",
         model: "SiFive HiFive Unleashed A00",
         compatible: &["sifive,hifive-unleashed-a00", "sifive,fu540-c000", "sifive,fu540"],
         processor: Processor::Riscv,
@@ -174,7 +176,7 @@ pub fn sifive_u(config: &Config) -> Result<Board, BoardError> {
         timebase_hz: TIMEBASE_HZ,
         ram,
         reset_pc: 0x1000,
-        devices: devices(cpus),
+        devices: devices(cpus, config.ethernet),
     };
     board.check()?;
     Ok(board)

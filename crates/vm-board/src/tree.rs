@@ -198,6 +198,7 @@ impl Board {
             DeviceKind::Fu540Cache => &["sifive,fu540-c000-ccache", "cache"],
             DeviceKind::Fu540Prci { .. } => &["sifive,fu540-c000-prci"],
             DeviceKind::SifiveGpio { .. } => &["sifive,gpio0"],
+            DeviceKind::Fu540Gem { .. } => &["sifive,fu540-c000-gem"],
             DeviceKind::SifiveSpi { .. } => &["sifive,spi0"],
             DeviceKind::Fu540Otp { .. } => &["sifive,fu540-c000-otp"],
             DeviceKind::PcieHost { .. } => return Some(self.pcie_node(node, device)),
@@ -303,6 +304,14 @@ impl Board {
 
 /// Addresses and sizes: one pair, but for flash, which has one for each bank (`mtd/mtd-physmap.yaml`).
 fn reg(device: &Placed) -> Vec<u64> {
+    if let DeviceKind::Fu540Gem { .. } = device.kind {
+        let more = device.more.iter().map(|window| (window.base, window.size));
+        return [(device.base, device.size)]
+            .into_iter()
+            .chain(more)
+            .flat_map(|(at, len)| [at, len])
+            .collect();
+    }
     let parts = match device.kind {
         DeviceKind::CfiFlash { banks } => u64::from(banks.max(1)),
         _ => 1,
@@ -327,6 +336,7 @@ fn node_name(device: &Placed) -> String {
         DeviceKind::Fu540Cache => "cache-controller",
         DeviceKind::Fu540Prci { .. } => "clock-controller",
         DeviceKind::SifiveGpio { .. } => "gpio",
+        DeviceKind::Fu540Gem { .. } => "ethernet",
         DeviceKind::SifiveSpi { .. } => "spi",
         DeviceKind::Fu540Otp { .. } => "otp",
         DeviceKind::PcieHost { .. } => "pci",

@@ -1,7 +1,7 @@
 //! The devicetree nodes of SiFive's FU540.
 //!
 //! Sources: Linux devicetree bindings `clock/sifive/fu540-prci.yaml`, `cache/sifive,ccache0.yaml`,
-//! `gpio/sifive,gpio.yaml`, `spi/spi-sifive.yaml`, `mmc/mmc-spi-slot.yaml`, `power/reset/gpio-restart.yaml`; U-Boot, `doc/device-tree-bindings/misc`
+//! `gpio/sifive,gpio.yaml`, `spi/spi-sifive.yaml`, `mmc/mmc-spi-slot.yaml`, `net/cdns,macb.yaml`, `power/reset/gpio-restart.yaml`; U-Boot, `doc/device-tree-bindings/misc`
 //! (`sifive-otp.txt`).
 
 use crate::board::{Board, DeviceKind, Placed};
@@ -10,6 +10,8 @@ use support_image::fdt::Node;
 /// What the clock controller's binding calls TLCLK, the clock of the peripherals (`FU540_PRCI_CLK_TLCLK` of
 /// `sifive-fu540-prci.h`).
 const CLK_TLCLK: u32 = 3;
+/// The clock of the Ethernet subsystem (`FU540_PRCI_CLK_GEMGXLPLL`).
+const CLK_GEMGXLPLL: u32 = 2;
 /// Words of 32 fuses.
 const FUSES: u32 = 0x1000;
 /// `GPIO_ACTIVE_LOW` (`gpio/gpio.h`).
@@ -55,6 +57,7 @@ impl Board {
                 .flag("interrupt-controller")
                 .cells("#address-cells", &[0])
                 .cells("#interrupt-cells", &[2]),
+            DeviceKind::Fu540Gem { mac } => self.gem(node, device, mac),
             DeviceKind::SifiveSpi { slot, .. } => {
                 let node =
                     self.sifive_clock(node, device).cells("#address-cells", &[1]).cells("#size-cells", &[0]);
@@ -62,6 +65,27 @@ impl Board {
             }
             DeviceKind::Fu540Otp { .. } => node.cells("fuse-count", &[FUSES]),
             _ => node,
+        }
+    }
+
+    /// The network card, and its PHY at address 0.
+    fn gem(&self, node: Node, device: &Placed, mac: Option<[u8; 6]>) -> Node {
+        let phy = self.phandle(device.name);
+        let node = match self.prci().map(|prci| self.phandle(prci.name)) {
+            Some(prci) => node
+                .strings("clock-names", &["pclk", "hclk"])
+                .cells("clocks", &[prci, CLK_GEMGXLPLL, prci, CLK_GEMGXLPLL]),
+            None => node,
+        };
+        let node = node
+            .string("phy-mode", "gmii")
+            .cells("phy-handle", &[phy])
+            .cells("#address-cells", &[1])
+            .cells("#size-cells", &[0])
+            .with(Node::new("ethernet-phy@0").cells("phandle", &[phy]).cells("reg", &[0]));
+        match mac {
+            Some(mac) => node.bytes("local-mac-address", &mac),
+            None => node.string("status", "disabled"),
         }
     }
 

@@ -359,6 +359,8 @@ fn the_address_map_of_sifive_u_is_the_manuals() {
                     0x10050000 0x1000 qspi2\n\
                     0x10060000 0x1000 gpio\n\
                     0x10070000 0x1000 otp\n\
+                    0x10090000 0x2000 gem\n\
+                    0x100a0000 0x1000 gem\n\
                     0x80000000 0x8000000 ram\n";
     assert_eq!(map(&unleashed(1, 128 * MIB).unwrap()), expected);
 }

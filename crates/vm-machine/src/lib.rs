@@ -18,6 +18,7 @@ mod load;
 mod machine;
 mod plug;
 mod plug_firmware;
+mod plug_gem;
 mod plug_pc;
 mod plug_pci;
 mod plug_spi;

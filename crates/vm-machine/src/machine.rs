@@ -7,6 +7,7 @@ use crate::features::features;
 use crate::hart::FinalHart;
 use crate::load::{LoadError, load, plan};
 use crate::plug_firmware::check_flash;
+use crate::plug_gem::check_ethernet;
 use crate::plug_pc::on_kvm;
 use crate::plug_spi::check_slot;
 use crate::plug_virtio::{PowerButton, check_places, quiesce, spawn};
@@ -98,6 +99,9 @@ pub enum BuildError {
         /// How many there are.
         wanted: usize,
     },
+    /// A network to which the board has nothing to join.
+    #[error("{0} has no network card of its own")]
+    NoEthernet(&'static str),
     /// An SD card without a slot.
     #[error("{0} has no slot for an SD card")]
     NoSlot(&'static str),
@@ -250,6 +254,7 @@ impl Machine {
         }
         check_places(&spec)?;
         check_slot(&spec)?;
+        check_ethernet(&spec)?;
         check_flash(&spec.board, &spec.flash)?;
         let clock = match spec.clock {
             ClockKind::Real => Clock::real_stopped_at(now),

@@ -98,6 +98,17 @@ impl Plugging<'_> {
     ) -> Result<Arc<Slot<D>>, BuildError> {
         let slot = Slot::new(device, self.wires(placed), self.timers);
         let front = front(&slot);
+        self.add_slot(placed, &slot, front)?;
+        Ok(slot)
+    }
+
+    /// Maps a device that is in its slot already, behind `front`.
+    pub(crate) fn add_slot<D: Device>(
+        &mut self,
+        placed: &Placed,
+        slot: &Arc<Slot<D>>,
+        front: Arc<dyn fabric_bus::Target>,
+    ) -> Result<(), BuildError> {
         match placed.kind {
             // What lies between the two words is the program's memory like any other.
             DeviceKind::Htif { words, in_ram: true } => {
@@ -118,8 +129,8 @@ impl Plugging<'_> {
                 }
             }
         }
-        self.know(placed, &slot);
-        Ok(slot)
+        self.know(placed, slot);
+        Ok(())
     }
 
     /// Keeps a device that is mapped, or will be.
@@ -213,6 +224,7 @@ impl Plugging<'_> {
             DeviceKind::SifiveSpi { selects, flash, slot } => {
                 self.plug_spi(placed, spec, SpiConfig { selects, flash }, slot)?;
             }
+            DeviceKind::Fu540Gem { .. } => self.plug_gem(placed, spec)?,
             DeviceKind::Fu540Otp { serial } => {
                 self.add(placed, Otp::new(serial))?;
             }

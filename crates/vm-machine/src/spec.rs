@@ -190,6 +190,8 @@ pub struct Spec {
     pub virtio_pci: Vec<Virtio>,
     /// The SD card in the board's slot. Whoever has it, too, closes it behind the machine.
     pub sd: Option<Arc<dyn Disk>>,
+    /// What the board's own network card is joined to; not with a virtual clock, because frames come when they come.
+    pub ethernet: Option<Arc<dyn NetPort>>,
     /// Who is told of devices that give up.
     pub note: Option<Note>,
     /// Frequency of the time-stamp counter of x86 processors in Hz; `None` for 1 GHz, or what KVM gives.

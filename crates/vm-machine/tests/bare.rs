@@ -30,6 +30,7 @@ fn run(engine: Engine, words: &[u32], cpus: u32, clock: ClockKind) -> Final {
         virtio: Vec::new(),
         virtio_pci: Vec::new(),
         sd: None,
+        ethernet: None,
         note: None,
         flash: Vec::new(),
         tsc_hz: None,

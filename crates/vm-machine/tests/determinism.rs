@@ -107,6 +107,7 @@ fn board(memory: u64) -> Board {
         htif,
         serial_cards: 0,
         virtio_cards: 0,
+        ethernet: None,
     };
     virt(&config).unwrap()
 }
@@ -140,6 +141,7 @@ fn bare_metal(engine: Engine, budget: u64) -> Spec {
         virtio: Vec::new(),
         virtio_pci: Vec::new(),
         sd: None,
+        ethernet: None,
         note: None,
         flash: Vec::new(),
         tsc_hz: None,
@@ -259,6 +261,7 @@ fn linux_runs_the_same_twice_and_in_slices() {
         virtio: Vec::new(),
         virtio_pci: Vec::new(),
         sd: None,
+        ethernet: None,
         note: None,
         flash: Vec::new(),
         tsc_hz: None,

@@ -25,6 +25,7 @@ fn spec(words: &[u32], cpus: u32, clock: ClockKind, bios: Bios) -> Spec {
         virtio: Vec::new(),
         virtio_pci: Vec::new(),
         sd: None,
+        ethernet: None,
         note: None,
         flash: Vec::new(),
         tsc_hz: None,

@@ -71,6 +71,7 @@ pub fn spec(image: &Program, rounds: u32, engine: Engine, trace: &Arc<Recorded>)
         virtio: Vec::new(),
         virtio_pci: Vec::new(),
         sd: None,
+        ethernet: None,
         note: None,
         flash: Vec::new(),
         tsc_hz: None,
