@@ -22,7 +22,9 @@ pub(crate) fn check_ethernet(spec: &Spec) -> Result<(), BuildError> {
     let is_card = |placed: &Placed| matches!(placed.kind, DeviceKind::Fu540Gem { .. });
     match spec.ethernet {
         Some(_) if !spec.board.devices.iter().any(is_card) => Err(BuildError::NoEthernet(spec.board.name)),
-        Some(_) if spec.clock == ClockKind::Virtual => Err(BuildError::NetAndVirtualClock),
+        Some(_) if spec.clock == ClockKind::Virtual => {
+            Err(BuildError::OutsideAndVirtualClock("network card"))
+        }
         _ => Ok(()),
     }
 }
