@@ -126,7 +126,14 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
             );
         }
         number = last;
-        eprintln!("{} kills, {} failures, {:.0} s", seen.kills, seen.failures, start.elapsed().as_secs_f64());
+        if !options.sample {
+            eprintln!(
+                "{} kills, {} failures, {:.0} s",
+                seen.kills,
+                seen.failures,
+                start.elapsed().as_secs_f64()
+            );
+        }
     }
     let fine = seen.failures == 0 && seen.proves_something();
     println!(

@@ -122,11 +122,12 @@ impl Model {
     /// Why a word that was found in a block cannot be there; `None` if it can.
     fn wrong(&self, block: u64, word: u64) -> Option<&'static str> {
         let (flushed, zeroed) = (self.flushed[block as usize], self.zeroed[block as usize]);
-        if flushed == 0 && word == self.at_first(block) {
+        let first = word == self.at_first(block);
+        if first && flushed == 0 || word == 0 && zeroed != 0 && zeroed >= flushed {
             return None;
         }
-        if word == 0 {
-            return (zeroed == 0 || zeroed < flushed).then_some("what was flushed there is gone");
+        if first || word == 0 {
+            return Some("what was flushed there is gone");
         }
         match self.writer(block, word) {
             None => Some("nobody wrote that there"),
@@ -229,7 +230,7 @@ mod tests {
         for (bytes, why) in [
             (0u64.to_le_bytes().to_vec(), "gone"),
             (old[place.clone()].to_vec(), ""),
-            ((MARK | block).to_le_bytes().to_vec(), "nobody"),
+            ((MARK | block).to_le_bytes().to_vec(), "gone"),
             (far(&model, block).to_le_bytes().to_vec(), "nobody"),
             (disk[..8].to_vec(), ""),
         ] {
