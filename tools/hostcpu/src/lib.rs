@@ -80,7 +80,7 @@ pub struct Regs {
     pub gpr: [u64; 16],
     /// Before: where the instruction stands, in [`CODE`]. After: what the processor goes on with; after a
     /// fault, the saved instruction pointer that a handler would see (behind the instruction for `int3`,
-    /// `int1` and `int n` with a gate that user code may use).
+    /// `int1` and `int n` with a gate that user code may use; where a hypervisor on an AMD processor hands it on, at `int1`).
     pub rip: u64,
     /// Before: only [`SETTABLE`] flags count. After: all, but RF, which is always clear.
     pub rflags: u64,
