@@ -1,6 +1,7 @@
 //! A case: an instruction, where it stands, what it starts with.
 
 use crate::bytes::{Encoded, Template};
+use crate::explained_amd;
 use crate::random::{Random, Values};
 use hostcpu::{CODE, CODE_BYTES, DATA, DATA_BYTES, PAGE, READ_ONLY, Regs};
 use isa_core::Width;
@@ -30,7 +31,10 @@ const RBP: usize = hostcpu::RBP;
 impl Case {
     /// A random instruction of a row, to stand at `rip`.
     pub fn new(random: &mut Random, template: &Template, rip: u64) -> Option<Case> {
-        let mut encoded = template.instruction(random)?;
+        let fits = |encoded: &Encoded| {
+            !explained_amd::taken_otherwise(encoded.insn.1.code, &encoded.bytes[..encoded.len])
+        };
+        let mut encoded = (0..20).find_map(|_| template.instruction(random).filter(fits))?;
         let mut regs = Regs { gpr: std::array::from_fn(|_| random.integer()), rip, rflags: random.bits() };
         if random.one_in(2) {
             // CF matters most.

@@ -2,6 +2,7 @@
 
 use crate::case::{Case, is_string};
 use crate::compare::Sides;
+use crate::explained_amd;
 use hostcpu::{CODE, CODE_BYTES, Outcome, RCX, RDI, RSI};
 use isa_core::Width;
 use isa_x86::{Fault, Meaning};
@@ -51,7 +52,7 @@ pub fn explain(case: &Case, sides: &Sides) -> Option<&'static str> {
     let window = CODE..CODE + CODE_BYTES as u64;
     match sides.ours {
         Err(Fault { address: Some(address), .. }) if window.contains(&address) => Some("window"),
-        _ => None,
+        _ => explained_amd::explain(case, sides),
     }
 }
 
@@ -69,7 +70,7 @@ mod tests {
             .lines()
             .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
         let (mut there, mut here): (Vec<&str>, Vec<&str>) =
-            (rows.collect(), ALL.iter().map(|(n, _)| *n).collect());
+            (rows.collect(), ALL.iter().chain(explained_amd::ALL).map(|(n, _)| *n).collect());
         there.sort_unstable();
         here.sort_unstable();
         assert_eq!(there, here);

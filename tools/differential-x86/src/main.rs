@@ -10,6 +10,7 @@ mod bytes;
 mod case;
 mod compare;
 mod explained;
+mod explained_amd;
 #[cfg(test)]
 mod lifted;
 mod mutants;
@@ -128,7 +129,7 @@ fn compare(arguments: &Arguments, mut bench: Bench) -> Result<bool> {
     for report in reports.values() {
         println!("UNEXPLAINED, seed {}: {report}", arguments.seed);
     }
-    for (name, why) in explained::ALL {
+    for (name, why) in explained::ALL.iter().chain(explained_amd::ALL) {
         if let Some(count) = explained.get(name) {
             println!("explained: {count} cases of {name}: {why}");
         }

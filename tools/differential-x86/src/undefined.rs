@@ -44,7 +44,7 @@ pub fn flags(meaning: Meaning, insn: &Insn, before: &[u64; 16]) -> u64 {
 }
 
 /// The masked count of a shift or rotation: an immediate, or CL.
-fn count(insn: &Insn, before: &[u64; 16]) -> u64 {
+pub fn count(insn: &Insn, before: &[u64; 16]) -> u64 {
     let by = insn.operands.iter().rev().find(|operand| **operand != Operand::None);
     let count = if by == Some(&Operand::Imm) { insn.imm } else { before[1] };
     count & if insn.width == Width::B8 { 63 } else { 31 }
